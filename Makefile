@@ -1,0 +1,91 @@
+# The verbs. Everything of any length is Python in verbs/ and sandbox/; TARGET=aws acts on AWS instead of this machine.
+PYTHON ?= python3
+TARGET ?= sandbox
+VERB := .venv/bin/python -m verbs
+export TARGET TAG TO FROM DELETE_DATA CMD HOST SERVICE EDGE_PORT GRAFANA_IMAGE WATCH READY ADDRESS
+export PYTHONDONTWRITEBYTECODE := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help up down status env ssh logs tunnel image images release rollback releases open close plan backup backups restore drill check test bench prove venv venvtest clean
+
+help: ## list the verbs
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+venv:
+	@$(PYTHON) -m verbs.venv run
+
+venvtest: venv
+	@$(PYTHON) -m verbs.venv test
+
+up: venv ## everything, from nothing: AWS on this machine, the host, the image, the stack; ends with the URLs
+	@$(VERB) up
+
+down: venv ## remove everything that `make up` made, and nothing else (the built images stay as a cache: `make clean`)
+	@$(VERB) down
+
+status: venv ## a line per component; exit status 1 when one is not healthy
+	@$(VERB) status
+
+env: venv ## the environment for the tools themselves: eval "$(make -s env)"
+	@$(VERB) env
+
+ssh: venv ## a shell on the host, or one command: CMD='docker compose ls'; HOST= chooses
+	@$(VERB) ssh
+
+logs: venv ## follow the stack's logs; SERVICE= chooses
+	@$(VERB) logs
+
+tunnel: venv ## Grafana, Prometheus and Alertmanager on 127.0.0.1:3000, 9090 and 9093
+	@$(VERB) tunnel
+
+image: venv ## build the API's image and push it to ECR
+	@$(VERB) image
+
+images: venv ## the API's images in ECR, the newest first
+	@$(VERB) images
+
+check: venvtest ## linters and unit tests: the fast inner loop
+	@$(VERB) check
+
+test: venvtest ## every test, with all the set-up that they need, in a sandbox of its own
+	@$(VERB) test
+
+bench: venvtest ## the API's speed beside the original's and bare Flask's, as a table
+	@$(VERB) bench
+
+prove: venvtest ## the long proofs: fifty kills, ten thousand bodies, releases under load
+	@$(VERB) prove
+
+clean: ## `make down`, and then the images and the virtual environment, too
+	@if [ -x .venv/bin/uv ]; then $(VERB) clean; fi
+	@rm -rf .venv .state
+
+release: venv ## build, push and roll out the working tree, no request lost; TAG= an image that is in ECR, WATCH= seconds
+	@$(VERB) release
+
+rollback: venv ## back to the last good release, image and configuration; TO= one of `make releases`
+	@$(VERB) rollback
+
+releases: venv ## the releases: when, which, by whom, how they ended, which is live
+	@$(VERB) releases
+
+open: venv ## port 22 of the hosts for this machine's address, until `make close`; for the pipeline
+	@$(VERB) open
+
+close: venv ## take out what `make open` let in
+	@$(VERB) close
+
+plan: venv ## what would change: Terraform's plan and Ansible's --check --diff
+	@$(VERB) plan
+
+backup: venv ## a backup of the comments now, to S3 (the host makes one every quarter of an hour by itself)
+	@$(VERB) backup
+
+backups: venv ## the backups, the oldest first
+	@$(VERB) backups
+
+restore: venv ## the newest backup, or FROM= one of `make backups`, in the database's place; the old one is kept
+	@$(VERB) restore
+
+drill: venv ## lose the host and its volume, and measure until everything is back
+	@$(VERB) drill

@@ -1,0 +1,10 @@
+"""The least that Flask can do: a fixed reply."""
+
+from flask import Flask
+
+app = Flask(__name__)
+
+
+@app.route("/")
+def fixed():
+    return "ok"

@@ -1,0 +1,22 @@
+"""What the challenge's original does, written anew from its contract: a dict of one process."""
+
+from flask import Flask, jsonify, request
+
+app = Flask(__name__)
+comments: dict[str, list] = {}
+
+
+@app.route("/api/comment/new", methods=["POST"])
+def new():
+    body = request.get_json()
+    content_id = str(body["content_id"])
+    comments.setdefault(content_id, []).append({"email": body["email"], "comment": body["comment"]})
+    message = f"comment created and associated with content_id {content_id}"
+    return jsonify({"status": "SUCCESS", "message": message})
+
+
+@app.route("/api/comment/list/<content_id>")
+def listing(content_id):
+    if content_id not in comments:
+        return jsonify({"status": "NOT-FOUND", "message": f"content_id {content_id} not found"}), 404
+    return jsonify(comments[content_id])

@@ -1,0 +1,110 @@
+"""A real PostgreSQL server for tests and proofs, from Debian's package, on a free port."""
+
+import os
+import pwd
+import secrets
+import shutil
+import subprocess
+import tempfile
+import uuid
+from ipaddress import IPv4Interface
+from pathlib import Path
+
+import debian
+import psycopg
+from servers import free_port
+
+
+class Postgres:
+    """One cluster in a temporary folder; `url` names its maintenance database."""
+
+    def __init__(self, folder: Path, programs: Path, user: str | None, network: IPv4Interface | None):
+        self._folder, self._programs, self._user, self._network = folder, programs, user, network
+        self.port = free_port()
+        self.url = f"postgresql://comentarios@127.0.0.1:{self.port}/postgres"
+        self.password = secrets.token_hex(16)
+
+    @classmethod
+    def create(cls, network: IPv4Interface | None = None) -> "Postgres":
+        """Make a cluster and start it. Installs the package when root on Debian or Ubuntu.
+
+        network: an address of this machine and the network around it that may connect, with the password.
+        """
+        programs = _programs() or _install()
+        # The server refuses to run as root. The folder must be reachable for its user: pytest's are not.
+        user = "postgres" if os.geteuid() == 0 else None
+        folder = Path(tempfile.mkdtemp(prefix="comentarios-postgres-", dir="/var/tmp"))
+        if user:
+            owner = pwd.getpwnam(user)
+            os.chown(folder, owner.pw_uid, owner.pw_gid)
+        server = cls(folder, programs, user, network)
+        server._run("initdb", "-D", str(folder / "data"), "-U", "comentarios", "-A", "trust", "-E", "UTF8")
+        if network:
+            with open(folder / "data" / "pg_hba.conf", "a") as rules:
+                rules.write(f"host all all {network.network} scram-sha-256\n")
+        server.start()
+        if network:
+            with psycopg.connect(server.url, autocommit=True) as connection:
+                connection.execute(f"ALTER USER comentarios PASSWORD '{server.password}'")
+                connection.execute("CREATE DATABASE comentarios")
+        return server
+
+    @property
+    def network_url(self) -> str:
+        """How the network reaches a database of its own, password included."""
+        assert self._network
+        return f"postgresql://comentarios:{self.password}@{self._network.ip}:{self.port}/comentarios"
+
+    def start(self) -> None:
+        addresses = ["127.0.0.1"] + ([str(self._network.ip)] if self._network else [])
+        options = f"-p {self.port} -c listen_addresses={','.join(addresses)} -k {self._folder} -c fsync=off"
+        log = str(self._folder / "log")
+        self._run("pg_ctl", "-D", str(self._folder / "data"), "-w", "-o", options, "-l", log, "start")
+
+    def stop(self) -> None:
+        """At once, as when its machine goes away."""
+        self._run("pg_ctl", "-D", str(self._folder / "data"), "-w", "-m", "immediate", "stop")
+
+    def remove(self) -> None:
+        self.stop()
+        shutil.rmtree(self._folder)
+
+    def new_database(self) -> str:
+        """A URL that leads to an empty schema of its own: as good as a database, and made in no time."""
+        name = f"t{uuid.uuid4().hex}"
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute(f"CREATE SCHEMA {name}")
+        return f"{self.url}?options=-csearch_path%3D{name}"
+
+    def _run(self, program: str, *arguments: str) -> None:
+        # Output to a file: the server that pg_ctl starts would hold a pipe open.
+        with open(self._folder.parent / f"{self._folder.name}.out", "w+b") as output:
+            os.unlink(output.name)
+            done = subprocess.run(
+                [str(self._programs / program), *arguments],
+                user=self._user,
+                group=self._user,
+                extra_groups=[] if self._user else None,
+                cwd=self._folder,
+                stdout=output,
+                stderr=output,
+            )
+            output.seek(0)
+            if done.returncode:
+                raise RuntimeError(f"{program} failed: {output.read().decode()[-500:]}")
+
+
+def _programs() -> Path | None:
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[4]))
+    return found[-1].parent if found else None
+
+
+def _install() -> Path:
+    """As Debian's postgresql-common advises: no cluster of the system's own is made or started."""
+    debian.install("postgresql-common")
+    with open("/etc/postgresql-common/createcluster.conf", "a") as configuration:
+        configuration.write("create_main_cluster = false\n")
+    debian.install("postgresql")
+    programs = _programs()
+    assert programs, "the package postgresql holds no server"
+    return programs

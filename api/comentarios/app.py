@@ -1,0 +1,46 @@
+"""Puts the application together."""
+
+from flask import Flask
+
+from . import docs, errors, logs
+from .comments import Comments
+from .config import Settings
+from .gateway import Gateway
+from .health import Health
+from .lifecycle import Lifecycle
+from .metrics import Metrics
+from .storage import open_storage
+
+
+def create_app(settings: Settings | None = None, lifecycle: Lifecycle | None = None) -> Flask:
+    """Return a ready application.
+
+    `settings` defaults to the environment's, `lifecycle` to the process's own. Raises `config.ConfigError` when a
+    setting is wrong; a database that cannot be reached is no error here: `/readyz` says so until it can.
+    """
+    settings = settings or Settings.from_env()
+    lifecycle = lifecycle or Lifecycle.of_process()
+    logs.configure(settings.log_level)
+    storage = open_storage(settings)
+    metrics = Metrics(settings, storage)
+
+    app = Flask("comentarios", static_folder=None)
+    # A content_id may hold `//`: merged slashes would redirect to another thread.
+    app.url_map.merge_slashes = False
+    app.extensions["storage"] = storage
+    errors.init_app(app, settings)
+    metrics.init_app(app)
+    comments = Comments(storage, metrics, settings.max_body_bytes)
+    comments.init_app(app)
+    Health(settings, storage, lifecycle, metrics).init_app(app)
+    docs.init_app(app, settings)
+    app.wsgi_app = Gateway(
+        app.wsgi_app,
+        comments,
+        metrics,
+        lifecycle,
+        settings.max_body_bytes,
+        settings.log_level in ("debug", "info"),
+    )
+    storage.prepare()
+    return app

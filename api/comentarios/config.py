@@ -1,0 +1,98 @@
+"""Settings, read once from the environment."""
+
+import ipaddress
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+
+class ConfigError(Exception):
+    """A setting is wrong; the message names it and says what it may be."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Every setting of the API.
+
+    database_url: `sqlite:///relative/path`, `sqlite:////absolute/path` or `postgresql://…`.
+    version, commit: what the image was built from; shown on /healthz and in a metric.
+    log_level: debug, info, warning or error. One line per request is written at info.
+    drain_seconds: after SIGTERM, how long to go on serving with /readyz at 503 before the server stops.
+    max_body_bytes: a larger request body is answered with 413.
+    host, port: where `python -m comentarios.serve` listens.
+    busy_seconds: how long a write waits for another process that holds SQLite's lock.
+    connect_seconds: how long to wait for a PostgreSQL connection or statement.
+    """
+
+    database_url: str = "sqlite:///comentarios.db"
+    version: str = "development"
+    commit: str = "unknown"
+    log_level: str = "info"
+    drain_seconds: float = 0.0
+    host: str = "0.0.0.0"
+    port: int = 8000
+    max_body_bytes: int = 64 * 1024
+    busy_seconds: float = 5.0
+    connect_seconds: float = 3.0
+
+    def __post_init__(self):
+        scheme = urlsplit(self.database_url).scheme
+        if scheme not in ("sqlite", "postgresql", "postgres"):
+            raise ConfigError(
+                "DATABASE_URL must start with sqlite:/// or postgresql://, "
+                f"this one starts with {scheme + ':' if scheme else 'no scheme'}"
+            )
+        if scheme == "sqlite" and len(self.sqlite_path) == 0:
+            raise ConfigError("DATABASE_URL must name a file: sqlite:////var/lib/comentarios/comentarios.db")
+        if self.log_level not in LOG_LEVELS:
+            raise ConfigError(f"LOG_LEVEL must be one of {', '.join(LOG_LEVELS)}, not {self.log_level!r}")
+
+        try:
+            ipaddress.ip_address(self.host)
+        except ValueError:
+            raise ConfigError(f"HOST must be an IP address, not {self.host!r}") from None
+
+    @property
+    def sqlite_path(self) -> str:
+        """The database file's path; a relative one starts with ./ in effect."""
+        return self.database_url.removeprefix("sqlite://").removeprefix("/")
+
+    @classmethod
+    def from_env(cls) -> "Settings":
+        """Read the environment. Raises `ConfigError` on a value that cannot be used."""
+        return cls(
+            database_url=_secret("DATABASE_URL") or cls.database_url,
+            version=os.environ.get("COMENTARIOS_VERSION") or cls.version,
+            commit=os.environ.get("COMENTARIOS_COMMIT") or cls.commit,
+            log_level=(os.environ.get("LOG_LEVEL") or cls.log_level).lower(),
+            drain_seconds=_number("DRAIN_SECONDS", cls.drain_seconds, 0, 3600, "seconds"),
+            host=os.environ.get("HOST") or cls.host,
+            port=int(_number("PORT", cls.port, 1, 65535, "a TCP port")),
+        )
+
+
+def _secret(name: str) -> str | None:
+    """A setting that may be a secret: in the file that NAME_FILE names, else in the environment itself."""
+    path = os.environ.get(f"{name}_FILE")
+    if not path:
+        return os.environ.get(name)
+    try:
+        return Path(path).read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise ConfigError(f"{name}_FILE names {path}, which cannot be read: {reason}") from None
+
+
+def _number(name: str, default: float, least: int, most: int, unit: str) -> float:
+    text = os.environ.get(name) or str(default)
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not least <= value <= most:
+        raise ConfigError(f"{name} must be a number from {least} to {most} ({unit}), not {text!r}")
+    return value

@@ -1,0 +1,58 @@
+"""Every reply that is not a success: one JSON shape, whatever went wrong."""
+
+import logging
+
+from flask import Flask, Response
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+
+from . import replies
+from .config import Settings
+from .replies import Reply
+from .storage import StorageError
+
+log = logging.getLogger("comentarios.errors")
+
+
+class ApiError(Exception):
+    """A refusal with the reply to give: HTTP `code`, `message` and, for a body, `errors` by field."""
+
+    def __init__(self, code: int, message: str, errors: list[dict] | None = None):
+        super().__init__(message)
+        self.code, self.message, self.errors = code, message, errors
+
+
+def reply_to(error: Exception, max_body_bytes: int) -> Reply:
+    """The reply for what was raised; logs what is our own fault."""
+    if isinstance(error, ApiError):
+        return replies.error(error.code, error.message, error.errors)
+    if isinstance(error, StorageError):
+        log.error("storage: %s", error)
+        return replies.error(error.code, error.public, headers=(("Retry-After", str(error.retry_after)),))
+    if isinstance(error, RequestEntityTooLarge):
+        return replies.error(413, f"the body is larger than {max_body_bytes} bytes")
+    if isinstance(error, HTTPException) and error.code in (400, 404, 405):
+        headers = tuple((name, value) for name, value in error.get_headers() if name == "Allow")
+        return replies.error(error.code, _message(error), headers=headers)
+    log.error("unexpected %s", type(error).__name__, exc_info=error)
+    return replies.error(500, "something went wrong on our side; the log has the details")
+
+
+def _message(error: HTTPException) -> str:
+    if error.code == 404:
+        return "no such page; /docs lists what there is"
+    if error.code == 405:
+        return "this method is not allowed here; the Allow header lists those that are"
+    return (error.description or error.name).splitlines()[0]
+
+
+def init_app(app: Flask, settings: Settings) -> None:
+    """Answer whatever a view raises, and whatever Flask itself refuses."""
+
+    @app.errorhandler(Exception)
+    def raised(error: Exception) -> Response:
+        return to_flask(reply_to(error, settings.max_body_bytes))
+
+
+def to_flask(reply: Reply) -> Response:
+    """The same reply as Flask wants it."""
+    return Response(reply.body, reply.code, list(reply.headers), mimetype=replies.JSON)

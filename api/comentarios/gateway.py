@@ -1,0 +1,111 @@
+"""What surrounds every request, and the short way for the two that matter.
+
+Flask routes, parses and dispatches in about 60 µs; the ordinary POST and GET of the contract need none of that.
+They are answered here, by the functions that Flask's views call too. Whatever is out of the ordinary (a query, a
+HEAD, a chunked body, another content type, a wrong path) goes through Flask.
+"""
+
+import os
+import re
+import sys
+import time
+from collections.abc import Iterable
+
+from . import replies
+from .comments import LIST_PATH, LIST_RULE, NEW_PATH, NEW_RULE, Comments
+from .errors import reply_to
+from .lifecycle import Lifecycle
+from .logs import request_line
+from .metrics import Metrics
+from .replies import Reply
+
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+
+
+# Bytes of a refused body that are read and thrown away.
+DISCARDED = 1024 * 1024
+
+
+class Gateway:
+    """WSGI middleware: request id, short way, log line, requests in flight, `Connection: close` when stopping."""
+
+    def __init__(
+        self,
+        wsgi_app,
+        comments: Comments,
+        metrics: Metrics,
+        lifecycle: Lifecycle,
+        max_body_bytes: int,
+        log_requests: bool,
+    ):
+        self._app = wsgi_app
+        self._comments = comments
+        self._metrics = metrics
+        self._lifecycle = lifecycle
+        self._max_body_bytes = max_body_bytes
+        self._log_requests = log_requests
+
+    def __call__(self, environ: dict, start_response) -> Iterable[bytes]:
+        started = time.perf_counter()
+        method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
+        request_id = environ.get("HTTP_X_REQUEST_ID", "")
+        if not REQUEST_ID.fullmatch(request_id):
+            request_id = os.urandom(16).hex()
+        outcome = ""
+
+        def start(status: str, headers: list, exc_info=None):
+            nonlocal outcome
+            outcome = status
+            headers.append(("X-Request-ID", request_id))
+            if self._lifecycle.draining:
+                headers.append(("Connection", "close"))
+            return start_response(status, headers, exc_info)
+
+        self._metrics.in_flight.inc()
+        try:
+            if not path.isascii():
+                # WSGI hands the path over as bytes in disguise; a wrong one would be taken for another thread's.
+                try:
+                    path = path.encode("latin-1").decode()
+                except UnicodeDecodeError:
+                    return replies.error(400, "the path is not UTF-8").send(start)
+            reply, rule = self._short_way(method, path, environ)
+            if reply is None:
+                response = self._app(environ, start)
+                _discard_body(environ)
+                return response
+            self._metrics.observe(method, reply.code, rule, time.perf_counter() - started)
+            return reply.send(start)
+        finally:
+            self._metrics.in_flight.dec()
+            if self._log_requests:
+                seconds = time.perf_counter() - started
+                sys.stderr.write(request_line(method, path, outcome[:3], request_id, seconds))
+
+    def _short_way(self, method: str, path: str, environ: dict) -> tuple[Reply | None, str | None]:
+        """The reply and the rule it counts under; no reply when Flask should answer."""
+        try:
+            if method == "GET" and path.startswith(LIST_PATH):
+                content_id = path[len(LIST_PATH) :]
+                if content_id and not environ.get("QUERY_STRING"):
+                    return self._comments.whole(content_id), LIST_RULE
+            elif method == "POST" and path == NEW_PATH and environ.get("CONTENT_TYPE") == replies.JSON:
+                digits = environ.get("CONTENT_LENGTH") or ""
+                if digits.isdecimal() and (length := int(digits)) <= self._max_body_bytes:
+                    return self._comments.new(environ["wsgi.input"].read(length), length), NEW_RULE
+        except Exception as error:
+            rule = LIST_RULE if method == "GET" else NEW_RULE
+            return reply_to(error, self._max_body_bytes), rule
+        return None, None
+
+
+def _discard_body(environ: dict) -> None:
+    """Read what a refusal left unread.
+
+    A server that closes a connection with bytes still coming resets it, and the client, or the proxy between, may
+    never see the reply. Beyond `DISCARDED` the reset is what the sender deserves.
+    """
+    if environ.get("CONTENT_LENGTH") or environ.get("HTTP_TRANSFER_ENCODING"):
+        left = DISCARDED
+        while left > 0 and (data := environ["wsgi.input"].read(min(left, 65_536))):
+            left -= len(data)

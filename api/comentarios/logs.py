@@ -1,0 +1,55 @@
+"""JSON log lines on standard error, one object a line."""
+
+import functools
+import json
+import logging
+import sys
+import time
+from json.encoder import encode_basestring_ascii as quoted
+
+
+class JsonFormatter(logging.Formatter):
+    """time (ISO 8601, UTC), level, logger, message and, for an exception, traceback."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": timestamp(record.created),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line)
+
+
+def request_line(method: str, path: str, code: str, request_id: str, seconds: float) -> str:
+    """One request as a line; written by hand because the logging module would take longer than the database."""
+    return (
+        f'{{"time": "{timestamp(time.time())}", "level": "info", "logger": "comentarios.request", '
+        f'"method": {quoted(method)}, "path": {quoted(path)}, "status": {code or 0}, '
+        f'"duration_ms": {seconds * 1000:.3f}, "request_id": "{request_id}"}}\n'
+    )
+
+
+def timestamp(seconds: float) -> str:
+    """Seconds since the epoch as ISO 8601 with milliseconds, UTC."""
+    whole = int(seconds)
+    return f"{_date(whole)}.{int((seconds - whole) * 1000):03d}Z"
+
+
+@functools.lru_cache(maxsize=2)
+def _date(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+
+
+def configure(level: str) -> None:
+    """Send our own log lines, and the connection pool's, from `level` up, to standard error."""
+    for name in ("comentarios", "psycopg.pool"):
+        logger = logging.getLogger(name)
+        if not logger.handlers:
+            handler = logging.StreamHandler(sys.stderr)
+            handler.setFormatter(JsonFormatter())
+            logger.addHandler(handler)
+            logger.propagate = False
+        logger.setLevel(level.upper())

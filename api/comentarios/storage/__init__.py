@@ -1,0 +1,25 @@
+"""Where comments live: one interface, two engines."""
+
+from ..config import Settings
+from .base import NewComment, Page, Storage, StorageError, StorageFull, StorageUnavailable
+
+__all__ = [
+    "NewComment",
+    "Page",
+    "Storage",
+    "StorageError",
+    "StorageFull",
+    "StorageUnavailable",
+    "open_storage",
+]
+
+
+def open_storage(settings: Settings) -> Storage:
+    """The engine that `settings.database_url` names. Connects to nothing yet."""
+    if settings.database_url.startswith("sqlite:"):
+        from .sqlite import SqliteEngine
+
+        return Storage(SqliteEngine(settings.sqlite_path, settings.busy_seconds))
+    from .postgresql import PostgresqlEngine
+
+    return Storage(PostgresqlEngine(settings.database_url, settings.connect_seconds))

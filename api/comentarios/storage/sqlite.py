@@ -1,0 +1,160 @@
+"""SQLite: a file on a volume, shared by every replica of the host."""
+
+import os
+import sqlite3
+import time
+from collections.abc import Sequence
+from contextlib import contextmanager
+
+from .base import NewComment, Page, StorageFull, StorageUnavailable
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        """CREATE TABLE comments (
+            id INTEGER PRIMARY KEY,
+            content_id TEXT NOT NULL,
+            email TEXT NOT NULL,
+            comment TEXT NOT NULL,
+            created_ms INTEGER NOT NULL
+        )""",
+        # The index ends with the rowid, which is the id: a page is one range of it.
+        "CREATE INDEX comments_by_content ON comments (content_id)",
+        "CREATE TABLE heartbeat (one INTEGER PRIMARY KEY CHECK (one = 1), at_ms INTEGER NOT NULL)",
+    ),
+)
+
+PAGE = """SELECT group_concat(json_object('email', email, 'comment', comment), ','), count(*), max(id)
+FROM (SELECT id, email, comment FROM comments
+      WHERE content_id = ? AND id > ? AND id <= ? ORDER BY id LIMIT ?)"""
+NTH = "SELECT id FROM comments WHERE content_id = ? AND id > ? ORDER BY id LIMIT 1 OFFSET ?"
+LAST = "SELECT max(id) FROM comments WHERE content_id = ?"
+INSERT = "INSERT INTO comments (content_id, email, comment, created_ms) VALUES (?, ?, ?, ?)"
+BEAT = "INSERT INTO heartbeat VALUES (1, ?) ON CONFLICT (one) DO UPDATE SET at_ms = excluded.at_ms"
+# Seconds between two tries for the write lock; a commit takes about as long.
+BUSY_PAUSE = 0.0005
+NO_BOUND = 2**63 - 1
+
+
+@contextmanager
+def _translated():
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise _storage_error(error) from error
+
+
+def _storage_error(error: sqlite3.Error) -> Exception:
+    name = getattr(error, "sqlite_errorname", "") or type(error).__name__
+    kind = StorageFull if name == "SQLITE_FULL" else StorageUnavailable
+    return kind(f"{name}: {error}")
+
+
+class SqliteEngine:
+    """`path` is the database file, whose folder must exist; `busy_seconds` bounds the wait for its write lock."""
+
+    def __init__(self, path: str, busy_seconds: float):
+        self._path = path
+        self._busy_seconds = busy_seconds
+        self._readers: list[sqlite3.Connection] = []
+        self._writer: sqlite3.Connection | None = None
+
+    def migrate(self) -> None:
+        with _translated():
+            connection = self._connect()
+            try:
+                # Persistent; readers go on while somebody writes, from any process.
+                connection.execute("PRAGMA journal_mode = WAL")
+                connection.execute("BEGIN IMMEDIATE")
+                (version,) = connection.execute("PRAGMA user_version").fetchone()
+                for number, statements in enumerate(MIGRATIONS[version:], version + 1):
+                    for statement in statements:
+                        connection.execute(statement)
+                    connection.execute(f"PRAGMA user_version = {number}")
+                connection.execute("COMMIT")
+            finally:
+                connection.close()
+
+    def write(self, comments: Sequence[NewComment]) -> None:
+        with _translated():
+            if self._writer is None:
+                self._writer = self._connect()
+                # `_begin` waits instead.
+                self._writer.execute("PRAGMA busy_timeout = 0")
+            connection = self._writer
+            try:
+                self._begin(connection)
+                if comments:
+                    connection.executemany(INSERT, comments)
+                else:
+                    connection.execute(BEAT, (time.time_ns() // 1_000_000,))
+                connection.execute("COMMIT")
+            except BaseException:
+                self._writer = None
+                connection.close()
+                raise
+
+    def _begin(self, connection: sqlite3.Connection) -> None:
+        """Take the write lock, waiting for other processes.
+
+        Here rather than half-way, where waiting cannot help; and by asking often, because SQLite's own waiting
+        sleeps up to 100 ms at a time and loses again and again to a replica that writes without a pause.
+        """
+        deadline = time.monotonic() + self._busy_seconds
+        while True:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                return
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                    raise
+            time.sleep(BUSY_PAUSE)
+
+    def page(self, content_id: str, after: int, upto: int | None, limit: int) -> Page:
+        bound = NO_BOUND if upto is None else upto
+        items, count, last = self._row(PAGE, (content_id, after, bound, limit))
+        return Page(items or "", count, last)
+
+    def nth_id(self, content_id: str, after: int, n: int) -> int | None:
+        row = self._row(NTH, (content_id, after, n - 1))
+        return row and row[0]
+
+    def last_id(self, content_id: str) -> int | None:
+        return self._row(LAST, (content_id,))[0]
+
+    def read(self) -> None:
+        self._row("SELECT max(id) FROM comments", ())
+
+    def size_bytes(self) -> int:
+        total = 0
+        for suffix in ("", "-wal"):
+            try:
+                total += os.stat(self._path + suffix).st_size
+            except FileNotFoundError:
+                continue
+        return total
+
+    def close(self) -> None:
+        for connection in [*self._readers, self._writer]:
+            if connection is not None:
+                connection.close()
+
+    def _row(self, sql: str, values: tuple) -> tuple | None:
+        try:
+            try:
+                connection = self._readers.pop()
+            except IndexError:
+                connection = self._connect()
+            row = connection.execute(sql, values).fetchone()
+        except sqlite3.Error as error:
+            raise _storage_error(error) from error
+        self._readers.append(connection)
+        return row
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self._path, timeout=self._busy_seconds, isolation_level=None, check_same_thread=False
+        )
+        # FULL: each commit is synced before it is acknowledged. WAL's usual NORMAL may lose the last ones.
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA cache_size = -1024")
+        return connection

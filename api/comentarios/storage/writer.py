@@ -1,0 +1,71 @@
+"""Group commit: writes that arrive while another commit is under way share the next one."""
+
+from _thread import allocate_lock
+from collections import deque
+from collections.abc import Callable
+
+MAX_BATCH = 256
+
+
+class _Job:
+    __slots__ = ("done", "error", "item", "leads")
+
+    def __init__(self, item):
+        self.item = item
+        self.error = None
+        self.leads = False
+        # Held until somebody has written the item, or until it is this job's turn to write.
+        self.done = allocate_lock()
+        self.done.acquire()
+
+
+class GroupWriter:
+    """Hands items to `write(list)`, one batch at a time, in the order they came.
+
+    A sync to disk costs the same for one comment as for fifty. Whoever finds nobody writing writes for all who
+    wait, then leaves the next batch to the first who came meanwhile: no thread of its own, and half as many
+    switches between threads as with one.
+    """
+
+    def __init__(self, write: Callable[[list], None]):
+        self._write = write
+        self._mutex = allocate_lock()
+        self._waiting: deque[_Job] = deque()
+        self._busy = False
+
+    def submit(self, item) -> None:
+        """Return once `item` is written; raise what `write` raised for its batch."""
+        job = _Job(item)
+        with self._mutex:
+            if self._busy:
+                self._waiting.append(job)
+            else:
+                self._busy = job.leads = True
+        if not job.leads:
+            job.done.acquire()
+        if job.leads:
+            self._lead(job)
+        if job.error is not None:
+            raise job.error
+
+    def _lead(self, job: _Job) -> None:
+        batch = [job]
+        with self._mutex:
+            while self._waiting and len(batch) < MAX_BATCH:
+                batch.append(self._waiting.popleft())
+        error: BaseException | None = None
+        try:
+            self._write([one.item for one in batch])
+        except BaseException as raised:
+            # Whatever it is, the others must not wait for ever.
+            error = raised
+        with self._mutex:
+            following = self._waiting.popleft() if self._waiting else None
+            self._busy = following is not None
+        if following is not None:
+            following.leads = True
+            following.done.release()
+        job.error = error
+        for one in batch[1:]:
+            one.error = error
+            one.done.release()

@@ -1,0 +1,38 @@
+"""Read by gunicorn from the folder it is started in: `cd api && gunicorn api:app`."""
+
+import signal
+import sys
+import threading
+
+from comentarios.config import ConfigError, Settings
+from comentarios.lifecycle import Lifecycle
+
+try:
+    settings = Settings.from_env()
+except ConfigError as error:
+    # Here rather than in the worker, which gunicorn would start again for ever.
+    sys.exit(f"comentarios: {error}")
+
+# Threads, so that comments that arrive together share a commit; one process, so that its counters are true.
+worker_class = "gthread"
+workers = 1
+threads = 32
+bind = "127.0.0.1:8000"
+
+
+def post_worker_init(worker):
+    """On SIGTERM, turn /readyz to 503 and go on serving for DRAIN_SECONDS before the worker stops."""
+    stop = signal.getsignal(signal.SIGTERM)
+
+    def drain(number, frame):
+        lifecycle = Lifecycle.of_process()
+        if lifecycle.draining or settings.drain_seconds == 0:
+            lifecycle.drain()
+            stop(number, frame)
+            return
+        lifecycle.drain()
+        timer = threading.Timer(settings.drain_seconds, lambda: signal.raise_signal(signal.SIGTERM))
+        timer.daemon = True
+        timer.start()
+
+    signal.signal(signal.SIGTERM, drain)

@@ -1,0 +1,151 @@
+"""Health, metrics and logs."""
+
+import json
+import re
+
+import pytest
+from comentarios.app import create_app
+from comentarios.config import ConfigError, Settings
+from comentarios.lifecycle import Lifecycle
+
+
+def metrics(client) -> dict[str, float]:
+    """Each series with its value."""
+    lines = [line for line in client.get("/metrics").text.splitlines() if not line.startswith("#")]
+    return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines)}
+
+
+def test_health_names_version_and_commit(sqlite_url):
+    app = create_app(Settings(database_url=sqlite_url, version="1.2.3", commit="abc1234"), Lifecycle())
+    reply = app.test_client().get("/healthz")
+    assert reply.json == {"status": "SUCCESS", "message": "alive", "version": "1.2.3", "commit": "abc1234"}
+    series = metrics(app.test_client())
+    assert series['comments_api_build_info{commit="abc1234",version="1.2.3"}'] == 1
+
+
+def test_ready_when_it_can_write_and_read(client):
+    assert client.get("/readyz").json == {"status": "SUCCESS", "message": "ready"}
+
+
+def test_draining(sqlite_url):
+    lifecycle = Lifecycle()
+    client = create_app(Settings(database_url=sqlite_url), lifecycle).test_client()
+    assert "Connection" not in client.get("/readyz").headers
+    lifecycle.drain()
+    ready = client.get("/readyz")
+    assert ready.status_code == 503 and ready.json["status"] == "UNAVAILABLE" and "Retry-After" in ready.headers
+    assert client.get("/healthz").status_code == 200
+    # Still served, and the edge's kept connections end with it.
+    body = {"email": "alice@example.com", "comment": "last", "content_id": 1}
+    assert client.post("/api/comment/new", json=body).headers["Connection"] == "close"
+    assert client.get("/api/comment/list/1").headers["Connection"] == "close"
+
+
+def test_metrics_of_both_ways_to_answer(client, post):
+    post(1)
+    client.get("/api/comment/list/1")
+    client.get("/api/comment/list/1?limit=1")
+    client.get("/api/comment/list/2")
+    client.get("/nowhere")
+    series = metrics(client)
+    rule = 'url_rule="/api/comment/list/<path:content_id>"'
+    count = "flask_http_request_duration_seconds_count"
+    assert series[f'{count}{{method="GET",status="200",{rule}}}'] == 2
+    assert series[f'{count}{{method="GET",status="404",{rule}}}'] == 1
+    assert series[f'{count}{{method="GET",status="404",url_rule="None"}}'] == 1
+    assert series[f'{count}{{method="POST",status="200",url_rule="/api/comment/new"}}'] == 1
+    assert series['flask_http_request_total{method="GET",status="200"}'] == 2
+    assert series["comments_api_comments_created_total"] == 1
+    assert series['comments_api_storage_duration_seconds_count{operation="insert"}'] == 1
+    assert series['comments_api_storage_duration_seconds_count{operation="list"}'] == 3
+    assert series['comments_api_storage_duration_seconds_bucket{le="0.25",operation="ping"}'] == 0
+    assert series["comments_api_database_size_bytes"] > 0
+    assert series["comments_api_requests_in_flight"] == 1  # the one that asks
+    assert series["process_resident_memory_bytes"] > 0
+    bound = f'flask_http_request_duration_seconds_bucket{{le="0.25",method="GET",status="200",{rule}}}'
+    assert series[bound] == 2
+
+
+def test_series_do_not_grow_with_content_ids(sqlite_client):
+    def ask(numbers):
+        for number in numbers:
+            body = {"email": "alice@example.com", "comment": "x", "content_id": f"id-{number}"}
+            assert sqlite_client.post("/api/comment/new", json=body).status_code == 200
+            assert sqlite_client.get(f"/api/comment/list/id-{number}").status_code == 200
+            assert sqlite_client.get(f"/api/comment/list/id-{number}?limit=5").status_code == 200
+            assert sqlite_client.get(f"/api/comment/list/none-{number}").status_code == 404
+
+    ask(range(5))
+    before = len(metrics(sqlite_client))
+    ask(range(5, 500))
+    assert len(metrics(sqlite_client)) == before
+
+
+@pytest.mark.parametrize("given", ["checkout-42", "a.b_c-D", "x" * 128])
+def test_request_id_is_taken(sqlite_client, capsys, given):
+    for path in ("/api/comment/list/1", "/healthz"):
+        assert sqlite_client.get(path, headers={"X-Request-ID": given}).headers["X-Request-ID"] == given
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert [line["request_id"] for line in lines if line["logger"] == "comentarios.request"] == [given, given]
+
+
+@pytest.mark.parametrize("given", [None, "", "a b", 'a"b', "x" * 129, "ñ"])
+def test_request_id_is_given(sqlite_client, given):
+    headers = {} if given is None else {"X-Request-ID": given}
+    seen = {sqlite_client.get("/healthz", headers=headers).headers["X-Request-ID"] for _ in range(3)}
+    assert len(seen) == 3 and all(re.fullmatch("[0-9a-f]{32}", one) for one in seen)
+
+
+def test_log_line_of_a_request(sqlite_client, capsys):
+    sqlite_client.get('/api/comment/list/ñ"%0A')
+    line = json.loads(capsys.readouterr().err)
+    assert line.pop("request_id") and line.pop("duration_ms") > 0
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line.pop("time"))
+    assert line == {
+        "level": "info",
+        "logger": "comentarios.request",
+        "method": "GET",
+        "path": '/api/comment/list/ñ"\n',
+        "status": 404,
+    }
+
+
+def test_warning_level_leaves_requests_out(sqlite_url, capsys):
+    app = create_app(Settings(database_url=sqlite_url, log_level="warning"), Lifecycle())
+    app.test_client().get("/healthz")
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("DATABASE_URL", "mysql://x/y", "sqlite:/// or postgresql://"),
+        ("DATABASE_URL", "comentarios.db", "no scheme"),
+        ("DATABASE_URL", "sqlite://", "must name a file"),
+        ("DATABASE_URL_FILE", "/absent", "DATABASE_URL_FILE names /absent, which cannot be read: No such file"),
+        ("LOG_LEVEL", "loud", "debug, info, warning, error"),
+        ("DRAIN_SECONDS", "soon", "DRAIN_SECONDS must be a number from 0 to 3600 (seconds)"),
+        ("DRAIN_SECONDS", "-1", "DRAIN_SECONDS must be a number from 0 to 3600 (seconds)"),
+        ("HOST", "localhost", "HOST must be an IP address, not 'localhost'"),
+        ("PORT", "0", "PORT must be a number from 1 to 65535 (a TCP port), not '0'"),
+        ("DRAIN_SECONDS", "nan", "DRAIN_SECONDS must be a number from 0 to 3600 (seconds)"),
+    ],
+)
+def test_wrong_setting(monkeypatch, name, value, says):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match=re.escape(says)):
+        Settings.from_env()
+
+
+def test_database_url_from_a_file_comes_first(monkeypatch, tmp_path):
+    (tmp_path / "url").write_text("postgresql://somewhere/comments\n")
+    monkeypatch.setenv("DATABASE_URL", "sqlite:///ignored.db")
+    monkeypatch.setenv("DATABASE_URL_FILE", str(tmp_path / "url"))
+    assert Settings.from_env().database_url == "postgresql://somewhere/comments"
+
+
+def test_docs_page_is_self_contained(sqlite_client):
+    page = sqlite_client.get("/docs")
+    assert page.mimetype == "text/html"
+    assert not re.search(r"""(?:src|href)=["']?(?:https?:)?//""", page.text)
+    assert page.headers["Content-Security-Policy"].startswith("default-src 'none'")

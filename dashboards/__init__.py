@@ -1,0 +1,18 @@
+"""Grafana's dashboards as Python. `python -m dashboards` writes them as JSON where the grafana role finds them."""
+
+from pathlib import Path
+
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+
+from . import api, edge, host, slo
+
+OUTPUT = Path(__file__).resolve().parent.parent / "roles/grafana/files/dashboards"
+
+
+def render() -> dict[str, str]:
+    """The dashboards' JSON by file name; a dashboard's uid is its file's name without the suffix."""
+    encoder = JSONEncoder(sort_keys=True, indent=2, ensure_ascii=False)
+    return {
+        f"{board.uid}.json": encoder.encode(board.build()) + "\n"
+        for board in (api.board(), slo.board(), host.board(), edge.board())
+    }

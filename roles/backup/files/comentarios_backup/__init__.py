@@ -1,0 +1,1 @@
+"""Backups of the comments: made, verified, listed and restored, on the host."""

@@ -1,0 +1,172 @@
+"""``comentarios-backup``: run, list, restore. Prints JSON; errors are one line on stderr."""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import json
+import os
+import secrets
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+from .postgresql import Postgresql
+from .settings import BackupError, ForeignError, Settings
+from .sqlite import Sqlite
+from .stack import Stack
+from .store import CONNECTIONS, Store
+
+METRICS = {
+    "last_success_timestamp_seconds": "When the newest backup was made and verified.",
+    "size_bytes": "Size of the newest backup, compressed.",
+    "comments": "Comments in the newest backup.",
+    "duration_seconds": "How long the newest backup took.",
+}
+
+
+def run(settings: Settings) -> dict:
+    """Makes a backup: a consistent copy, opened and counted, uploaded, and looked at in S3."""
+    begin, database = time.time(), _database(settings)
+    with _work_folder(settings) as folder:
+        copy = folder / "copy"
+        database.dump(copy)
+        try:
+            comments = database.check(copy)
+        finally:
+            database.forget()
+        name = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(begin)) + f"-{secrets.token_hex(2)}{database.suffix}"
+        made = Store(settings).put(copy, name, comments, Stack(settings).release())
+    values = (begin, made.size, made.comments, time.time() - begin)
+    _publish(settings.metrics_file, dict(zip(METRICS, values, strict=True)))
+    return asdict(made)
+
+
+def list_(settings: Settings) -> list[dict]:
+    """Every backup, the oldest first; what is none of ours has a name and nothing else."""
+    store = Store(settings)
+
+    def facts(name: str) -> dict:
+        try:
+            return asdict(store.get(name))
+        except ForeignError:
+            return {"name": name}
+
+    # S3 is asked for each: a month has three thousand.
+    with ThreadPoolExecutor(CONNECTIONS) as pool:
+        return list(pool.map(facts, store.names()))
+
+
+def restore(settings: Settings, name: str) -> dict:
+    """Puts a backup in the database's place (the newest without a name), and keeps the old one.
+
+    Everything that can be wrong with the backup is found before anything is touched. Then releases are kept away, the
+    API stops, the database is swapped, the API starts; when it does not get ready the old database comes back.
+    """
+    store, stack, database = Store(settings), Stack(settings), _database(settings)
+    names = [one for one in store.names() if one.endswith(database.suffix)]
+    if not names:
+        raise BackupError(f"s3://{settings.bucket}/{settings.prefix} holds no backup of this kind of database")
+    chosen, token = store.get(name or names[-1]), secrets.token_hex(8)
+    with _work_folder(settings) as folder:
+        copy = folder / "copy"
+        store.fetch(chosen, copy)
+        try:
+            comments = database.check(copy)
+            if comments != chosen.comments:
+                raise BackupError(
+                    f"{chosen.name} holds {comments} comments and was made with {chosen.comments}: choose another"
+                )
+            stack.lock(token)
+            try:
+                kept, before = _swapped(stack, database, copy)
+            finally:
+                stack.unlock(token)
+        finally:
+            database.forget()
+    return {"restored": asdict(chosen), "comments": comments, "before": before, "kept": kept}
+
+
+def _swapped(stack: Stack, database: Sqlite | Postgresql, copy: Path) -> tuple[str, int]:
+    running, kept = stack.stop(), ""
+    try:
+        before = database.count()
+        kept = database.swap(copy)
+        stack.start(running)
+    except BaseException:
+        if kept:
+            stack.stop()
+            database.swap_back(kept)
+        stack.start(running)
+        raise
+    return kept, before
+
+
+def _database(settings: Settings) -> Sqlite | Postgresql:
+    return Postgresql(settings.database_url) if settings.database_url else Sqlite(settings.sqlite_file)
+
+
+@contextmanager
+def _work_folder(settings: Settings) -> Iterator[Path]:
+    """An empty folder, for one at a time: who comes second waits."""
+    settings.work_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(settings.work_dir / ".lock", os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        folder = settings.work_dir / "now"
+        # What an interrupted run left.
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(mode=0o700)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        os.close(descriptor)
+
+
+def _publish(file: Path, values: dict[str, float]) -> None:
+    lines = []
+    for name, value in values.items():
+        full = f"comentarios_backup_{name}"
+        lines += [f"# HELP {full} {METRICS[name]}", f"# TYPE {full} gauge", f"{full} {value:.3f}"]
+    # Renamed into place: the node exporter never reads half a file.
+    new = file.with_name(f"{file.name}.new")
+    new.write_text("\n".join(lines) + "\n")
+    new.chmod(0o644)
+    new.replace(file)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="comentarios-backup")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("run", help="make a backup now")
+    commands.add_parser("list", help="every backup, the oldest first")
+    commands.add_parser("restore", help="put a backup in the database's place").add_argument(
+        "--from", dest="name", default=""
+    )
+    arguments = parser.parse_args()
+    # Both end a restore by its way back, not in its middle.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: sys.exit("interrupted"))
+    try:
+        settings = Settings.read()
+        verbs = {"run": run, "list": list_}
+        done = (
+            restore(settings, arguments.name) if arguments.command == "restore" else verbs[arguments.command](settings)
+        )
+    except BackupError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(json.dumps(done))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

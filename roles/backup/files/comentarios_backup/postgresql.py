@@ -1,0 +1,97 @@
+"""PostgreSQL: pg_dump, and a database that was restored beside and takes the other's name."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from pathlib import Path
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+from .settings import BackupError
+
+BESIDE = "comentarios_restoring"
+
+
+class Postgresql:
+    """The database of a URL as libpq takes it. Its user has to be its owner, and needs CREATEDB for a restore."""
+
+    suffix = ".pgdump.gz"
+
+    def __init__(self, url: str):
+        self._url = url
+        self._name = unquote(urlsplit(url).path.lstrip("/"))
+
+    def dump(self, copy: Path) -> None:
+        """Raises BackupError when pg_dump fails: its last line."""
+        # The file is compressed afterwards, as SQLite's is.
+        self._run("pg_dump", "--format=custom", "--compress=0", "--no-owner", f"--file={copy}", self._url)
+
+    def check(self, copy: Path) -> int:
+        """Restores a copy into a database of its own, which is left there for ``swap``; returns its number of comments.
+
+        Raises:
+            BackupError: it is corrupt, or no database of comments.
+        """
+        listed = self._run("pg_restore", "--list", str(copy))
+        if " TABLE public comments " not in listed:
+            raise BackupError("this is a database of something else: it has no comments as the API keeps them")
+        self._sql("postgres", f'DROP DATABASE IF EXISTS "{BESIDE}"')
+        self._sql("postgres", f'CREATE DATABASE "{BESIDE}"')
+        # pg_restore 17 sets this at once, and a server before 17 does not know it.
+        command = ("pg_restore", "--no-owner", f"--dbname={self._other(BESIDE)}", str(copy))
+        self._run(*command, tolerated='unrecognized configuration parameter "transaction_timeout"')
+        return int(self._sql(BESIDE, "SELECT count(*) FROM comments"))
+
+    def forget(self) -> None:
+        """Removes what ``check`` left and ``swap`` did not take, or ``swap_back`` gave back."""
+        self._sql("postgres", f'DROP DATABASE IF EXISTS "{BESIDE}"')
+
+    def count(self) -> int:
+        return int(self._sql(self._name, "SELECT count(*) FROM comments"))
+
+    def swap(self, copy: Path) -> str:
+        """Gives the restored database the other name, for every host that shares it; returns the old one's new name."""
+        kept = f"{self._name}_before_{int(time.time())}"
+        self._sql("postgres", f'ALTER DATABASE "{self._name}" ALLOW_CONNECTIONS false')
+        try:
+            self._end_connections(self._name)
+            self._sql("postgres", f'ALTER DATABASE "{self._name}" RENAME TO "{kept}"')
+        except BackupError:
+            self._sql("postgres", f'ALTER DATABASE "{self._name}" ALLOW_CONNECTIONS true')
+            raise
+        self._sql("postgres", f'ALTER DATABASE "{BESIDE}" RENAME TO "{self._name}"')
+        self._sql("postgres", f'ALTER DATABASE "{kept}" ALLOW_CONNECTIONS true')
+        return kept
+
+    def swap_back(self, kept: str) -> None:
+        """Undoes ``swap``."""
+        self._end_connections(self._name)
+        self._sql("postgres", f'ALTER DATABASE "{self._name}" RENAME TO "{BESIDE}"')
+        self._sql("postgres", f'ALTER DATABASE "{kept}" RENAME TO "{self._name}"')
+
+    def _end_connections(self, name: str) -> None:
+        self._sql("postgres", f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
+
+    def _other(self, name: str) -> str:
+        return urlunsplit(urlsplit(self._url)._replace(path=f"/{name}"))
+
+    def _sql(self, database: str, statement: str) -> str:
+        command = ("psql", "--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1")
+        return self._run(*command, f"--command={statement}", self._other(database)).strip()
+
+    def _run(self, *command: str, tolerated: str = "") -> str:
+        # The URL holds the password: given in the environment it would not show in the list of processes; libpq takes
+        # a whole URL only as an argument, so the password goes by PGPASSWORD and is taken out of what is shown.
+        password = unquote(urlsplit(self._url).password or "")
+        shown = [part.replace(f":{urlsplit(self._url).password}@", "@") if password else part for part in command]
+        environment = {**os.environ, "PGPASSWORD": password, "PGCONNECT_TIMEOUT": "10", "LC_ALL": "C.UTF-8"}
+        try:
+            done = subprocess.run(shown, env=environment, capture_output=True, text=True, timeout=3600, check=False)
+        except FileNotFoundError:
+            raise BackupError(f"{command[0]} is not installed: run `ansible-playbook site.yml --tags backup`") from None
+        said = done.stderr.strip().splitlines()
+        errors = [line for line in said if "error:" in line.lower()]
+        if done.returncode and not (tolerated and errors and all(tolerated in line for line in errors)):
+            raise BackupError(f"{command[0]} failed: {(errors or said[-1:] or ['no output'])[0]}")
+        return done.stdout

@@ -1,0 +1,51 @@
+"""What role backup wrote into /etc/comentarios/backup.json."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+FILE = Path("/etc/comentarios/backup.json")
+
+
+class BackupError(Exception):
+    """One line: what failed, and what to do."""
+
+
+class ForeignError(BackupError):
+    """What S3 has under this name is no backup of ours."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Attributes:
+    bucket, prefix: where the backups are in S3; the prefix ends with a slash.
+    region: the bucket's.
+    database_url: PostgreSQL's URL; empty: the SQLite file.
+    sqlite_file: the API's database.
+    work_dir: folder for copies on their way, with room for one of the database.
+    stack_dir: folder of the stack, whose API is stopped for a restore.
+    metrics_file: what the node exporter reads.
+    """
+
+    bucket: str
+    prefix: str
+    region: str
+    database_url: str
+    sqlite_file: Path
+    work_dir: Path
+    stack_dir: Path
+    metrics_file: Path
+
+    @classmethod
+    def read(cls, file: Path = FILE) -> Settings:
+        """Raises BackupError when the file is missing or cannot be read."""
+        try:
+            values = json.loads(file.read_text())
+        except (OSError, ValueError) as error:
+            raise BackupError(
+                f"{file} cannot be read ({error}): run `ansible-playbook site.yml --tags backup`"
+            ) from None
+        paths = ("sqlite_file", "work_dir", "stack_dir", "metrics_file")
+        return cls(**{name: Path(value) if name in paths else value for name, value in values.items()})

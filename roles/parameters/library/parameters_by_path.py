@@ -1,0 +1,65 @@
+#!/usr/bin/python3
+"""Reads every parameter below a path of SSM Parameter Store, with the credentials of the host that it runs on."""
+
+from __future__ import annotations
+
+DOCUMENTATION = """
+module: parameters_by_path
+short_description: Reads every parameter below a path of SSM Parameter Store
+description: Runs on the host and asks with the instance's role. Changes nothing. Needs boto3 on the host.
+options:
+  path:
+    description: Path whose parameters are read, such as /comentarios.
+    type: str
+    required: true
+  region:
+    description: Region of the parameters.
+    type: str
+    required: true
+author: comentarios
+"""
+
+EXAMPLES = """
+- name: Read the parameters
+  parameters_by_path:
+    path: /comentarios
+    region: us-east-1
+  register: found
+  no_log: true
+"""
+
+RETURN = """
+parameters:
+  description: Values by name, decrypted. Use no_log on the task that registers them.
+  type: dict
+  returned: success
+"""
+
+from ansible.module_utils.basic import AnsibleModule  # noqa: E402
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={"path": {"type": "str", "required": True}, "region": {"type": "str", "required": True}},
+        supports_check_mode=True,
+    )
+    path, region = module.params["path"], module.params["region"]
+    try:
+        import boto3
+        from botocore.exceptions import BotoCoreError, ClientError
+    except ImportError:
+        module.fail_json(msg="boto3 is missing on the host: install python3-boto3")
+    try:
+        pages = boto3.client("ssm", region_name=region).get_paginator("get_parameters_by_path")
+        found = {
+            one["Name"]: one["Value"]
+            for page in pages.paginate(Path=path, Recursive=True, WithDecryption=True)
+            for one in page["Parameters"]
+        }
+    except (BotoCoreError, ClientError) as error:
+        module.fail_json(msg=f"{path} in SSM Parameter Store of {region} cannot be read: {error}")
+    module.exit_json(changed=False, parameters=found)
+
+
+if __name__ == "__main__":
+    main()

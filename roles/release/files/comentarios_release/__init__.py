@@ -1,0 +1,1 @@
+"""What carries out a release on the host: standard library of Python 3.11 or later only."""

@@ -1,0 +1,28 @@
+"""The metrics of releases, in a file that the node exporter reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .files import write
+from .records import Record
+
+_HELP = {
+    "comentarios_release_info": "The release that serves.",
+    "comentarios_release_timestamp_seconds": "When the release that serves began to.",
+    "comentarios_release_last_success": "Whether the last release came to a good end.",
+}
+
+
+def publish(file: Path, live: Record | None, succeeded: bool) -> None:
+    """Writes which release serves since when, and how the last one ended."""
+    samples = {"comentarios_release_last_success": ("", float(succeeded))}
+    if live:
+        version = f'{{version="{live.tag}"}}'
+        since = live.times.get("switched") or live.finished or live.started
+        samples["comentarios_release_info"] = (version, 1.0)
+        samples["comentarios_release_timestamp_seconds"] = (version, since)
+    lines = []
+    for name, (labels, value) in sorted(samples.items()):
+        lines += [f"# HELP {name} {_HELP[name]}", f"# TYPE {name} gauge", f"{name}{labels} {value:.3f}"]
+    write(file, "\n".join(lines) + "\n")

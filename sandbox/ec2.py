@@ -1,0 +1,119 @@
+"""What the EC2 API says of the instances: the only thing that hosts are made from."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import boto3
+from botocore.config import Config as ClientConfig
+
+from sandbox.config import REGION, Config
+
+GONE = {"shutting-down", "terminated"}
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One instance that is not terminated; memory in MiB, attached volumes but the root one with their size in GiB."""
+
+    id: str
+    type: str
+    image: str
+    state: str
+    private_ip: str
+    zone: str
+    role: str
+    public_keys: tuple[str, ...]
+    memory: int
+    cpus: int
+    volumes: tuple[tuple[str, int], ...]
+
+    @property
+    def hostname(self) -> str:
+        return "ip-" + self.private_ip.replace(".", "-")
+
+
+@cache
+def client(config: Config, service: str) -> Any:
+    """The boto3 client of a service of this sandbox, whatever the environment says; made once, for every thread."""
+    # A session of its own: the default one is not safe to share between threads.
+    return boto3.Session().client(
+        service,
+        endpoint_url=config.endpoint,
+        region_name=REGION,
+        aws_access_key_id="sandbox",
+        aws_secret_access_key="sandbox",
+        config=ClientConfig(proxies={}, retries={"max_attempts": 2}, connect_timeout=3, read_timeout=20),
+    )
+
+
+def instances(config: Config) -> list[Instance]:
+    """Every instance that the API lists and that is not terminated, the oldest first."""
+    ec2 = client(config, "ec2")
+    found = [
+        instance
+        for page in ec2.get_paginator("describe_instances").paginate()
+        for reservation in page["Reservations"]
+        for instance in reservation["Instances"]
+        if instance["State"]["Name"] not in GONE
+    ]
+    if not found:
+        return []
+    sizes = {
+        kind["InstanceType"]: kind
+        for kind in ec2.describe_instance_types(InstanceTypes=sorted({i["InstanceType"] for i in found}))[
+            "InstanceTypes"
+        ]
+    }
+    keys = {
+        pair["KeyName"]: pair.get("PublicKey", "") for pair in ec2.describe_key_pairs(IncludePublicKey=True)["KeyPairs"]
+    }
+    volumes = volume_sizes(config)
+    result = []
+    for instance in sorted(found, key=lambda i: (i["LaunchTime"], i["InstanceId"])):
+        size = sizes[instance["InstanceType"]]
+        profile = instance.get("IamInstanceProfile", {}).get("Arn", "").rpartition("/")[2]
+        attached = [
+            mapping["Ebs"]["VolumeId"]
+            for mapping in instance.get("BlockDeviceMappings", [])
+            if mapping["DeviceName"] != instance.get("RootDeviceName", "/dev/xvda")
+        ]
+        key = keys.get(instance.get("KeyName", ""), "").strip()
+        result.append(
+            Instance(
+                id=instance["InstanceId"],
+                type=instance["InstanceType"],
+                image=instance["ImageId"],
+                state=instance["State"]["Name"],
+                private_ip=instance["PrivateIpAddress"],
+                zone=instance["Placement"]["AvailabilityZone"],
+                role=_role(config, profile) if profile else "",
+                public_keys=(key,) if key else (),
+                memory=size["MemoryInfo"]["SizeInMiB"],
+                cpus=size["VCpuInfo"]["DefaultVCpus"],
+                volumes=tuple((volume, volumes[volume]) for volume in attached if volume in volumes),
+            )
+        )
+    return result
+
+
+def volume_sizes(config: Config) -> dict[str, int]:
+    """Every EBS volume that there is: id → size in GiB."""
+    found = client(config, "ec2").describe_volumes()["Volumes"]
+    return {volume["VolumeId"]: volume["Size"] for volume in found}
+
+
+def user_data(config: Config, instance: Instance) -> str:
+    """The instance's user data, decoded; empty when it has none."""
+    ec2 = client(config, "ec2")
+    attribute = ec2.describe_instance_attribute(InstanceId=instance.id, Attribute="userData")
+    return base64.b64decode(attribute.get("UserData", {}).get("Value", "")).decode()
+
+
+def _role(config: Config, profile: str) -> str:
+    iam = client(config, "iam")
+    roles = iam.get_instance_profile(InstanceProfileName=profile)["InstanceProfile"]["Roles"]
+    return roles[0]["RoleName"] if roles else ""

@@ -1,0 +1,41 @@
+"""Keeps ECR's API and its image store telling the same: what is pushed is listed, what is deleted is gone."""
+
+from __future__ import annotations
+
+import json
+
+from sandbox import ec2, files, registry
+from sandbox.config import Config
+
+
+def sync(config: Config) -> None:
+    """Lists in the API every tag that was pushed, and takes from the store every tag that the API no longer lists.
+
+    Which tags the API has listed before is kept in the state folder: a tag that is in the store alone was either pushed
+    just now or deleted by the API.
+    """
+    stored = registry.tags(config)
+    if stored is None:
+        return
+    ecr = ec2.client(config, "ecr")
+    record = config.state / "ecr-listed.json"
+    listed_before = set(json.loads(record.read_text())) if record.exists() else set()
+    listed_now = set()
+    for repository in ecr.describe_repositories()["repositories"]:
+        name = repository["repositoryName"]
+        pages = ecr.get_paginator("list_images").paginate(repositoryName=name)
+        listed = {image.get("imageTag") for page in pages for image in page["imageIds"]}
+        for tag in set(stored.get(name, [])) - listed:
+            if f"{name}:{tag}" in listed_before:
+                registry.delete(config, name, tag)
+            else:
+                manifest, media_type = registry.manifest(config, name, tag)
+                ecr.put_image(
+                    repositoryName=name,
+                    imageManifest=manifest,
+                    imageManifestMediaType=media_type,
+                    imageTag=tag,
+                )
+                listed.add(tag)
+        listed_now |= {f"{name}:{tag}" for tag in listed if tag}
+    files.write(record, json.dumps(sorted(listed_now)))

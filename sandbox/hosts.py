@@ -1,0 +1,174 @@
+"""EC2 hosts: a container with systemd, sshd and room for its own Docker Engine for every instance of the EC2 API."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sandbox import ec2, files
+from sandbox.config import Config
+from sandbox.docker import docker, inspect
+
+INSTANCE_LABEL = "comentarios.instance"
+
+
+def names(config: Config) -> dict[str, dict]:
+    """The containers that are hosts of this sandbox: instance id → ``docker inspect``."""
+    listed = docker(
+        *(
+            "ps",
+            "--all",
+            "--quiet",
+            "--filter",
+            f"label={config.label}",
+            "--filter",
+            f"label={INSTANCE_LABEL}",
+        )
+    ).split()
+    if not listed:
+        return {}
+    found = json.loads(docker("container", "inspect", *listed, check=False) or "[]")
+    return {host["Config"]["Labels"][INSTANCE_LABEL]: host for host in found}
+
+
+def sync(config: Config, image: str) -> list[str]:
+    """Makes the hosts what the EC2 API lists, and says what it did, a line each.
+
+    Safe to run beside another one of its kind; what an interrupted one left half-made is made anew.
+
+    Raises:
+        SandboxError: a host cannot be made or started (its port is taken, say).
+    """
+    with _alone(config):
+        wanted = {instance.id: instance for instance in ec2.instances(config)}
+        present = names(config)
+        done = []
+        for identity in present.keys() - wanted.keys():
+            _remove(config, identity)
+            done.append(f"{identity}: terminated, its host is removed")
+        for identity, instance in wanted.items():
+            host = present.get(identity)
+            status = host["State"]["Status"] if host else "absent"
+            if status == "created":  # an interrupted start: what it holds is not known
+                docker("rm", "--force", host["Name"].lstrip("/"))
+                status = "absent"
+            if status == "absent" and instance.state == "running":
+                _make(config, instance, image)
+                done.append(f"{identity}: {instance.type} host at {instance.private_ip} started")
+            elif status in {"exited", "dead"} and instance.state == "running":
+                docker("start", _name(config, identity))
+                done.append(f"{identity}: host started")
+            elif status in {"running", "restarting"} and instance.state == "stopped":
+                docker("stop", _name(config, identity))
+                done.append(f"{identity}: host stopped")
+            if instance.state == "running":
+                for volume, size in instance.volumes:
+                    docker("exec", _name(config, identity), "sandbox-attach", volume, str(size))
+        _delete_volumes(config, image, keep=set(ec2.volume_sizes(config)))
+        return done
+
+
+def remove_all(config: Config, image: str) -> None:
+    """Removes every host and every EBS volume of this sandbox, whatever the EC2 API says."""
+    for identity in names(config):
+        _remove(config, identity)
+    if inspect("volume", _volumes_name(config)):
+        _detach(config, image)
+
+
+def _volumes_name(config: Config) -> str:
+    return f"{config.name}-ebs"
+
+
+def _delete_volumes(config: Config, image: str, keep: set[str]) -> None:
+    """Deletes the files of EBS volumes that EC2 no longer has, and frees the machine's loop devices behind them."""
+    record = config.state / "ebs.json"
+    known = set(json.loads(record.read_text())) if record.exists() else set()
+    if known - keep:
+        _detach(config, image, *sorted(known - keep))
+    if known != keep or not record.exists():
+        files.write(record, json.dumps(sorted(keep)))
+
+
+def _detach(config: Config, image: str, *volumes: str) -> None:
+    """Deletes the files of volumes, of all when none is named, and frees their loop devices."""
+    docker(
+        *("run", "--rm", "--network", "none", "--cap-add", "SYS_ADMIN", "--cap-add", "MKNOD"),
+        *("--security-opt", "seccomp=unconfined", "--security-opt", "apparmor=unconfined"),
+        *("--device-cgroup-rule", "b 7:* rwm", "--volume", f"{_volumes_name(config)}:/var/lib/sandbox-ebs"),
+        *("--entrypoint", "sandbox-detach", image, *volumes),
+    )
+
+
+def _make(config: Config, instance: ec2.Instance, image: str) -> None:
+    name = _name(config, instance.id)
+    for volume in (f"{name}-docker", _volumes_name(config)):
+        docker("volume", "create", "--label", config.label, volume)
+    edge_taken = any(
+        binding["HostPort"] == str(config.edge_port)
+        for host in names(config).values()
+        for bindings in (host["HostConfig"]["PortBindings"] or {}).values()
+        for binding in bindings
+    )
+    docker(
+        *("create", "--name", name, "--hostname", instance.hostname),
+        *(
+            "--label",
+            config.label,
+            "--label",
+            f"{INSTANCE_LABEL}={instance.id}",
+            "--restart",
+            "unless-stopped",
+        ),
+        *("--network", config.name, "--ip", instance.private_ip),
+        *([] if edge_taken else ["--publish", f"127.0.0.1:{config.edge_port}:80"]),
+        # As much as the instance type has, so that what fits a t3.micro is tried and not hoped.
+        *(
+            "--memory",
+            f"{instance.memory}m",
+            "--memory-swap",
+            f"{instance.memory}m",
+            "--cpus",
+            str(instance.cpus),
+        ),
+        # What a Docker Engine inside needs, short of --privileged, which some machines cannot give.
+        *("--cap-add", "ALL", "--cap-drop", "SYS_RESOURCE", "--security-opt", "seccomp=unconfined"),
+        *("--security-opt", "apparmor=unconfined", "--security-opt", "systempaths=unconfined"),
+        *("--device-cgroup-rule", "a *:* rwm", "--cgroupns", "private"),
+        *("--tmpfs", "/run:exec", "--tmpfs", "/run/lock", "--volume", f"{name}-docker:/var/lib/docker"),
+        *("--volume", f"{_volumes_name(config)}:/var/lib/sandbox-ebs"),
+        image,
+    )
+    seed, metadata = (
+        "var/lib/cloud/seed/nocloud",
+        {"instance-id": instance.id, "local-hostname": instance.hostname},
+    )
+    content = {
+        f"{seed}/meta-data": json.dumps(metadata | {"public-keys": list(instance.public_keys)}),
+        f"{seed}/user-data": ec2.user_data(config, instance) or "#cloud-config\n{}\n",
+        "usr/local/share/ca-certificates/sandbox-ca.crt": (config.state / "ca.pem").read_text(),
+        "etc/sandbox/environment": f"METADATA_ADDRESS={config.gateway}:{config.metadata_port}\n",
+        # On AWS the clients find the APIs by the region's public names; here by this.
+        "root/.aws/config": f"[default]\nregion = {instance.zone[:-1]}\nendpoint_url = {config.endpoint}\n",
+    }
+    files.copy_into(name, content)
+    docker("start", name)
+
+
+def _remove(config: Config, identity: str) -> None:
+    name = _name(config, identity)
+    docker("rm", "--force", "--volumes", name)
+    docker("volume", "rm", "--force", f"{name}-docker")
+
+
+def _name(config: Config, identity: str) -> str:
+    return f"{config.name}-{identity}"
+
+
+@contextmanager
+def _alone(config: Config) -> Iterator[None]:
+    with (config.state / "sync.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,173 @@
+"""The images that the sandbox needs: built once for each content, kept in the engine as a cache.
+
+Where the upstream image of a part of the stack can be pulled, the hosts pull it themselves, as on AWS. Where it cannot
+(no Docker Hub), an image under a name of its own is built from Debian 13's packages and put into the sandbox's ECR.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+
+import yaml
+
+from sandbox import files
+from sandbox.config import ECR_HOST, ECR_PASSWORD, ECR_USER, ROOT, Config
+from sandbox.docker import build, docker, inspect
+from sandbox.errors import SandboxError
+from sandbox.progress import say
+
+PREFIX = "comentarios-sandbox"
+UPSTREAM_BASE = "debian:trixie-slim"
+OWN_BASE = f"{PREFIX}/debian:13"
+IMAGE_LABEL = "comentarios.image=sandbox"
+FOLDERS = ROOT / "sandbox" / "images"
+IMAGE_VARIABLES = ROOT / "inventory" / "group_vars" / "all" / "images.yml"
+# Variable of the stack's image → folder that builds its stand-in. Grafana has none: Debian has no package of it.
+STAND_INS = {
+    "edge_image": "caddy",
+    "prometheus_image": "prometheus",
+    "alertmanager_image": "alertmanager",
+    "node_exporter_image": "node-exporter",
+}
+
+
+def base(config: Config) -> str:
+    """A Debian 13 image in the engine: upstream's where it is or can be pulled, else one that mmdebstrap makes.
+
+    Raises:
+        SandboxError: neither can be had; says what to install.
+    """
+    for image in (UPSTREAM_BASE, OWN_BASE):
+        if inspect("image", image):
+            return image
+    if available(UPSTREAM_BASE):
+        docker("pull", UPSTREAM_BASE, timeout=600)
+        return UPSTREAM_BASE
+    say(f"  {UPSTREAM_BASE} cannot be pulled here: making {OWN_BASE} with mmdebstrap")
+    if not shutil.which("mmdebstrap"):
+        _install_mmdebstrap()
+    log = config.state / "logs" / "mmdebstrap.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    archive = config.state / "debian.tar"
+    with log.open("w") as output:
+        done = subprocess.run(
+            ["mmdebstrap", "--variant=minbase", "trixie", str(archive)],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+    if done.returncode:
+        lines = log.read_text().strip().splitlines() or ["no output"]
+        raise SandboxError(f"mmdebstrap failed: {lines[-1]} (whole log: {log})")
+    docker("import", "--change", f"LABEL {IMAGE_LABEL}", str(archive), OWN_BASE, timeout=600)
+    archive.unlink()
+    return OWN_BASE
+
+
+def available(image: str) -> bool:
+    """Whether a registry hands the image out; False also when it does not answer within 20 s."""
+    try:
+        docker("manifest", "inspect", image, timeout=20)
+    except SandboxError:
+        return False
+    return True
+
+
+def ensure(config: Config, folder: str, base_image: str) -> str:
+    """Builds ``sandbox/images/<folder>`` unless the engine has it already; returns its name, tagged by its content."""
+    path = FOLDERS / folder
+    content = hashlib.sha256(inspect("image", base_image)["Id"].encode())
+    for file in sorted(path.rglob("*")):
+        if file.is_file():
+            content.update(f"{file.relative_to(path)}\0{os.access(file, os.X_OK)}\0".encode() + file.read_bytes())
+    tag = f"{PREFIX}/{folder}:{content.hexdigest()[:12]}"
+    if not inspect("image", tag):
+        say(f"  building {tag}")
+        log = config.state / "logs" / f"build-{folder}.log"
+        build(path, tag, label=IMAGE_LABEL, arguments={"BASE_IMAGE": base_image}, log=log)
+    return tag
+
+
+def chosen(config: Config) -> dict[str, str]:
+    """The sandbox's own images, as far as `start` and `build` chose them: ``base``, ``registry``, ``host``."""
+    record = config.state / "images.json"
+    return json.loads(record.read_text()) if record.exists() else {}
+
+
+def choose(config: Config, **names: str) -> None:
+    """Records the sandbox's own images."""
+    files.write(config.state / "images.json", json.dumps(chosen(config) | names, indent=2))
+
+
+def stack(config: Config, base_image: str) -> dict[str, str | bool]:
+    """Inventory variables that this machine's situation asks for: images that are not to be had upstream.
+
+    The decision is kept in the state folder until the list of images changes.
+    """
+    wanted = IMAGE_VARIABLES.read_text() + os.environ.get("GRAFANA_IMAGE", "")
+    fingerprint = hashlib.sha256((wanted + base_image).encode()).hexdigest()
+    kept = config.state / "stack-images.json"
+    if kept.exists():
+        known = json.loads(kept.read_text())
+        if known["for"] == fingerprint:
+            return known["variables"]
+    upstream = yaml.safe_load(IMAGE_VARIABLES.read_text())
+    variables: dict[str, str | bool] = {}
+    for variable, folder in STAND_INS.items():
+        if not available(upstream[variable]):
+            variables[variable] = push(config, ensure(config, folder, base_image))
+    variables |= _grafana(config, os.environ.get("GRAFANA_IMAGE") or upstream["grafana_image"])
+    files.write(kept, json.dumps({"for": fingerprint, "variables": variables}, indent=2))
+    return variables
+
+
+def _grafana(config: Config, image: str) -> dict[str, str | bool]:
+    if inspect("image", image):
+        name, _, tag = image.rpartition("/")[2].partition(":")
+        own = f"{PREFIX}/{name}:{tag or 'latest'}"
+        docker("tag", image, own)
+        return {"grafana_image": push(config, own)}
+    if available(image):
+        return {"grafana_image": image}
+    say(f"  Grafana: {image} can neither be pulled nor is it in the local engine: everything else comes up")
+    return {"grafana_enabled": False}
+
+
+def push(config: Config, image: str) -> str:
+    """Puts an image of the engine into the sandbox's ECR; returns the name by which the hosts pull it."""
+    login = config.state / "docker"
+    docker(
+        *("--config", str(login), "login", "--username", ECR_USER, "--password-stdin", config.push_address),
+        stdin=ECR_PASSWORD,
+    )
+    docker("tag", image, f"{config.push_address}/{image}")
+    try:
+        docker("--config", str(login), "push", "--quiet", f"{config.push_address}/{image}", timeout=600)
+    finally:
+        docker("rmi", f"{config.push_address}/{image}")
+    return f"{ECR_HOST}/{image}"
+
+
+def _install_mmdebstrap() -> None:
+    apt = shutil.which("apt-get")
+    if not apt or os.geteuid() != 0:
+        raise SandboxError(
+            f"{UPSTREAM_BASE} cannot be pulled and mmdebstrap is missing: `apt-get install mmdebstrap` as root, "
+            "or give this machine access to Docker Hub"
+        )
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    for command in (["update", "-qq"], ["install", "-qq", "-y", "--no-install-recommends", "mmdebstrap"]):
+        done = subprocess.run([apt, *command], capture_output=True, text=True, env=environment, check=False)
+        if done.returncode:
+            raise SandboxError(f"apt-get {command[0]}: {done.stderr.strip().splitlines()[-1]}")
+
+
+def remove_all() -> None:
+    """Removes every image that was built here, the API's too, and only those."""
+    built = docker("images", "--quiet", "--filter", f"label={IMAGE_LABEL}").split()
+    for image in {*built, *docker("images", "--quiet", "comentarios-api").split()}:
+        docker("rmi", "--force", image, check=False)

@@ -1,0 +1,119 @@
+"""The sandbox's one process of its own: the AWS APIs, the metadata service, and what follows them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import traceback
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from sandbox import ecr, hosts, images
+from sandbox.config import ROOT, Config
+from sandbox.errors import SandboxError
+
+FOLLOW_SECONDS = 5.0  # the most that a change goes unnoticed when no request announced it
+
+
+def serve(config: Config) -> None:
+    """Runs until SIGTERM: answers on the network's gateway address only."""
+    from moto.moto_server.werkzeug_app import MotoRequestHandler
+    from werkzeug.serving import make_server
+
+    from sandbox.aws import application
+    from sandbox.metadata import Metadata
+
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    journal = application(config.state / "aws.journal")
+    apis = make_server(config.gateway, config.aws_port, journal, threaded=True, request_handler=MotoRequestHandler)
+    metadata = make_server(config.gateway, config.metadata_port, Metadata(config), threaded=True)
+    for server in (apis, metadata):
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+    while True:
+        journal.changed.wait(FOLLOW_SECONDS)
+        journal.changed.clear()
+        try:
+            host_image = images.chosen(config).get("host")
+            for line in hosts.sync(config, host_image) if host_image else []:
+                print(line, flush=True)
+            ecr.sync(config)
+        except Exception:
+            # A host that cannot be made now (its port is taken, say) is tried again, and `sync` shows the reason.
+            traceback.print_exc()
+            time.sleep(1)
+
+
+def answers(config: Config) -> bool:
+    """Whether the APIs answer."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        opener.open(f"{config.endpoint}/moto-api/", timeout=3)
+    except (urllib.error.URLError, OSError):
+        return False
+    return True
+
+
+def start(config: Config) -> bool:
+    """Starts the process unless it runs; returns whether it had to.
+
+    Raises:
+        SandboxError: it ended or does not answer within 30 s: the last line of its log.
+    """
+    if _pid(config) and answers(config):
+        return False
+    stop(config)
+    log = config.state / "logs" / "server.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("a") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "sandbox", "serve"],
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    _pid_file(config).write_text(str(process.pid))
+    for _ in range(150):
+        if answers(config):
+            return True
+        if process.poll() is not None:
+            break
+        time.sleep(0.2)
+    last = (log.read_text().strip().splitlines() or ["no output"])[-1]
+    raise SandboxError(f"the sandbox's AWS APIs do not start: {last} (whole log: {log})")
+
+
+def stop(config: Config) -> bool:
+    """Ends the process if it is there; returns whether it was."""
+    pid = _pid(config)
+    if pid:
+        os.kill(pid, signal.SIGTERM)
+        for _ in range(50):
+            if not _pid(config):
+                break
+            time.sleep(0.1)
+        else:
+            os.kill(pid, signal.SIGKILL)
+    _pid_file(config).unlink(missing_ok=True)
+    return bool(pid)
+
+
+def _pid_file(config: Config) -> Path:
+    return config.state / "server.pid"
+
+
+def _pid(config: Config) -> int | None:
+    """The running process's id; None when there is none or the number is somebody else's by now."""
+    try:
+        pid = int(_pid_file(config).read_text())
+        command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (OSError, ValueError):
+        return None
+    return pid if command[1:4] == [b"-m", b"sandbox", b"serve"] and state != "Z" else None

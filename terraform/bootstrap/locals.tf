@@ -1,0 +1,18 @@
+data "aws_caller_identity" "this" {}
+
+data "aws_partition" "this" {}
+
+data "aws_region" "this" {}
+
+locals {
+  account_id = data.aws_caller_identity.this.account_id
+  partition  = data.aws_partition.this.partition
+  region     = data.aws_region.this.name
+
+  # What the other folder is going to make, by the names that it gives.
+  host_role_arn     = "arn:${local.partition}:iam::${local.account_id}:role/${var.project}-host"
+  host_profile_arn  = "arn:${local.partition}:iam::${local.account_id}:instance-profile/${var.project}-host"
+  backup_bucket_arn = "arn:${local.partition}:s3:::${var.project}-${local.account_id}-${local.region}-backup"
+  # Reading by path asks for the path itself.
+  ssm_parameters_arns = [for end in ["", "/*"] : "arn:${local.partition}:ssm:${local.region}:${local.account_id}:parameter/${var.project}${end}"]
+}

@@ -1,0 +1,362 @@
+# --- The people who run the project ----------------------------------------------------------------------------------
+
+resource "aws_iam_group" "operators" {
+  name = "${var.project}-operators"
+}
+
+# --- MFA: without it, nothing but setting it up ----------------------------------------------------------------------
+
+data "aws_iam_policy_document" "operators_identity" {
+  statement {
+    sid       = "SetUpOwnMfa"
+    actions   = ["iam:CreateVirtualMFADevice"]
+    resources = ["arn:${local.partition}:iam::${local.account_id}:mfa/*"]
+  }
+
+  statement {
+    sid = "OwnMfaAndPassword"
+    actions = [
+      "iam:ChangePassword",
+      "iam:EnableMFADevice",
+      "iam:GetUser",
+      "iam:ListMFADevices",
+      "iam:ResyncMFADevice",
+    ]
+    resources = ["arn:${local.partition}:iam::${local.account_id}:user/$${aws:username}"]
+  }
+
+  statement {
+    sid = "OwnAccessKeys"
+    actions = [
+      "iam:CreateAccessKey",
+      "iam:DeactivateMFADevice",
+      "iam:DeleteAccessKey",
+      "iam:ListAccessKeys",
+      "iam:UpdateAccessKey",
+    ]
+    resources = ["arn:${local.partition}:iam::${local.account_id}:user/$${aws:username}"]
+
+    condition {
+      test     = "Bool"
+      variable = "aws:MultiFactorAuthPresent"
+      values   = ["true"]
+    }
+  }
+
+  statement {
+    sid    = "NothingElseWithoutMfa"
+    effect = "Deny"
+    not_actions = [
+      "iam:ChangePassword",
+      "iam:CreateVirtualMFADevice",
+      "iam:EnableMFADevice",
+      "iam:GetUser",
+      "iam:ListMFADevices",
+      "iam:ResyncMFADevice",
+      "sts:GetSessionToken",
+    ]
+    resources = ["*"]
+
+    # "IfExists": a request signed with a long-lived key says nothing about MFA, and must be refused too.
+    condition {
+      test     = "BoolIfExists"
+      variable = "aws:MultiFactorAuthPresent"
+      values   = ["false"]
+    }
+  }
+}
+
+resource "aws_iam_policy" "operators_identity" {
+  name        = "${var.project}-operators-identity"
+  description = "Own MFA device and keys; nothing else without MFA."
+  policy      = data.aws_iam_policy_document.operators_identity.json
+}
+
+resource "aws_iam_group_policy_attachment" "operators_identity" {
+  group      = aws_iam_group.operators.name
+  policy_arn = aws_iam_policy.operators_identity.arn
+}
+
+# --- What `make up`, `make release` and `make down` need -------------------------------------------------------------
+
+data "aws_iam_policy_document" "operators" {
+  #checkov:skip=CKV_AWS_356:EC2, CloudWatch and ELB take no resource but * for the actions that describe and create
+  #checkov:skip=CKV_AWS_109:roles can be written within the permissions boundary only
+  #checkov:skip=CKV_AWS_111:creating is limited to one region, changing to what carries the project's tag
+
+  statement {
+    sid = "Look"
+    actions = [
+      "cloudwatch:DescribeAlarms",
+      "ec2:Describe*",
+      "ecr:GetAuthorizationToken",
+      "elasticloadbalancing:Describe*",
+      "ssm:DescribeParameters",
+    ]
+    resources = ["*"]
+  }
+
+  statement {
+    sid = "CreateTheHosts"
+    actions = [
+      "ec2:AllocateAddress",
+      "ec2:AssociateAddress",
+      "ec2:CreateInternetGateway",
+      "ec2:CreateRouteTable",
+      "ec2:CreateSecurityGroup",
+      "ec2:CreateSubnet",
+      "ec2:CreateVolume",
+      "ec2:CreateVpc",
+      "ec2:DisassociateAddress",
+      "ec2:ImportKeyPair",
+      "ec2:RunInstances",
+    ]
+    resources = ["*"]
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:RequestedRegion"
+      values   = [local.region]
+    }
+  }
+
+  statement {
+    sid       = "TagWhatIsBeingCreated"
+    actions   = ["ec2:CreateTags"]
+    resources = ["arn:${local.partition}:ec2:${local.region}:${local.account_id}:*/*"]
+
+    condition {
+      test     = "Null"
+      variable = "ec2:CreateAction"
+      values   = ["false"]
+    }
+  }
+
+  # The default security group comes with the VPC, untagged.
+  statement {
+    sid       = "TagSecurityGroups"
+    actions   = ["ec2:CreateTags"]
+    resources = ["arn:${local.partition}:ec2:${local.region}:${local.account_id}:security-group/*"]
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:RequestTag/Project"
+      values   = [var.project]
+    }
+  }
+
+  # A rule has no tag before it is there; its group, which is judged as well, has.
+  statement {
+    sid       = "AddRules"
+    actions   = ["ec2:AuthorizeSecurityGroupEgress", "ec2:AuthorizeSecurityGroupIngress"]
+    resources = ["arn:${local.partition}:ec2:${local.region}:${local.account_id}:security-group-rule/*"]
+  }
+
+  statement {
+    sid = "ChangeWhatIsOurs"
+    actions = [
+      "ec2:AssociateRouteTable",
+      "ec2:AttachInternetGateway",
+      "ec2:AttachVolume",
+      "ec2:AuthorizeSecurityGroupEgress",
+      "ec2:AuthorizeSecurityGroupIngress",
+      "ec2:CreateRoute",
+      "ec2:CreateTags",
+      "ec2:DeleteInternetGateway",
+      "ec2:DeleteKeyPair",
+      "ec2:DeleteRoute",
+      "ec2:DeleteRouteTable",
+      "ec2:DeleteSecurityGroup",
+      "ec2:DeleteSubnet",
+      "ec2:DeleteTags",
+      "ec2:DeleteVolume",
+      "ec2:DeleteVpc",
+      "ec2:DetachInternetGateway",
+      "ec2:DetachVolume",
+      "ec2:DisassociateRouteTable",
+      "ec2:ModifyInstanceAttribute",
+      "ec2:ModifyInstanceMetadataOptions",
+      "ec2:ModifySecurityGroupRules",
+      "ec2:ModifySubnetAttribute",
+      "ec2:ModifyVolume",
+      "ec2:ModifyVpcAttribute",
+      "ec2:ReleaseAddress",
+      "ec2:RevokeSecurityGroupEgress",
+      "ec2:RevokeSecurityGroupIngress",
+      "ec2:StartInstances",
+      "ec2:StopInstances",
+      "ec2:TerminateInstances",
+    ]
+    resources = ["arn:${local.partition}:ec2:${local.region}:${local.account_id}:*/*"]
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:ResourceTag/Project"
+      values   = [var.project]
+    }
+  }
+
+  statement {
+    sid = "LoadBalancerAndAlarms"
+    actions = [
+      "cloudwatch:DeleteAlarms",
+      "cloudwatch:ListTagsForResource",
+      "cloudwatch:PutMetricAlarm",
+      "cloudwatch:TagResource",
+      "cloudwatch:UntagResource",
+      "elasticloadbalancing:*",
+    ]
+    resources = [
+      "arn:${local.partition}:cloudwatch:${local.region}:${local.account_id}:alarm:${var.project}-*",
+      "arn:${local.partition}:elasticloadbalancing:${local.region}:${local.account_id}:*/app/${var.project}/*",
+      "arn:${local.partition}:elasticloadbalancing:${local.region}:${local.account_id}:targetgroup/${var.project}/*",
+    ]
+  }
+
+  statement {
+    sid = "Images"
+    actions = [
+      "ecr:BatchCheckLayerAvailability",
+      "ecr:BatchGetImage",
+      "ecr:CompleteLayerUpload",
+      "ecr:DescribeImageScanFindings",
+      "ecr:DescribeImages",
+      "ecr:DescribeRepositories",
+      "ecr:GetDownloadUrlForLayer",
+      "ecr:InitiateLayerUpload",
+      "ecr:ListImages",
+      "ecr:ListTagsForResource",
+      "ecr:PutImage",
+      "ecr:UploadLayerPart",
+    ]
+    resources = [aws_ecr_repository.api.arn]
+  }
+
+  statement {
+    sid       = "ReadTheStates"
+    actions   = ["s3:GetObject", "s3:ListBucket"]
+    resources = [module.state.arn, "${module.state.arn}/*"]
+  }
+
+  statement {
+    sid     = "WriteTheHostsState"
+    actions = ["s3:DeleteObject", "s3:PutObject"]
+    resources = [
+      "${module.state.arn}/host/terraform.tfstate",
+      "${module.state.arn}/host/terraform.tfstate.tflock",
+    ]
+  }
+
+  statement {
+    sid       = "Backups"
+    actions   = ["s3:*"]
+    resources = [local.backup_bucket_arn, "${local.backup_bucket_arn}/*"]
+  }
+
+  statement {
+    sid = "Parameters"
+    actions = [
+      "ssm:AddTagsToResource",
+      "ssm:DeleteParameter",
+      "ssm:GetParameter",
+      "ssm:GetParameters",
+      "ssm:GetParametersByPath",
+      "ssm:PutParameter",
+    ]
+    resources = local.ssm_parameters_arns
+  }
+}
+
+resource "aws_iam_policy" "operators" {
+  name        = "${var.project}-operators"
+  description = "Making, releasing and removing the hosts of ${var.project}."
+  policy      = data.aws_iam_policy_document.operators.json
+}
+
+resource "aws_iam_group_policy_attachment" "operators" {
+  group      = aws_iam_group.operators.name
+  policy_arn = aws_iam_policy.operators.arn
+}
+
+# --- The host's role, within its boundary ----------------------------------------------------------------------------
+
+data "aws_iam_policy_document" "operators_roles" {
+  statement {
+    sid = "LookAtTheHostsRole"
+    actions = [
+      "iam:GetInstanceProfile",
+      "iam:GetRole",
+      "iam:GetRolePolicy",
+      "iam:ListAttachedRolePolicies",
+      "iam:ListInstanceProfilesForRole",
+      "iam:ListRolePolicies",
+      "iam:ListRoleTags",
+    ]
+    resources = [local.host_role_arn, local.host_profile_arn]
+  }
+
+  statement {
+    sid       = "WriteTheHostsRoleWithinItsBoundary"
+    actions   = ["iam:CreateRole", "iam:DeleteRolePolicy", "iam:PutRolePolicy"]
+    resources = [local.host_role_arn]
+
+    condition {
+      test     = "StringEquals"
+      variable = "iam:PermissionsBoundary"
+      values   = [aws_iam_policy.host_boundary.arn]
+    }
+  }
+
+  statement {
+    sid = "TheHostsRoleAndProfile"
+    actions = [
+      "iam:AddRoleToInstanceProfile",
+      "iam:CreateInstanceProfile",
+      "iam:DeleteInstanceProfile",
+      "iam:DeleteRole",
+      "iam:RemoveRoleFromInstanceProfile",
+      "iam:TagInstanceProfile",
+      "iam:TagRole",
+      "iam:UntagInstanceProfile",
+      "iam:UntagRole",
+      "iam:UpdateRoleDescription",
+    ]
+    resources = [local.host_role_arn, local.host_profile_arn]
+  }
+
+  statement {
+    sid       = "GiveTheHostsRoleToHosts"
+    actions   = ["iam:PassRole"]
+    resources = [local.host_role_arn]
+
+    condition {
+      test     = "StringEquals"
+      variable = "iam:PassedToService"
+      values   = ["ec2.amazonaws.com"]
+    }
+  }
+
+  # CloudWatch recovers an instance, and a load balancer works in the VPC, through roles that AWS itself defines.
+  statement {
+    sid       = "RolesOfAwsOwn"
+    actions   = ["iam:CreateServiceLinkedRole"]
+    resources = ["arn:${local.partition}:iam::${local.account_id}:role/aws-service-role/*"]
+
+    condition {
+      test     = "StringEquals"
+      variable = "iam:AWSServiceName"
+      values   = ["elasticloadbalancing.amazonaws.com", "events.amazonaws.com"]
+    }
+  }
+}
+
+resource "aws_iam_policy" "operators_roles" {
+  name        = "${var.project}-operators-roles"
+  description = "The role of the hosts of ${var.project}, within its boundary."
+  policy      = data.aws_iam_policy_document.operators_roles.json
+}
+
+resource "aws_iam_group_policy_attachment" "operators_roles" {
+  group      = aws_iam_group.operators.name
+  policy_arn = aws_iam_policy.operators_roles.arn
+}

@@ -1,0 +1,130 @@
+# --- GitHub's workflow: no key, a token of GitHub's that is good for one run -----------------------------------------
+
+locals {
+  pipeline_count = var.github_repository == null ? 0 : 1
+  github_issuer  = "token.actions.githubusercontent.com"
+
+  github_oidc_provider_arn = var.github_oidc_provider_arn != null ? var.github_oidc_provider_arn : one(aws_iam_openid_connect_provider.github[*].arn)
+}
+
+resource "aws_iam_openid_connect_provider" "github" {
+  count = var.github_oidc_provider_arn == null ? local.pipeline_count : 0
+
+  url            = "https://${local.github_issuer}"
+  client_id_list = ["sts.amazonaws.com"]
+}
+
+data "aws_iam_policy_document" "pipeline_trust" {
+  count = local.pipeline_count
+
+  statement {
+    actions = ["sts:AssumeRoleWithWebIdentity"]
+
+    principals {
+      type        = "Federated"
+      identifiers = [local.github_oidc_provider_arn]
+    }
+
+    condition {
+      test     = "StringEquals"
+      variable = "${local.github_issuer}:aud"
+      values   = ["sts.amazonaws.com"]
+    }
+
+    # A pull request's token names neither.
+    condition {
+      test     = "StringEquals"
+      variable = "${local.github_issuer}:sub"
+      values = [
+        "repo:${var.github_repository}:ref:refs/heads/main",
+        "repo:${var.github_repository}:environment:production",
+      ]
+    }
+  }
+}
+
+data "aws_iam_policy_document" "pipeline" {
+  # AWS has no resource for logging in to ECR.
+  #checkov:skip=CKV_AWS_356:ecr:GetAuthorizationToken and EC2's Describe actions take no resource but *
+  statement {
+    sid       = "LogInToTheRegistry"
+    actions   = ["ecr:GetAuthorizationToken"]
+    resources = ["*"]
+  }
+
+  statement {
+    sid = "PushTheApi"
+    actions = [
+      "ecr:BatchCheckLayerAvailability",
+      "ecr:BatchGetImage",
+      "ecr:CompleteLayerUpload",
+      "ecr:DescribeImages",
+      "ecr:DescribeRepositories",
+      "ecr:GetDownloadUrlForLayer",
+      "ecr:InitiateLayerUpload",
+      "ecr:PutImage",
+      "ecr:UploadLayerPart",
+    ]
+    resources = [aws_ecr_repository.api.arn]
+  }
+
+  statement {
+    sid       = "ReadTheHostsState"
+    actions   = ["s3:GetObject"]
+    resources = ["${module.state.arn}/host/terraform.tfstate"]
+  }
+
+  statement {
+    sid       = "FindTheHostsState"
+    actions   = ["s3:ListBucket"]
+    resources = [module.state.arn]
+
+    condition {
+      test     = "StringEquals"
+      variable = "s3:prefix"
+      # `terraform init` lists the workspaces, whose states would be under env:/.
+      values = ["host/terraform.tfstate", "env:/"]
+    }
+  }
+
+  statement {
+    sid       = "FindTheHosts"
+    actions   = ["ec2:DescribeInstances", "ec2:DescribeSecurityGroups", "ec2:DescribeSecurityGroupRules"]
+    resources = ["*"]
+  }
+
+  statement {
+    sid       = "OpenAndCloseTheSshWindow"
+    actions   = ["ec2:AuthorizeSecurityGroupIngress", "ec2:RevokeSecurityGroupIngress"]
+    resources = ["arn:${local.partition}:ec2:${local.region}:${local.account_id}:security-group/*"]
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:ResourceTag/Project"
+      values   = [var.project]
+    }
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:ResourceTag/SshWindow"
+      values   = ["pipeline"]
+    }
+  }
+}
+
+resource "aws_iam_role" "pipeline" {
+  count = local.pipeline_count
+
+  name                 = "${var.project}-pipeline"
+  description          = "What the workflow of ${var.github_repository} may do."
+  assume_role_policy   = data.aws_iam_policy_document.pipeline_trust[0].json
+  max_session_duration = 3600
+}
+
+resource "aws_iam_role_policy" "pipeline" {
+  count = local.pipeline_count
+
+  name   = "${var.project}-pipeline"
+  role   = aws_iam_role.pipeline[0].id
+  policy = data.aws_iam_policy_document.pipeline.json
+}

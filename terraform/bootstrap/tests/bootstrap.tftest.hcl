@@ -1,0 +1,66 @@
+# What is made, asked of the API.
+
+variables {
+  github_repository = "alice/comentarios"
+}
+
+run "everything" {
+  assert {
+    condition     = output.state_bucket_name == "comentarios-123456789012-us-east-1-state"
+    error_message = "The state's bucket must be named after project, account and region."
+  }
+
+  assert {
+    condition     = aws_ecr_repository.api.image_tag_mutability == "IMMUTABLE" && aws_ecr_repository.api.image_scanning_configuration[0].scan_on_push
+    error_message = "Images must be immutable and scanned."
+  }
+
+  assert {
+    condition = [for rule in jsondecode(aws_ecr_lifecycle_policy.api.policy).rules : [rule.selection.tagStatus, rule.selection.countNumber]] == [
+      ["untagged", 1],
+      ["any", 30],
+    ]
+    error_message = "Untagged images must go after a day, and 30 stay."
+  }
+
+  assert {
+    condition     = aws_iam_openid_connect_provider.github[0].url == "token.actions.githubusercontent.com" && aws_iam_openid_connect_provider.github[0].client_id_list == toset(["sts.amazonaws.com"])
+    error_message = "GitHub's OIDC provider is missing."
+  }
+
+  assert {
+    condition     = output.pipeline_role_arn == "arn:aws:iam::123456789012:role/comentarios-pipeline"
+    error_message = "The pipeline's role is missing."
+  }
+}
+
+run "an_account_that_knows_github_already" {
+  variables {
+    github_oidc_provider_arn = "arn:aws:iam::123456789012:oidc-provider/token.actions.githubusercontent.com"
+  }
+
+  command = plan
+
+  assert {
+    condition     = length(aws_iam_openid_connect_provider.github) == 0 && length(aws_iam_role.pipeline) == 1
+    error_message = "With a provider given, only the role must be made."
+  }
+
+  assert {
+    condition     = strcontains(data.aws_iam_policy_document.pipeline_trust[0].json, var.github_oidc_provider_arn)
+    error_message = "The role must trust the given provider."
+  }
+}
+
+run "no_pipeline_without_a_repository" {
+  variables {
+    github_repository = null
+  }
+
+  command = plan
+
+  assert {
+    condition     = length(aws_iam_role.pipeline) == 0 && length(aws_iam_openid_connect_provider.github) == 0 && output.pipeline_role_arn == ""
+    error_message = "Nobody asked for a pipeline."
+  }
+}

@@ -1,0 +1,51 @@
+# Every variable's bad values are refused by the variable itself: every variable that a run names must fail, or it does.
+
+run "bad_values_1" {
+  command = plan
+
+  variables {
+    project                  = "Comentarios"                                         # capitals
+    image_count              = 1                                                     # nothing to go back to
+    github_repository        = "comentarios"                                         # no owner
+    github_oidc_provider_arn = "arn:aws:iam::123456789012:oidc-provider/example.com" # not GitHub's
+  }
+
+  expect_failures = [
+    var.project,
+    var.image_count,
+    var.github_repository,
+    var.github_oidc_provider_arn,
+  ]
+}
+
+run "bad_values_2" {
+  command = plan
+
+  variables {
+    project           = "comen_tarios" # S3 refuses underscores
+    image_count       = 2.5            # not whole
+    github_repository = "alice/*"      # a wildcard lets other repositories in
+  }
+
+  expect_failures = [
+    var.project,
+    var.image_count,
+    var.github_repository,
+  ]
+}
+
+run "bad_values_3" {
+  command = plan
+
+  variables {
+    project           = "comentarios-of-somebody"              # too long for the buckets' names
+    image_count       = 1001                                   # more than a rule of ECR's counts
+    github_repository = "https://github.com/alice/comentarios" # a URL
+  }
+
+  expect_failures = [
+    var.project,
+    var.image_count,
+    var.github_repository,
+  ]
+}

@@ -1,0 +1,57 @@
+variable "project" {
+  description = "Name of the project: the prefix of every name and the value of the tag Project."
+  type        = string
+  default     = "comentarios"
+  nullable    = false
+
+  # Bucket names are this, the account, the region and a suffix, together at most 63 characters.
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]{1,18}[a-z0-9]$", var.project)) && !can(regex("^(xn--|sthree-|amzn-s3-demo-)|--", var.project))
+    error_message = "project must be 3 to 20 lower-case letters, digits and single hyphens, beginning with a letter: S3 refuses other bucket names."
+  }
+}
+
+variable "image_count" {
+  description = "How many tagged images the ECR repository keeps; older ones expire."
+  type        = number
+  default     = 30
+  nullable    = false
+
+  validation {
+    condition     = var.image_count >= 2 && var.image_count <= 1000 && floor(var.image_count) == var.image_count
+    error_message = "image_count must be a whole number from 2 (the live release and the one to go back to) to 1000."
+  }
+}
+
+variable "github_repository" {
+  description = "`owner/name` of the GitHub repository whose workflow releases. null makes no pipeline role."
+  type        = string
+  default     = null
+
+  # No wildcard may get in: it would let somebody else's repository assume the role.
+  validation {
+    condition     = var.github_repository == null || can(regex("^[A-Za-z0-9][A-Za-z0-9-]{0,38}/[A-Za-z0-9._-]{1,100}$", var.github_repository))
+    error_message = "github_repository must be owner/name as GitHub writes it, such as alice/comentarios."
+  }
+}
+
+variable "github_oidc_provider_arn" {
+  description = "ARN of GitHub's OIDC provider where the account has one already: an account takes only one. null makes it."
+  type        = string
+  default     = null
+
+  validation {
+    condition = (
+      var.github_oidc_provider_arn == null ||
+      can(regex("^arn:aws[a-z-]*:iam::[0-9]{12}:oidc-provider/token\\.actions\\.githubusercontent\\.com$", var.github_oidc_provider_arn))
+    )
+    error_message = "github_oidc_provider_arn must be arn:aws:iam::<account>:oidc-provider/token.actions.githubusercontent.com."
+  }
+}
+
+variable "delete_contents" {
+  description = "Whether destroying deletes the states and the images too. false refuses while there are any."
+  type        = bool
+  default     = false
+  nullable    = false
+}

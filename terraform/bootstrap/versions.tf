@@ -1,0 +1,19 @@
+terraform {
+  # 1.10 is the first release whose S3 backend locks with a file of its own (use_lockfile).
+  required_version = ">= 1.10"
+
+  required_providers {
+    aws = {
+      source  = "hashicorp/aws"
+      version = "5.100.0"
+    }
+  }
+
+  # On the first run the bucket is not there yet: see "The first run" in ../README.md.
+  backend "s3" {
+    key            = "bootstrap/terraform.tfstate"
+    encrypt        = true
+    use_lockfile   = true
+    use_path_style = true
+  }
+}

@@ -1,0 +1,21 @@
+data "aws_caller_identity" "this" {}
+
+data "aws_partition" "this" {}
+
+data "aws_region" "this" {}
+
+locals {
+  account_id = data.aws_caller_identity.this.account_id
+  partition  = data.aws_partition.this.partition
+  region     = data.aws_region.this.name
+
+  # What a host is told by its tags; a load balancer ends TLS in its place.
+  edge_domain            = var.domain == null || var.load_balancer ? "" : var.domain
+  database_url_parameter = var.database_url_parameter == null ? "" : var.database_url_parameter
+
+  host_count         = var.parked ? 0 : var.instance_count
+  ssh_user           = "admin" # the login user of Debian's images
+  data_volume_device = "/dev/sdf"
+  backup_prefix      = "database/"
+  web_ports          = { http = 80, https = 443 }
+}

@@ -1,0 +1,99 @@
+data "aws_ami" "debian" {
+  most_recent = true
+  owners      = ["136693071363"] # Debian's own account
+
+  filter {
+    name   = "name"
+    values = ["debian-13-amd64-*"]
+  }
+
+  filter {
+    name   = "architecture"
+    values = ["x86_64"]
+  }
+
+  filter {
+    name   = "virtualization-type"
+    values = ["hvm"]
+  }
+}
+
+data "aws_ec2_instance_type" "this" {
+  instance_type = var.instance_type
+
+  lifecycle {
+    postcondition {
+      condition     = contains(self.supported_architectures, "x86_64")
+      error_message = "instance_type ${var.instance_type} is not x86_64, which the images are built for: take one such as t3.micro."
+    }
+
+    postcondition {
+      condition     = self.hypervisor == "nitro"
+      error_message = "instance_type ${var.instance_type} is not on Nitro, AWS's current machines: take one such as t3.micro."
+    }
+
+    postcondition {
+      condition     = self.memory_size >= 1024
+      error_message = "instance_type ${var.instance_type} has less than the 1 GiB of memory that the stack needs: take t3.micro or larger."
+    }
+  }
+}
+
+resource "aws_instance" "this" {
+  #checkov:skip=CKV_AWS_126:detailed monitoring costs; Prometheus watches the host every 15 seconds
+  count = local.host_count
+
+  ami                    = data.aws_ami.debian.id
+  instance_type          = data.aws_ec2_instance_type.this.instance_type
+  subnet_id              = aws_subnet.public[count.index % 2].id
+  vpc_security_group_ids = [aws_security_group.host.id]
+  iam_instance_profile   = aws_iam_instance_profile.host.name
+  key_name               = aws_key_pair.this.key_name
+  ebs_optimized          = true
+  monitoring             = false
+
+  user_data = "#cloud-config\n${yamlencode({ hostname = "${var.project}-${count.index + 1}" })}"
+
+  metadata_options {
+    http_endpoint = "enabled"
+    http_tokens   = "required"
+    # One hop: the containers on the host cannot reach the host's credentials.
+    http_put_response_hop_limit = 1
+  }
+
+  root_block_device {
+    volume_type = "gp3"
+    volume_size = var.root_volume_size
+    encrypted   = true
+
+    tags = { Name = "${var.project}-${count.index + 1}-root" }
+  }
+
+  tags = {
+    Name        = "${var.project}-${count.index + 1}"
+    ssh_address = var.ssh_address
+    # Read by the inventory, as the address is.
+    edge_domain            = local.edge_domain
+    database_url_parameter = local.database_url_parameter
+  }
+
+  lifecycle {
+    # Debian publishes a new image every few weeks: it is taken by `terraform apply -replace`, never by surprise.
+    ignore_changes = [ami]
+  }
+
+  # An instance that starts before its role may pull has a first boot that fails.
+  depends_on = [aws_iam_role_policy.host]
+}
+
+# An address that stays when the instance is stopped or replaced.
+resource "aws_eip" "this" {
+  count = local.host_count
+
+  domain   = "vpc"
+  instance = aws_instance.this[count.index].id
+
+  tags = { Name = "${var.project}-${count.index + 1}" }
+
+  depends_on = [aws_internet_gateway.this]
+}

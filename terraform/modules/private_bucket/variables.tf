@@ -1,0 +1,20 @@
+variable "name" {
+  description = "Name of the bucket, unique in the world."
+  type        = string
+}
+
+variable "expiration_days" {
+  description = "Days after which an object is deleted; null keeps it for ever."
+  type        = number
+  default     = null
+}
+
+variable "noncurrent_days" {
+  description = "Days that an overwritten or deleted object can be brought back."
+  type        = number
+}
+
+variable "delete_contents" {
+  description = "Whether destroying the bucket deletes what it holds. Otherwise S3 refuses to destroy a bucket that is not empty."
+  type        = bool
+}

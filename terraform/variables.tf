@@ -1,0 +1,234 @@
+variable "project" {
+  description = "Name of the project: the prefix of every name and the value of the tag Project."
+  type        = string
+  default     = "comentarios"
+  nullable    = false
+
+  # Bucket names are this, the account, the region and a suffix, together at most 63 characters.
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]{1,18}[a-z0-9]$", var.project)) && !can(regex("^(xn--|sthree-|amzn-s3-demo-)|--", var.project))
+    error_message = "project must be 3 to 20 lower-case letters, digits and single hyphens, beginning with a letter: S3 refuses other bucket names."
+  }
+}
+
+variable "vpc_cidr" {
+  description = "IPv4 network of the VPC, from the private ranges."
+  type        = string
+  default     = "10.83.0.0/24"
+  nullable    = false
+
+  validation {
+    condition     = can(cidrnetmask(var.vpc_cidr)) && try(cidrhost(var.vpc_cidr, 0) == split("/", var.vpc_cidr)[0], false)
+    error_message = "vpc_cidr must be an IPv4 network such as 10.83.0.0/24, with no host bits set."
+  }
+
+  validation {
+    condition     = try(tonumber(split("/", var.vpc_cidr)[1]) >= 16 && tonumber(split("/", var.vpc_cidr)[1]) <= 27, false)
+    error_message = "vpc_cidr must be between /16 and /27: AWS takes no larger VPC, and it is cut in two subnets of /28 at least."
+  }
+
+  validation {
+    condition     = can(regex("^(10\\.|192\\.168\\.|172\\.(1[6-9]|2[0-9]|3[01])\\.)", var.vpc_cidr))
+    error_message = "vpc_cidr must lie in 10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16: other addresses belong to somebody else."
+  }
+}
+
+variable "admin_cidrs" {
+  description = "IPv4 networks that SSH is open to, such as [\"203.0.113.7/32\"]. [] closes it. No default on purpose."
+  type        = set(string)
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for cidr in var.admin_cidrs : can(cidrnetmask(cidr))])
+    error_message = "admin_cidrs must hold IPv4 networks such as 203.0.113.7/32 (the VPC has no IPv6)."
+  }
+
+  validation {
+    condition     = alltrue([for cidr in var.admin_cidrs : try(cidrhost(cidr, 0) == split("/", cidr)[0], true)])
+    error_message = "admin_cidrs must hold networks with no host bits set: 203.0.113.0/24, not 203.0.113.7/24."
+  }
+
+  validation {
+    condition     = alltrue([for cidr in var.admin_cidrs : try(tonumber(split("/", cidr)[1]) >= 8, true)])
+    error_message = "admin_cidrs may not open SSH to the world or to anything wider than a /8: give your own address as a.b.c.d/32."
+  }
+}
+
+variable "ssh_public_key" {
+  description = "Public half of the key that opens SSH: one line as in ~/.ssh/id_ed25519.pub."
+  type        = string
+  nullable    = false
+
+  validation {
+    condition     = !can(regex("PRIVATE KEY", var.ssh_public_key))
+    error_message = "ssh_public_key holds a private key: give the file whose name ends in .pub, and replace that private key."
+  }
+
+  validation {
+    condition = can(regex(
+      "^(ssh-ed25519 AAAAC3NzaC1lZDI1NTE5[A-Za-z0-9+/]{48}|ssh-rsa AAAAB3NzaC1yc2E[A-Za-z0-9+/]{357,}={0,2})( [^\\n]*)?$",
+      trimspace(var.ssh_public_key),
+    ))
+    error_message = "ssh_public_key must be one line, `ssh-ed25519 AAAA… name` or `ssh-rsa AAAA… name` of 2048 bits or more: EC2 takes no other kinds."
+  }
+}
+
+variable "ssh_address" {
+  description = "Address that SSH goes to: `public`, or `private` from inside the VPC, a VPN or a bastion."
+  type        = string
+  default     = "public"
+  nullable    = false
+
+  validation {
+    condition     = contains(["public", "private"], var.ssh_address)
+    error_message = "ssh_address must be \"public\" or \"private\"."
+  }
+}
+
+variable "instance_type" {
+  description = "EC2 instance type of the hosts: x86_64, on Nitro, with 1 GiB of memory or more."
+  type        = string
+  default     = "t3.micro"
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]*\\.[a-z0-9-]+$", var.instance_type))
+    error_message = "instance_type must be a type of EC2's such as t3.micro."
+  }
+}
+
+variable "root_volume_size" {
+  description = "Size of a host's root volume in GiB: the system and the container images."
+  type        = number
+  default     = 16
+  nullable    = false
+
+  validation {
+    condition     = var.root_volume_size >= 8 && var.root_volume_size <= 1024 && floor(var.root_volume_size) == var.root_volume_size
+    error_message = "root_volume_size must be a whole number of GiB from 8 to 1024."
+  }
+}
+
+variable "instance_count" {
+  description = "Number of hosts. More than one share a database: see database_url_parameter."
+  type        = number
+  default     = 1
+  nullable    = false
+
+  # An account has five Elastic IPs in a region unless it asks for more.
+  validation {
+    condition     = var.instance_count >= 1 && var.instance_count <= 5 && floor(var.instance_count) == var.instance_count
+    error_message = "instance_count must be a whole number from 1 to 5. To stop paying for hosts, set parked."
+  }
+
+  validation {
+    condition     = var.instance_count == 1 || var.database_url_parameter != null
+    error_message = "instance_count above 1 needs database_url_parameter: hosts cannot share SQLite."
+  }
+}
+
+variable "database_url_parameter" {
+  description = "Name of the SSM parameter that holds DATABASE_URL, under /<project>/. null is SQLite on the data volume."
+  type        = string
+  default     = null
+
+  validation {
+    condition = (
+      var.database_url_parameter == null ||
+      can(regex("^/${var.project}/[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*$", var.database_url_parameter))
+    )
+    error_message = "database_url_parameter must be a name such as /${var.project}/database_url (not the URL itself): hosts read nothing else."
+  }
+}
+
+variable "data_volume_size" {
+  description = "Size of a host's data volume in GiB: the database. It can grow, never shrink."
+  type        = number
+  default     = 8
+  nullable    = false
+
+  validation {
+    condition     = var.data_volume_size >= 1 && var.data_volume_size <= 16384 && floor(var.data_volume_size) == var.data_volume_size
+    error_message = "data_volume_size must be a whole number of GiB from 1 to 16384."
+  }
+}
+
+variable "backup_retention_days" {
+  description = "Days that a backup is kept."
+  type        = number
+  default     = 30
+  nullable    = false
+
+  validation {
+    condition     = var.backup_retention_days >= 1 && var.backup_retention_days <= 3650 && floor(var.backup_retention_days) == var.backup_retention_days
+    error_message = "backup_retention_days must be a whole number of days from 1 to 3650."
+  }
+}
+
+variable "egress_ports" {
+  description = "TCP ports that hosts may connect to: packages and ECR (80, 443), mail for alerts (587). 5432 joins them with database_url_parameter."
+  type        = set(number)
+  default     = [80, 443, 587]
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for port in var.egress_ports : port >= 1 && port <= 65535 && floor(port) == port])
+    error_message = "egress_ports must be whole numbers from 1 to 65535."
+  }
+
+  validation {
+    condition     = alltrue([for port in [80, 443] : contains(var.egress_ports, port)])
+    error_message = "egress_ports must hold 80 and 443: without them a host reaches neither Debian's archive nor ECR."
+  }
+}
+
+variable "domain" {
+  description = "Name of the site, such as comments.example.com: turns HTTPS on. null is plain HTTP at the host's address."
+  type        = string
+  default     = null
+
+  validation {
+    condition = (
+      var.domain == null ||
+      can(regex("^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])$", var.domain)) && try(length(var.domain) <= 253, false)
+    )
+    error_message = "domain must be a host name in lower case such as comments.example.com, with no https:// and no path."
+  }
+}
+
+variable "load_balancer" {
+  description = "Whether an Application Load Balancer stands in front of the hosts."
+  type        = bool
+  default     = false
+  nullable    = false
+
+  validation {
+    condition     = !var.load_balancer || var.certificate_arn != null && var.domain != null
+    error_message = "load_balancer needs domain, and certificate_arn of a certificate for it: it serves HTTPS only."
+  }
+}
+
+variable "certificate_arn" {
+  description = "ARN of the load balancer's certificate in ACM, in the same region."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.certificate_arn == null || can(regex("^arn:aws[a-z-]*:acm:[a-z0-9-]+:[0-9]{12}:certificate/[a-z0-9-]+$", var.certificate_arn))
+    error_message = "certificate_arn must be the ARN of a certificate in ACM: arn:aws:acm:<region>:<account>:certificate/<id>."
+  }
+}
+
+variable "parked" {
+  description = "Removes what is paid by the hour (hosts, addresses, load balancer) and keeps the data volumes and the backups."
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
+variable "delete_data" {
+  description = "Whether `terraform destroy` may delete the data volumes and the backups. false refuses."
+  type        = bool
+  default     = false
+  nullable    = false
+}

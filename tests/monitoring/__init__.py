@@ -1,0 +1,1 @@
+"""Tests of rules, dashboards, receivers; in `live/` those that need a running stack."""

@@ -1,0 +1,1 @@
+"""Tests against a stack that runs: what `make up` made."""

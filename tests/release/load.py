@@ -1,0 +1,143 @@
+"""An open-loop load: requests begin on time whether or not earlier ones have ended. Run it with the edge's URL.
+
+Runs until SIGINT or SIGTERM, then prints one line of JSON. Nothing is ever sent twice: a reply that does not come,
+comes late or is no success is a failure.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sys
+import time
+import uuid
+from collections import Counter
+from urllib.parse import urlsplit
+
+RATE = 100  # of each kind, a second
+TIMEOUT = 5.0  # seconds
+THREADS = 50  # content_ids that comments go to
+
+
+class Load:
+    """Attributes:
+    failures: what failed: kind, seconds since the start, reason.
+    acknowledged: content_id → texts of the comments that the API said it has.
+    seconds: how long each request took.
+    """
+
+    def __init__(self, url: str):
+        parts = urlsplit(url)
+        self._address = (parts.hostname or "127.0.0.1", parts.port or 80)
+        self._head = f"Host: {parts.netloc}\r\n"
+        self._run = uuid.uuid4().hex[:8]
+        self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+        self.sent: Counter[str] = Counter()
+        self.failures: list[tuple[str, float, str]] = []
+        self.acknowledged: dict[str, list[str]] = {}
+        self.seconds: list[float] = []
+
+    async def run(self, stop: asyncio.Event) -> None:
+        self._begin = time.monotonic()
+        # A content_id without a comment is not found: each gets its first one before the load begins.
+        for number in range(THREADS):
+            await self._post(-1 - number)
+        self._begin = time.monotonic()
+        tasks: set[asyncio.Task] = set()
+        number = 0
+        while not stop.is_set():
+            await asyncio.sleep(max(0.0, self._begin + number / RATE - time.monotonic()))
+            for task in (self._get(number), self._post(number)):
+                running = asyncio.create_task(task)
+                tasks.add(running)
+                running.add_done_callback(tasks.discard)
+            number += 1
+        await asyncio.gather(*tasks)
+
+    async def _get(self, number: int) -> None:
+        await self._request("GET", f"/api/comment/list/{self._thread(number)}?limit=5", b"")
+
+    async def _post(self, number: int) -> None:
+        thread, text = self._thread(number), f"{self._run} {number}"
+        body = json.dumps({"email": "load@example.com", "comment": text, "content_id": thread}).encode()
+        if await self._request("POST", "/api/comment/new", body):
+            self.acknowledged.setdefault(thread, []).append(text)
+
+    def _thread(self, number: int) -> str:
+        return f"load-{self._run}-{number % THREADS}"
+
+    async def _request(self, method: str, path: str, body: bytes) -> bool:
+        self.sent[method] += 1
+        begin = time.monotonic()
+        try:
+            async with asyncio.timeout(TIMEOUT):
+                status = await self._exchange(method, path, body)
+            problem = "" if 200 <= status < 300 else f"status {status}"
+        except TimeoutError:
+            problem = f"no reply within {TIMEOUT:g} s"
+        except (OSError, asyncio.IncompleteReadError, ValueError) as error:
+            problem = f"{type(error).__name__}: {error}"
+        self.seconds.append(time.monotonic() - begin)
+        if problem:
+            self.failures.append((method, round(begin - self._begin, 2), problem))
+        return not problem
+
+    async def _exchange(self, method: str, path: str, body: bytes) -> int:
+        reader, writer = self._kept() or await asyncio.open_connection(*self._address)
+        try:
+            head = f"{method} {path} HTTP/1.1\r\n{self._head}Content-Length: {len(body)}\r\n"
+            writer.write(f"{head}Content-Type: application/json\r\n\r\n".encode() + body)
+            lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower().split("\r\n")
+            headers = dict(line.split(": ", 1) for line in lines[1:] if line)
+            if headers.get("transfer-encoding") == "chunked":
+                while size := int((await reader.readuntil(b"\r\n")).strip(), 16):
+                    await reader.readexactly(size + 2)
+                await reader.readexactly(2)
+            else:
+                await reader.readexactly(int(headers["content-length"]))
+        except BaseException:
+            writer.close()
+            raise
+        if headers.get("connection") == "close":
+            writer.close()
+        else:
+            self._idle.append((reader, writer))
+        return int(lines[0].split()[1])
+
+    def _kept(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
+        """A connection that is idle and open; the edge has closed those that were idle for minutes."""
+        while self._idle:
+            reader, writer = self._idle.pop()
+            if not reader.at_eof():
+                return reader, writer
+            writer.close()
+        return None
+
+    def report(self) -> dict:
+        ordered = sorted(self.seconds)
+        return {
+            "run": self._run,
+            "sent": dict(self.sent),
+            "failed": dict(Counter(kind for kind, _, _ in self.failures)),
+            "failures": self.failures[:50],
+            "first_failure": min((when for _, when, _ in self.failures), default=None),
+            "last_failure": max((when for _, when, _ in self.failures), default=None),
+            "reasons": dict(Counter(reason for _, _, reason in self.failures)),
+            "acknowledged": self.acknowledged,
+            "p50": ordered[len(ordered) // 2] if ordered else 0.0,
+            "p99": ordered[int(len(ordered) * 0.99)] if ordered else 0.0,
+            "worst": ordered[-1] if ordered else 0.0,
+        }
+
+
+async def main(url: str) -> None:
+    load, stop = Load(url), asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await load.run(stop)
+    print(json.dumps(load.report()))
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1]))

@@ -1,0 +1,72 @@
+"""The site that the tests act on: the environment of their own sandbox, and the verbs in it."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from verbs import host
+from verbs.environment import Target
+
+ROOT = Path(__file__).resolve().parent.parent
+# The tests' own sandbox, unless the caller chose one.
+OWN = {
+    "SANDBOX_NAME": "comentarios-test",
+    "SANDBOX_SUBNET": "10.84.0.0/24",
+    "SANDBOX_REGISTRY_PORT": "4569",
+    "EDGE_PORT": "8089",
+    "SANDBOX_STATE": str(ROOT / ".state" / "test"),
+}
+
+
+@dataclass(frozen=True)
+class Site:
+    """The whole site, up.
+
+    Attributes:
+        edge: URL of the host's edge, without a slash at the end.
+        target: where the verbs act.
+        host: the host, as the inventory knows it.
+        output: what `make up` printed.
+    """
+
+    edge: str
+    target: Target
+    host: host.Host
+    output: str
+
+    def ssh(self, command: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+        """Runs a command on the host; not checked."""
+        return host.run(self.target, self.host, command, timeout)
+
+    def on(self, other: host.Host) -> Site:
+        """The same site with another of its hosts."""
+        return dataclasses.replace(self, host=other)
+
+    def make(self, *arguments: str, timeout: float = 900, **variables: str) -> subprocess.CompletedProcess[str]:
+        """Runs a verb with standard error in its output; not checked."""
+        return make(*arguments, timeout=timeout, **variables)
+
+
+def make(*arguments: str, timeout: float = 900, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Runs a verb; a variable that is given as an empty string is taken out of its environment."""
+    return subprocess.run(
+        ["make", *arguments],
+        cwd=ROOT,
+        env=_environment(variables),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+
+
+def _environment(variables: dict[str, str]) -> dict[str, str]:
+    # Under `make test`, make would take itself for its own child and print the folders that it enters and leaves.
+    inherited = {name: value for name, value in os.environ.items() if name not in {"MAKEFLAGS", "MAKELEVEL", "MFLAGS"}}
+    return {name: value for name, value in {**inherited, **variables}.items() if value or name not in variables}

@@ -1,0 +1,134 @@
+"""``python -m verbs <verb>``: what the Makefile calls."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+from sandbox.errors import SandboxError
+from sandbox.progress import fail, say
+from verbs import backup, host, image, release, status, terraform, testing, up, window
+from verbs.environment import Target, exports, target
+from verbs.errors import VerbError
+
+
+def env(chosen: Target) -> None:
+    say(exports(chosen))
+
+
+def ssh(chosen: Target) -> int:
+    command = os.environ.get("CMD")
+    return subprocess.run(
+        host.ssh(chosen, host.chosen(chosen), *([command] if command else [])), check=False
+    ).returncode
+
+
+def logs(chosen: Target) -> int:
+    service = os.environ.get("SERVICE", "")
+    follow = f"docker compose --project-directory /opt/comentarios logs --follow --tail 100 {service}"
+    return subprocess.run(host.ssh(chosen, host.chosen(chosen), "-t", follow), check=False).returncode
+
+
+def tunnel(chosen: Target) -> int:
+    ports = {"Grafana": 3000, "Prometheus": 9090, "Alertmanager": 9093}
+    command = host.ssh(chosen, host.chosen(chosen))
+    forwards = [part for port in ports.values() for part in ("-L", f"127.0.0.1:{port}:127.0.0.1:{port}")]
+    for name, port in ports.items():
+        say(f"  {name:<13} http://127.0.0.1:{port}")
+    say("  Grafana's user is admin, its password: aws ssm get-parameter --with-decryption --name")
+    say("  /comentarios/grafana/admin_password. Ctrl-C ends the tunnel.")
+    return subprocess.run(
+        [*command[:-1], "-N", "-o", "ExitOnForwardFailure=yes", *forwards, command[-1]], check=False
+    ).returncode
+
+
+def images(chosen: Target) -> None:
+    for tag in image.listing(chosen):
+        say(tag)
+
+
+def push(chosen: Target) -> None:
+    say(image.ensure(chosen))
+
+
+def plan(chosen: Target) -> None:
+    terraform.prepare(chosen)
+    terraform.init(chosen, terraform.bucket_name(chosen))
+    terraform.run(chosen, terraform.HOST, "plan", "-input=false")
+    host.greet(chosen)
+    command = ["ansible-playbook", "site.yml", "--check", "--diff"]
+    subprocess.run(command, env=chosen.environment(), check=False)
+
+
+def check(_: Target) -> int:
+    return testing.pytest(*testing.CHECK)
+
+
+def test(_: Target) -> int:
+    return testing.pytest(*testing.ALL)
+
+
+def bench(_: Target) -> int:
+    return testing.bench()
+
+
+def prove(_: Target) -> int:
+    return testing.prove()
+
+
+def restore(chosen: Target) -> None:
+    backup.restore(chosen)
+
+
+def clean(chosen: Target) -> None:
+    up.down(chosen, images=True)
+
+
+VERBS = {
+    "backup": backup.backup,
+    "backups": backup.backups,
+    "bench": bench,
+    "prove": prove,
+    "check": check,
+    "clean": clean,
+    "close": window.close,
+    "down": up.down,
+    "drill": backup.drill,
+    "env": env,
+    "image": push,
+    "images": images,
+    "logs": logs,
+    "open": window.open_,
+    "plan": plan,
+    "release": release.release,
+    "releases": release.releases,
+    "restore": restore,
+    "rollback": release.rollback,
+    "ssh": ssh,
+    "status": status.status,
+    "test": test,
+    "tunnel": tunnel,
+    "up": up.up,
+}
+
+
+# What works with nothing up, or finds out by itself what is.
+FROM_NOTHING = {"bench", "check", "clean", "down", "env", "prove", "status", "test", "up"}
+
+
+def main() -> int:
+    verb = sys.argv[1]
+    try:
+        chosen = target()
+        if verb not in FROM_NOTHING:
+            terraform.ensure_up(chosen)
+        return VERBS[verb](chosen) or 0
+    except (VerbError, SandboxError) as error:
+        return fail(str(error))
+    except KeyboardInterrupt:
+        return fail("interrupted: run the same command again, it carries on")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,124 @@
+"""The environment in which the field's own tools work against what ``make up`` made: ``eval "$(make -s env)"``.
+
+The two targets differ in this and in nothing else.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+from sandbox.config import Config
+from verbs.errors import VerbError
+
+ROOT = Path(__file__).resolve().parent.parent
+STATE = ROOT / ".state"
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where the verbs act.
+
+    Attributes:
+        name: ``sandbox`` or ``aws``.
+        state: folder for what is kept between runs of this target.
+        variables: the environment's additions, all strings.
+        push_registry: address that images are pushed to; None: the repository's own.
+    """
+
+    name: str
+    state: Path
+    variables: dict[str, str]
+    push_registry: str | None = None
+
+    @property
+    def tfvars(self) -> Path:
+        return self.state / "sandbox.tfvars.json" if self.is_sandbox else ROOT / "terraform" / "aws.tfvars"
+
+    @property
+    def is_sandbox(self) -> bool:
+        return self.name == "sandbox"
+
+    def environment(self) -> dict[str, str]:
+        """The whole environment for a child process."""
+        return {**os.environ, **self.variables}
+
+
+def target() -> Target:
+    """The target that TARGET names.
+
+    Raises:
+        VerbError: TARGET is neither ``sandbox`` nor ``aws``, or AWS_REGION is missing for ``aws``.
+    """
+    name = os.environ.get("TARGET") or "sandbox"
+    if name == "sandbox":
+        config = Config()
+        variables = config.credentials() | {
+            "ANSIBLE_INVENTORY": f"{ROOT}/inventory/aws_ec2.yml,{config.state}/inventory",
+            "ANSIBLE_PRIVATE_KEY_FILE": str(config.state / "ssh" / "id_ed25519"),
+        }
+        made = Target(name, config.state, variables, config.push_address)
+    elif name == "aws":
+        made = Target(name, STATE / "aws", {"ANSIBLE_INVENTORY": f"{ROOT}/inventory/aws_ec2.yml"})
+        region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+        if region:
+            made.variables.update({"AWS_REGION": region, "AWS_DEFAULT_REGION": region})
+    else:
+        raise VerbError(f"TARGET={name} is not known: it is `sandbox` (the default) or `aws`")
+    made.variables.update(_common(made))
+    return made
+
+
+def exports(chosen: Target) -> str:
+    """Shell lines for ``eval``: the additions, and the virtual environment's tools first on the PATH."""
+    lines = [
+        f"export {name}={shlex.quote(value)}" for name, value in sorted(chosen.variables.items()) if name != "PATH"
+    ]
+    path = str(ROOT / ".venv" / "bin")
+    return "\n".join([*lines, f'export PATH={shlex.quote(path)}:"$PATH"'])
+
+
+def _common(chosen: Target) -> dict[str, str]:
+    # Each target keeps its own initialised backend beside the other's, in every Terraform folder.
+    variables = {
+        "TARGET": chosen.name,
+        "COMENTARIOS_STATE": str(chosen.state),
+        "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+        "ANSIBLE_SSH_CONTROL_PATH_DIR": str(chosen.state / "ssh" / "control"),
+        "PATH": f"{ROOT / '.venv' / 'bin'}:{os.environ.get('PATH', '')}",
+        "TF_DATA_DIR": f".terraform/{chosen.state.name}",
+        "TF_IN_AUTOMATION": "1",
+    }
+    for command in ("plan", "apply", "destroy", "console"):
+        variables[f"TF_CLI_ARGS_{command}"] = f"-var-file={chosen.tfvars}"
+    variables |= _strategy()
+    mirror = provider_mirror()
+    if mirror:
+        variables["TF_CLI_CONFIG_FILE"] = str(STATE / "terraform.rc")
+    return variables
+
+
+def _strategy() -> dict[str, str]:
+    """A faster strategy for Ansible: one interpreter on the host for the whole run. Without it all goes as well."""
+    found = importlib.util.find_spec("ansible_mitogen")
+    if not found or not found.submodule_search_locations:
+        return {}
+    folder = Path(found.submodule_search_locations[0]) / "plugins" / "strategy"
+    return {"ANSIBLE_STRATEGY": "mitogen_linear", "ANSIBLE_STRATEGY_PLUGINS": str(folder)}
+
+
+def provider_mirror() -> Path | None:
+    """A folder of this machine that mirrors Terraform's registry and holds the AWS provider, None where there is none.
+
+    Terraform reads the standard ones by itself; a machine that cannot reach the registry may have it elsewhere. A CLI
+    configuration of the user's own, when TF_CLI_CONFIG_FILE names one that exists, comes first.
+    """
+    if Path(os.environ.get("TF_CLI_CONFIG_FILE", "")).is_file():
+        return None
+    for folder in ("/opt", "/usr/share", "/usr/local/share", "/srv"):
+        for found in sorted(Path(folder).glob("*/registry.*/hashicorp/aws")):
+            return found.parent.parent.parent
+    return None

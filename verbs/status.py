@@ -1,0 +1,52 @@
+"""``make status``: a line per component, healthy or not, with version and URL."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+from sandbox.progress import say
+from verbs import host
+from verbs.environment import ROOT, Target
+
+COMPOSE = "docker compose --project-directory /opt/comentarios ps --all --format json"
+
+
+def status(target: Target) -> int:
+    """Prints a line per component; returns 1 when one is not healthy."""
+    healthy = True
+    if target.is_sandbox:
+        command = [sys.executable, "-m", "sandbox", "status"]
+        healthy = not subprocess.run(command, cwd=ROOT, env=target.environment(), check=False).returncode
+    found = host.hosts(target) if healthy else []
+    if not found:
+        _line(False, "hosts", "none is running: run `make up`")
+    for one in found:
+        healthy &= _host(target, one)
+    return 0 if healthy and found else 1
+
+
+def _host(target: Target, one: host.Host) -> bool:
+    done = host.run(target, one, COMPOSE)
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ["no answer"])[-1]
+        _line(False, one.name, f"ssh {one.user}@{one.address}: {reason}")
+        return False
+    rows = [json.loads(line) for line in done.stdout.splitlines() if line.strip()]
+    healthy = bool(rows)
+    for row in sorted(rows, key=lambda row: row["Name"]):
+        good = row["State"] == "running" and row["Health"] in {"", "healthy"}
+        healthy &= good
+        word = "starting" if row["Health"] == "starting" else "UNHEALTHY"
+        _line(good, f"{one.name} {row['Service']}", f"{row['Image'].rpartition(':')[2]}  {row['Status']}", word)
+    if not any(row["Service"] == "grafana" for row in rows):
+        say("not run    Grafana: its image can neither be pulled nor is it in the local engine (GRAFANA_IMAGE=…)")
+    probe = host.run(target, one, "curl --silent --show-error --max-time 10 http://127.0.0.1/readyz")
+    good = probe.returncode == 0 and '"status"' in probe.stdout
+    _line(good, f"{one.name} API through the edge", f"{host.edge(target, one)}/")
+    return healthy and good
+
+
+def _line(healthy: bool, name: str, text: str, otherwise: str = "UNHEALTHY") -> None:
+    say(f"{'healthy' if healthy else otherwise:<9}  {name}  {text}")

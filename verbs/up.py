@@ -1,0 +1,160 @@
+"""``make up`` and ``make down``: everything, from nothing, and away again."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from sandbox import images as sandbox_images
+from sandbox.config import Config
+from sandbox.progress import say, step
+from verbs import engine, host, image, release, terraform
+from verbs.environment import ROOT, STATE, Target
+from verbs.errors import VerbError
+
+TOOLS = {
+    "git": "install git",
+    "ssh": "install openssh-client",
+    "ssh-keygen": "install openssh-client",
+    "terraform": "install Terraform 1.10 or later",
+}
+
+
+def up(target: Target) -> None:
+    """Makes everything of the target that is not there yet, and changes nothing that is."""
+    begin = time.monotonic()
+    preflight(target)
+    if target.is_sandbox:
+        _sandbox(target, "start")
+        _variables(target)
+        # Terraform waits most of its time, so the images are built meanwhile.
+        with ThreadPoolExecutor() as pool:
+            images = pool.submit(_images, target)
+            terraform.apply(target)
+            images.result()
+        with step("sandbox: the hosts that EC2 lists"):
+            _sandbox(target, "sync")
+    else:
+        terraform.apply(target)
+    tag = image.ensure(target)
+    with step("ansible: site.yml"):
+        release.play(target, "site.yml", stack_api_tag=tag)
+    say(f"✓ up in {time.monotonic() - begin:.0f} s")
+    urls(target)
+
+
+def _images(target: Target) -> None:
+    """Every image that this machine builds: the sandbox's, the stack's, the API's."""
+    _sandbox(target, "build")
+    image.prepare(target)
+
+
+def urls(target: Target) -> None:
+    """Prints where things are."""
+    first = host.chosen(target)
+    edge = host.edge(target, first)
+    say(f"  API         {edge}/api/comment/list/1 (documentation: {edge}/docs)")
+    say("  Prometheus, Alertmanager, Grafana: `make tunnel`")
+    say(f"  host        `make ssh` ({first.name}, {first.instance_id})")
+    variables = target.state / "inventory" / "group_vars" / "all.yml"
+    if target.is_sandbox and "grafana_enabled: false" in variables.read_text():
+        say(
+            "  Grafana     not running: its image can neither be pulled nor is it in the local engine (GRAFANA_IMAGE=…)"
+        )
+
+
+def down(target: Target, images: bool = False) -> None:
+    """Removes what ``up`` made: all of it in the sandbox; on AWS the host, after its name was typed.
+
+    Args:
+        images: whether the images that were built go too; they are kept as a cache otherwise.
+    """
+    release.end_abandoned_runs(target)
+    host.end_connections(target)
+    if target.is_sandbox:
+        if engine.answers():
+            _sandbox(target, "down")
+            if images:
+                sandbox_images.remove_all()
+        engine.stop(STATE / "engine")
+        for folder in (terraform.BOOTSTRAP, terraform.HOST):
+            shutil.rmtree(folder / ".terraform" / target.state.name, ignore_errors=True)
+        shutil.rmtree(target.state, ignore_errors=True)
+        return
+    _down_on_aws(target)
+
+
+def _down_on_aws(target: Target) -> None:
+    """Takes the host away and keeps the comments' volume and the backups, unless DELETE_DATA=yes."""
+    delete = os.environ.get("DELETE_DATA") == "yes"
+    terraform.prepare(target)
+    bucket = terraform.bucket_name(target)
+    what = (
+        "the host, the comments and their backups" if delete else "the host; the comments' volume and the backups stay"
+    )
+    typed = input(f"This removes {what}. Type the project's name (comentarios) to go on: ")
+    if typed.strip() != "comentarios":
+        raise VerbError("nothing was removed: the name was not typed")
+    terraform.init(target, bucket)
+    change = ["-var", "delete_data=true"] if delete else ["-var", "parked=true"]
+    terraform.run(target, terraform.HOST, "apply", "-input=false", "-auto-approve", *change)
+    if delete:
+        terraform.run(target, terraform.HOST, "destroy", "-input=false", "-auto-approve", *change)
+    else:
+        say("  kept: the data volume and the backups; DELETE_DATA=yes removes them, too")
+    say(f"  kept: s3://{bucket} and ECR (terraform/bootstrap), which hold the state and the images")
+
+
+def preflight(target: Target) -> None:
+    """Everything that would make a later step fail, as one line now.
+
+    Raises:
+        VerbError: a tool is missing, no engine answers, or AWS does not accept the credentials.
+    """
+    _tools()
+    engine.ensure(STATE / "engine")
+    if not target.is_sandbox:
+        say(f"▸ AWS account {terraform.account(target)}")
+
+
+def _tools() -> None:
+    missing = [name for name in TOOLS if not shutil.which(name)]
+    if "ssh" in missing and shutil.which("apt-get") and os.geteuid() == 0:
+        with step("installing openssh-client"):
+            environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+            for command in (["update", "-qq"], ["install", "-qq", "-y", "--no-install-recommends", "openssh-client"]):
+                subprocess.run(["apt-get", *command], env=environment, stdout=subprocess.DEVNULL, check=False)
+        missing = [name for name in TOOLS if not shutil.which(name)]
+    if missing:
+        raise VerbError(f"{missing[0]} is missing: {TOOLS[missing[0]]} and put it on the PATH")
+
+
+def _sandbox(target: Target, command: str) -> None:
+    done = subprocess.run([sys.executable, "-m", "sandbox", command], cwd=ROOT, env=target.environment(), check=False)
+    if done.returncode:
+        raise VerbError(f"the sandbox stopped at `{command}` (see above); running the same command again carries on")
+
+
+def _variables(target: Target) -> None:
+    """What Terraform and SSH need of this machine: a key pair and the variables' values."""
+    config = Config()
+    key = target.state / "ssh" / "id_ed25519"
+    (target.state / "ssh" / "control").mkdir(parents=True, exist_ok=True)
+    if not key.exists():
+        subprocess.run(
+            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "comentarios-sandbox", "-f", str(key)], check=True
+        )
+    values = {
+        "admin_cidrs": [f"{config.gateway}/32"],
+        "ssh_address": "private",
+        "ssh_public_key": key.with_suffix(".pub").read_text().strip(),
+        "vpc_cidr": str(config.subnet),
+    }
+    if os.environ.get("INSTANCE_TYPE"):
+        values["instance_type"] = os.environ["INSTANCE_TYPE"]
+    target.tfvars.write_text(json.dumps(values, indent=2))
