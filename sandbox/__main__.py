@@ -10,7 +10,7 @@ import time
 
 import yaml
 
-from sandbox import ec2, files, hosts, images, registry, server
+from sandbox import claim, ec2, files, hosts, images, registry, server
 from sandbox.config import Config
 from sandbox.docker import docker, inspect
 from sandbox.errors import SandboxError
@@ -28,7 +28,11 @@ def up(config: Config) -> None:
 
 def start(config: Config) -> None:
     """Starts the network, ECR's store and the APIs: all that Terraform needs."""
-    _claim(config)
+    claim.check(config)
+    if claim.left_over(config):
+        with step("sandbox: removing what one of this name left behind, whose state is gone"):
+            _remove(config)
+    claim.record(config)
     _check(config)
     with step(f"sandbox: AWS on {config.endpoint}, ECR on {config.push_address}, network {config.subnet}"):
         _network(config)
@@ -90,36 +94,26 @@ def down(config: Config) -> None:
     """Removes every container, volume, network and process of this sandbox, and its state; nothing else.
 
     Raises:
-        SandboxError: the state folder is another sandbox's.
+        SandboxError: the state folder is another sandbox's, or the sandbox another folder's.
     """
-    if config.state.exists():
-        _claim(config)
+    claim.check(config)
     with step("sandbox: removing hosts, ECR's store, APIs, network and state"):
         server.stop(config)
-        host_image = images.chosen(config).get("host")
-        if host_image:
-            hosts.remove_all(config, host_image)
-        for container in docker("ps", "--all", "--quiet", "--filter", f"label={config.label}").split():
-            docker("rm", "--force", "--volumes", container)
-        for volume in docker("volume", "ls", "--quiet", "--filter", f"label={config.label}").split():
-            docker("volume", "rm", "--force", volume)
-        if inspect("network", config.name):
-            docker("network", "rm", config.name)
+        _remove(config)
         shutil.rmtree(config.state, ignore_errors=True)
 
 
-def _claim(config: Config) -> None:
-    """Makes the state folder this sandbox's, or finds that it is another's: its hosts would be nobody's."""
-    config.state.mkdir(parents=True, exist_ok=True)
-    name = config.state / "name"
-    if not name.exists():
-        files.write(name, f"{config.name}\n")
-    owner = name.read_text().strip()
-    if owner != config.name:
-        raise SandboxError(
-            f"{config.state} is the state of the sandbox {owner}, not of {config.name}: set SANDBOX_NAME={owner}, "
-            "or SANDBOX_STATE to another folder"
-        )
+def _remove(config: Config) -> None:
+    """Removes everything that carries the sandbox's label."""
+    host_image = images.chosen(config).get("host") or images.newest("host")
+    if host_image:
+        hosts.remove_all(config, host_image)
+    for container in docker("ps", "--all", "--quiet", "--filter", f"label={config.label}").split():
+        docker("rm", "--force", "--volumes", container)
+    for volume in docker("volume", "ls", "--quiet", "--filter", f"label={config.label}").split():
+        docker("volume", "rm", "--force", volume)
+    if inspect("network", config.name):
+        docker("network", "rm", config.name)
 
 
 def _check(config: Config) -> None:
@@ -154,8 +148,8 @@ def _network(config: Config) -> None:
         return
     try:
         docker(
-            *("network", "create", "--label", config.label, "--subnet", str(config.subnet)),
-            *("--gateway", config.gateway, config.name),
+            *("network", "create", "--label", config.label, "--label", f"{claim.STATE_LABEL}={config.state}"),
+            *("--subnet", str(config.subnet), "--gateway", config.gateway, config.name),
         )
     except SandboxError as error:
         raise SandboxError(f"{error}: set SANDBOX_SUBNET to a network that is free (it is {config.subnet})") from None

@@ -57,7 +57,9 @@ class Config:
     metadata_port: int = field(default_factory=lambda: _port("SANDBOX_METADATA_PORT", 4567))
     registry_port: int = field(default_factory=lambda: _port("SANDBOX_REGISTRY_PORT", 4568))
     edge_port: int = field(default_factory=lambda: _port("EDGE_PORT", 8080))
-    state: Path = field(default_factory=lambda: Path(os.environ.get("SANDBOX_STATE") or ROOT / ".state" / "sandbox"))
+    state: Path = field(
+        default_factory=lambda: Path(os.environ.get("SANDBOX_STATE") or ROOT / ".state" / "sandbox").absolute()
+    )
 
     @property
     def gateway(self) -> str:

@@ -98,6 +98,11 @@ def chosen(config: Config) -> dict[str, str]:
     return json.loads(record.read_text()) if record.exists() else {}
 
 
+def newest(folder: str) -> str | None:
+    """The newest image of ``sandbox/images/<folder>`` in the engine, whoever built it; None when there is none."""
+    return next(iter(docker("images", "--quiet", f"{PREFIX}/{folder}").split()), None)
+
+
 def choose(config: Config, **names: str) -> None:
     """Records the sandbox's own images."""
     files.write(config.state / "images.json", json.dumps(chosen(config) | names, indent=2))

@@ -37,6 +37,8 @@ def serve(config: Config) -> None:
     while True:
         journal.changed.wait(FOLLOW_SECONDS)
         journal.changed.clear()
+        if not config.state.exists():  # somebody removed the clone without `make down`
+            os._exit(0)
         try:
             host_image = images.chosen(config).get("host")
             for line in hosts.sync(config, host_image) if host_image else []:
@@ -56,6 +58,11 @@ def answers(config: Config) -> bool:
     except (urllib.error.URLError, OSError):
         return False
     return True
+
+
+def running(config: Config) -> bool:
+    """Whether the process is there."""
+    return _pid(config) is not None
 
 
 def start(config: Config) -> bool:

@@ -12,7 +12,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from tests.sites import OWN, Site, make
+from tests.sites import OWN, Site, end_abandoned, make
 from verbs import host
 from verbs.environment import target
 
@@ -26,6 +26,7 @@ for name in ("TAG", "TO", "FROM", "HOST", "CMD"):
 @pytest.fixture(scope="session")
 def up() -> Iterator[Site]:
     """`make up` in the tests' own sandbox, and `make down` when the last test is over (KEEP=yes: it stays up)."""
+    end_abandoned()
     try:
         done = make("up", timeout=1500)
         assert done.returncode == 0, done.stdout[-6000:]

@@ -5,9 +5,12 @@ from __future__ import annotations
 import dataclasses
 import os
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from sandbox import claim, server
+from sandbox.config import Config
 from verbs import host
 from verbs.environment import Target
 
@@ -56,7 +59,7 @@ def make(*arguments: str, timeout: float = 900, **variables: str) -> subprocess.
     return subprocess.run(
         ["make", *arguments],
         cwd=ROOT,
-        env=_environment(variables),
+        env=environment(variables),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -66,7 +69,16 @@ def make(*arguments: str, timeout: float = 900, **variables: str) -> subprocess.
     )
 
 
-def _environment(variables: dict[str, str]) -> dict[str, str]:
+def end_abandoned() -> None:
+    """Removes the tests' sandbox that a run in another clone left when it was killed; not one that is in use."""
+    elsewhere = claim.owner(Config())
+    if elsewhere and elsewhere != Config().state and not server.running(Config(state=elsewhere)):
+        variables = environment({"SANDBOX_STATE": str(elsewhere)})
+        subprocess.run([sys.executable, "-m", "sandbox", "down"], cwd=ROOT, env=variables, check=True)
+
+
+def environment(variables: dict[str, str]) -> dict[str, str]:
+    """This environment with these variables; one that is empty is taken out."""
     # Under `make test`, make would take itself for its own child and print the folders that it enters and leaves.
     inherited = {name: value for name, value in os.environ.items() if name not in {"MAKEFLAGS", "MAKELEVEL", "MFLAGS"}}
     return {name: value for name, value in {**inherited, **variables}.items() if value or name not in variables}

@@ -18,6 +18,7 @@ CHECK = ("tests/lint", "tests/sandbox", "tests/verbs", "tests/backup", "api/test
 ALL = (
     *CHECK,
     "tests/terraform",
+    "tests/e2e/test_claim.py",
     "tests/e2e/test_site.py",
     "tests/e2e/test_identity.py",
     "tests/e2e/test_backup.py",

@@ -75,6 +75,8 @@ def test_port_that_is_none():
 
 
 def test_subnet_that_is_taken():
+    # What a run that was killed left.
+    subprocess.run(["docker", "network", "rm", "comentarios-taken"], capture_output=True, check=False)
     subprocess.run(["docker", "network", "create", "--subnet", "10.99.7.0/24", "comentarios-taken"], check=True)
     try:
         line = refusal(SANDBOX_SUBNET="10.99.7.0/24")

@@ -1,0 +1,77 @@
+"""Two clones on one machine, and a clone that was removed without `make down`."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from sandbox.docker import inspect
+from tests.sites import ROOT, environment
+
+SANDBOX = {
+    "SANDBOX_NAME": "comentarios-claim",
+    "SANDBOX_SUBNET": "10.88.0.0/24",
+    "SANDBOX_REGISTRY_PORT": "45692",
+    "EDGE_PORT": "45693",
+}
+
+
+def run(state: Path, command: str) -> subprocess.CompletedProcess[str]:
+    """The sandbox's own command, as of a clone with that state folder."""
+    return subprocess.run(
+        [sys.executable, "-m", "sandbox", command],
+        cwd=ROOT,
+        env=environment({**SANDBOX, "SANDBOX_STATE": str(state)}),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> Iterator[tuple[Path, Path]]:
+    """The state folders of two clones; nothing of theirs is up afterwards."""
+    both = tmp_path / "one", tmp_path / "other"
+    yield both
+    for state in both:
+        run(state, "down")
+    assert inspect("network", SANDBOX["SANDBOX_NAME"]) is None
+
+
+def test_another_clones_sandbox(folders: tuple[Path, Path]):
+    """It is refused by name, and goes on."""
+    one, other = folders
+    started = run(one, "start")
+    assert started.returncode == 0, started.stdout
+    for command in ("start", "down"):
+        refused = run(other, command)
+        assert refused.returncode == 1
+        assert refused.stdout == (
+            f"✗ the sandbox comentarios-claim is that of {one}: `make down` there, or set SANDBOX_NAME, "
+            "SANDBOX_SUBNET, SANDBOX_REGISTRY_PORT and EDGE_PORT to have another beside it\n"
+        )
+    healthy = run(one, "status")
+    assert healthy.returncode == 0, healthy.stdout
+
+
+def test_clone_that_was_removed(folders: tuple[Path, Path], eventually: Callable[..., object]):
+    """What it left is removed, the next one starts from nothing, and its server has ended by itself."""
+    one, other = folders
+    assert run(one, "start").returncode == 0
+    server = Path("/proc") / (one / "server.pid").read_text()
+    registry = inspect("container", "comentarios-claim-ecr")["Id"]
+    shutil.rmtree(one)
+    eventually(lambda: not server.exists() or "Z" in (server / "stat").read_text(), 30)
+    started = run(other, "start")
+    assert started.returncode == 0, started.stdout
+    assert "left behind" in started.stdout
+    assert inspect("container", "comentarios-claim-ecr")["Id"] != registry
+    healthy = run(other, "status")
+    assert healthy.returncode == 0, healthy.stdout
