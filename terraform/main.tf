@@ -74,6 +74,7 @@ resource "aws_instance" "this" {
     ssh_address = var.ssh_address
     # Read by the inventory, as the address is.
     edge_domain            = local.edge_domain
+    trusted_proxies        = var.load_balancer ? var.vpc_cidr : ""
     database_url_parameter = local.database_url_parameter
   }
 

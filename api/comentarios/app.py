@@ -41,6 +41,7 @@ def create_app(settings: Settings | None = None, lifecycle: Lifecycle | None = N
         lifecycle,
         settings.max_body_bytes,
         settings.log_level in ("debug", "info"),
+        settings.client_rate,
     )
     storage.prepare()
     return app

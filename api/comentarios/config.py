@@ -24,6 +24,7 @@ class Settings:
     drain_seconds: after SIGTERM, how long to go on serving with /readyz at 503 before the server stops.
     max_body_bytes: a larger request body is answered with 413.
     host, port: where `python -m comentarios.serve` listens.
+    client_rate: requests a second that one client may make of this replica, averaged over 10 s; 0 is no limit.
     busy_seconds: how long a write waits for another process that holds SQLite's lock.
     connect_seconds: how long to wait for a PostgreSQL connection or statement.
     """
@@ -36,6 +37,7 @@ class Settings:
     host: str = "0.0.0.0"
     port: int = 8000
     max_body_bytes: int = 64 * 1024
+    client_rate: float = 0.0
     busy_seconds: float = 5.0
     connect_seconds: float = 3.0
 
@@ -70,6 +72,7 @@ class Settings:
             commit=os.environ.get("COMENTARIOS_COMMIT") or cls.commit,
             log_level=(os.environ.get("LOG_LEVEL") or cls.log_level).lower(),
             drain_seconds=_number("DRAIN_SECONDS", cls.drain_seconds, 0, 3600, "seconds"),
+            client_rate=_number("CLIENT_RATE", cls.client_rate, 0, 1_000_000, "requests a second, 0 for no limit"),
             host=os.environ.get("HOST") or cls.host,
             port=int(_number("PORT", cls.port, 1, 65535, "a TCP port")),
         )

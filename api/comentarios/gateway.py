@@ -10,8 +10,10 @@ import re
 import sys
 import time
 from collections.abc import Iterable
+from http import HTTPMethod
 
 from . import replies
+from .clients import ClientRate
 from .comments import LIST_PATH, LIST_RULE, NEW_PATH, NEW_RULE, Comments
 from .errors import reply_to
 from .lifecycle import Lifecycle
@@ -20,8 +22,7 @@ from .metrics import Metrics
 from .replies import Reply
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
-
-
+METHODS = frozenset(HTTPMethod)
 # Bytes of a refused body that are read and thrown away.
 DISCARDED = 1024 * 1024
 
@@ -37,6 +38,7 @@ class Gateway:
         lifecycle: Lifecycle,
         max_body_bytes: int,
         log_requests: bool,
+        client_rate: float,
     ):
         self._app = wsgi_app
         self._comments = comments
@@ -44,6 +46,7 @@ class Gateway:
         self._lifecycle = lifecycle
         self._max_body_bytes = max_body_bytes
         self._log_requests = log_requests
+        self._clients = ClientRate(client_rate) if client_rate else None
 
     def __call__(self, environ: dict, start_response) -> Iterable[bytes]:
         started = time.perf_counter()
@@ -69,6 +72,11 @@ class Gateway:
                     path = path.encode("latin-1").decode()
                 except UnicodeDecodeError:
                     return replies.error(400, "the path is not UTF-8").send(start)
+            if refusal := self._refusal(method, environ):
+                label = method if method in METHODS else "OTHER"
+                self._metrics.observe(label, refusal.code, None, time.perf_counter() - started)
+                _discard_body(environ)
+                return refusal.send(start)
             reply, rule = self._short_way(method, path, environ)
             if reply is None:
                 response = self._app(environ, start)
@@ -81,6 +89,17 @@ class Gateway:
             if self._log_requests:
                 seconds = time.perf_counter() - started
                 sys.stderr.write(request_line(method, path, outcome[:3], request_id, seconds))
+
+    def _refusal(self, method: str, environ: dict) -> Reply | None:
+        """What is refused whatever it asks for."""
+        if method not in METHODS:
+            # Each name would be a time series of its own, and anybody can invent names.
+            message = "HTTP has no such method; the Allow header lists those that are here"
+            return replies.error(405, message, headers=(("Allow", "GET, HEAD, OPTIONS, POST"),))
+        if self._clients and (seconds := self._clients.wait(environ)):
+            message = f"too many requests from your address; try again in {seconds} s"
+            return replies.error(429, message, headers=(("Retry-After", str(seconds)),))
+        return None
 
     def _short_way(self, method: str, path: str, environ: dict) -> tuple[Reply | None, str | None]:
         """The reply and the rule it counts under; no reply when Flask should answer."""

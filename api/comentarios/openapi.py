@@ -7,6 +7,7 @@ ERRORS = {
     404: "No comment has this content_id.",
     413: "The body is larger than 64 KiB.",
     415: "The body is not application/json.",
+    429: "Too many requests from one address; try again after `Retry-After` seconds.",
     503: "The database cannot be reached, or this replica is stopping; try again after `Retry-After` seconds.",
     507: "There is no room left to store comments.",
 }
@@ -76,7 +77,7 @@ def _new() -> dict:
                     }
                 },
             },
-            **_errors(400, 413, 415, 503, 507),
+            **_errors(400, 413, 415, 429, 503, 507),
         },
     }
 
@@ -125,7 +126,7 @@ def _list() -> dict:
                     }
                 },
             },
-            **_errors(400, 404, 503),
+            **_errors(400, 404, 429, 503),
         },
     }
 
@@ -141,7 +142,8 @@ def _healthz() -> dict:
                 "Yes; and what it was built from.",
                 _ref("Alive"),
                 {"status": "SUCCESS", "message": "alive", "version": "1.0.0", "commit": "0123abc"},
-            )
+            ),
+            **_errors(429),
         },
     }
 
@@ -154,7 +156,7 @@ def _readyz() -> dict:
         "parameters": [REQUEST_ID],
         "responses": {
             "200": _json("Yes.", _ref("Success"), {"status": "SUCCESS", "message": "ready"}),
-            **_errors(503, 507),
+            **_errors(429, 503, 507),
         },
     }
 

@@ -81,6 +81,63 @@ def test_series_do_not_grow_with_content_ids(sqlite_client):
     assert len(metrics(sqlite_client)) == before
 
 
+def test_series_do_not_grow_with_methods(sqlite_client):
+    """Anybody can invent a method; each would be a series of its own for as long as the process lives."""
+    for number in range(50):
+        for path in ("/api/comment/list/1", "/nowhere"):
+            refused = sqlite_client.open(path, method=f"MADE-UP-{number}", data=b"x" * 100)
+            assert refused.status_code == 405 and refused.json["status"] == "METHOD-NOT-ALLOWED"
+            assert "POST" in refused.headers["Allow"]
+    series = metrics(sqlite_client)
+    assert not [name for name in series if "MADE-UP" in name]
+    assert series['flask_http_request_total{method="OTHER",status="405"}'] == 100
+
+
+class TestClientRate:
+    """Ten requests of each client in ten seconds, by a clock that stands still."""
+
+    @pytest.fixture
+    def ask(self, sqlite_url, monkeypatch):
+        self.now = 1000.0
+        monkeypatch.setattr("comentarios.clients.time", self)
+        client = create_app(Settings(database_url=sqlite_url, client_rate=1), Lifecycle()).test_client()
+
+        def request(address: str | None):
+            headers = {"X-Real-IP": address} if address else {}
+            return client.post("/api/comment/new", data=b"{", content_type="application/json", headers=headers)
+
+        yield request
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def test_limit(self, ask):
+        assert [ask("192.0.2.1").status_code for _ in range(12)] == [400] * 10 + [429] * 2
+        self.now += 4
+        refused = ask("192.0.2.1")
+        assert refused.headers["Retry-After"] == "6"
+        assert refused.json == {
+            "status": "TOO-MANY-REQUESTS",
+            "message": "too many requests from your address; try again in 6 s",
+        }
+        self.now += 6
+        assert ask("192.0.2.1").status_code == 400
+
+    def test_each_client_for_itself(self, ask):
+        for number in range(20):
+            assert ask(f"192.0.2.{number}").status_code == 400
+        # What does not come through the edge is the host's own.
+        assert {ask(None).status_code for _ in range(20)} == {400}
+
+    def test_ipv6_network_is_one_client(self, ask):
+        assert [ask(f"2001:db8:0:1::{number}").status_code for number in range(11)] == [400] * 10 + [429]
+        assert ask("2001:db8:0:2::1").status_code == 400
+
+    def test_no_limit_by_default(self, sqlite_client):
+        codes = {sqlite_client.get("/healthz", headers={"X-Real-IP": "192.0.2.1"}).status_code for _ in range(50)}
+        assert codes == {200}
+
+
 @pytest.mark.parametrize("given", ["checkout-42", "a.b_c-D", "x" * 128])
 def test_request_id_is_taken(sqlite_client, capsys, given):
     for path in ("/api/comment/list/1", "/healthz"):
@@ -127,6 +184,7 @@ def test_warning_level_leaves_requests_out(sqlite_url, capsys):
         ("DRAIN_SECONDS", "soon", "DRAIN_SECONDS must be a number from 0 to 3600 (seconds)"),
         ("DRAIN_SECONDS", "-1", "DRAIN_SECONDS must be a number from 0 to 3600 (seconds)"),
         ("HOST", "localhost", "HOST must be an IP address, not 'localhost'"),
+        ("CLIENT_RATE", "-1", "CLIENT_RATE must be a number from 0 to 1000000 (requests a second, 0 for no limit)"),
         ("PORT", "0", "PORT must be a number from 1 to 65535 (a TCP port), not '0'"),
         ("DRAIN_SECONDS", "nan", "DRAIN_SECONDS must be a number from 0 to 3600 (seconds)"),
     ],

@@ -59,6 +59,11 @@ run "two_hosts" {
   }
 
   assert {
+    condition     = aws_instance.this[0].tags_all["trusted_proxies"] == var.vpc_cidr
+    error_message = "The edge must take the load balancer's word for who the client is."
+  }
+
+  assert {
     condition     = output.site_url == "https://comments.example.com" && output.edge_domain == "" && output.site_target[0] == aws_lb.this[0].dns_name
     error_message = "TLS must end at the load balancer."
   }
