@@ -14,7 +14,7 @@ import subprocess
 
 import yaml
 
-from sandbox import files
+from sandbox import debian, files
 from sandbox.config import ECR_HOST, ECR_PASSWORD, ECR_USER, ROOT, Config
 from sandbox.docker import build, docker, inspect
 from sandbox.errors import SandboxError
@@ -158,17 +158,13 @@ def push(config: Config, image: str) -> str:
 
 
 def _install_mmdebstrap() -> None:
-    apt = shutil.which("apt-get")
-    if not apt or os.geteuid() != 0:
+    try:
+        debian.install("mmdebstrap")
+    except debian.PackageError as error:
         raise SandboxError(
-            f"{UPSTREAM_BASE} cannot be pulled and mmdebstrap is missing: `apt-get install mmdebstrap` as root, "
+            f"{UPSTREAM_BASE} cannot be pulled and mmdebstrap is missing: {error}, "
             "or give this machine access to Docker Hub"
-        )
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for command in (["update", "-qq"], ["install", "-qq", "-y", "--no-install-recommends", "mmdebstrap"]):
-        done = subprocess.run([apt, *command], capture_output=True, text=True, env=environment, check=False)
-        if done.returncode:
-            raise SandboxError(f"apt-get {command[0]}: {done.stderr.strip().splitlines()[-1]}")
+        ) from None
 
 
 def remove_all() -> None:

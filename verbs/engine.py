@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from sandbox import debian
 from sandbox.progress import step
 from verbs.errors import VerbError
 
@@ -36,7 +37,7 @@ def ensure(state: Path) -> None:
         raise VerbError(
             f"no Docker Engine answers at DOCKER_HOST={os.environ['DOCKER_HOST']}: start it, or unset DOCKER_HOST"
         )
-    if not shutil.which("dockerd"):
+    if not (shutil.which("dockerd") and shutil.which("docker")):
         _install()
     if os.geteuid() != 0:
         raise VerbError(f"no Docker Engine answers as {_user()}: start it, or join the group `docker`; else {INSTALL}")
@@ -90,21 +91,14 @@ def answers() -> bool:
 
 
 def _install() -> None:
-    if os.geteuid() != 0 or not shutil.which("apt-get"):
+    if not debian.may_install():
         raise VerbError(f"no Docker Engine answers: {INSTALL}")
     with step("installing the Docker Engine (docker.io)"):
-        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        for command in (["update", "-qq"], ["install", "-qq", "-y", "--no-install-recommends", *_packages()]):
-            done = subprocess.run(["apt-get", *command], env=environment, capture_output=True, text=True, check=False)
-            if done.returncode:
-                lines = done.stderr.strip().splitlines() or ["no output"]
-                raise VerbError(f"apt-get {command[0]} failed: {lines[-1]}; {INSTALL}")
-
-
-def _packages() -> list[str]:
-    # From Debian 13 on the client is a package of its own, which docker.io only recommends.
-    found = subprocess.run(["apt-cache", "show", "docker-cli"], capture_output=True, check=False)
-    return ["docker.io", "iptables", *(["docker-cli"] if found.returncode == 0 and found.stdout else [])]
+        try:
+            # From Debian 13 on the client is a package of its own, which docker.io only recommends.
+            debian.install("docker.io", "iptables", where_known=("docker-cli",))
+        except debian.PackageError as error:
+            raise VerbError(f"{error}; {INSTALL}") from None
 
 
 def _start(state: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -10,6 +11,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+from sandbox import debian
 from sandbox import images as sandbox_images
 from sandbox.config import Config
 from sandbox.progress import say, step
@@ -124,11 +126,9 @@ def preflight(target: Target) -> None:
 
 def _tools() -> None:
     missing = [name for name in TOOLS if not shutil.which(name)]
-    if "ssh" in missing and shutil.which("apt-get") and os.geteuid() == 0:
-        with step("installing openssh-client"):
-            environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-            for command in (["update", "-qq"], ["install", "-qq", "-y", "--no-install-recommends", "openssh-client"]):
-                subprocess.run(["apt-get", *command], env=environment, stdout=subprocess.DEVNULL, check=False)
+    if "ssh" in missing and debian.may_install():
+        with step("installing openssh-client"), contextlib.suppress(debian.PackageError):
+            debian.install("openssh-client")
         missing = [name for name in TOOLS if not shutil.which(name)]
     if missing:
         raise VerbError(f"{missing[0]} is missing: {TOOLS[missing[0]]} and put it on the PATH")

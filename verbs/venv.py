@@ -5,6 +5,7 @@ Standard library only, and runs before anything is installed.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -12,6 +13,8 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+
+from sandbox import debian
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
@@ -51,10 +54,9 @@ def make_empty() -> bool:
     shutil.rmtree(VENV, ignore_errors=True)
     command = [sys.executable, "-m", "venv", VENV]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode and shutil.which("apt-get") and os.geteuid() == 0:
-        for step in (["update", "-qq"], ["install", "-qq", "-y", "--no-install-recommends", "python3-venv"]):
-            quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-            subprocess.run(["apt-get", *step], env=quiet, stdout=subprocess.DEVNULL, check=False)
+    if done.returncode and debian.may_install():
+        with contextlib.suppress(debian.PackageError):
+            debian.install("python3-venv")
         shutil.rmtree(VENV, ignore_errors=True)
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:

@@ -1,17 +1,10 @@
-"""Debian's packages that tests and proofs need."""
+"""Debian's packages that tests and proofs need: the sandbox's module, within reach of these scripts."""
 
-import os
-import shutil
-import subprocess
+import sys
+from pathlib import Path
 
+sys.path.append(str(Path(__file__).resolve().parents[2]))
 
-def install(*packages: str) -> None:
-    """Install packages when root on Debian or Ubuntu; raises RuntimeError elsewhere: which to install."""
-    if os.geteuid() != 0 or not shutil.which("apt-get"):
-        raise RuntimeError(f"not installed: install the package {' and '.join(packages)}")
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    command = ["apt-get", "-q", "-y", "--no-install-recommends", "install", *packages]
-    for one in (["apt-get", "-q", "update"], command):
-        done = subprocess.run(one, env=environment, capture_output=True, text=True)
-        if done.returncode:
-            raise RuntimeError(f"{' '.join(one)} failed: {(done.stderr.strip().splitlines() or ['no output'])[-1]}")
+from sandbox.debian import install
+
+__all__ = ["install"]

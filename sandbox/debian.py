@@ -1,0 +1,71 @@
+"""Debian's packages, installed as root on Debian or Ubuntu.
+
+Standard library only: it runs before anything is installed.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+
+from sandbox.progress import say
+
+# A fresh machine updates itself when it boots, and our own steps run side by side.
+WAIT_SECONDS = 300
+LOCKED = ("Could not get lock", "Unable to lock", "Unable to acquire the dpkg frontend lock")
+
+
+class PackageError(Exception):
+    """What apt-get said, in one line."""
+
+
+def may_install() -> bool:
+    """Whether this process may install Debian's packages here."""
+    return os.geteuid() == 0 and shutil.which("apt-get") is not None
+
+
+def install(*packages: str, where_known: tuple[str, ...] = ()) -> None:
+    """Installs packages without what they recommend; waits while somebody else holds apt's locks.
+
+    Args:
+        where_known: packages that not every release of the distribution has.
+
+    Raises:
+        PackageError: it may not be done here, or apt-get failed.
+    """
+    if not may_install():
+        raise PackageError(f"`apt-get install {' '.join(packages)}` as root is needed")
+    deadline = time.monotonic() + WAIT_SECONDS
+    _run(["update"], deadline)
+    # Asked only now: a fresh machine has no lists before.
+    known = [package for package in where_known if _known(package)]
+    _run(["install", "-y", "--no-install-recommends", *packages, *known], deadline)
+
+
+def _known(package: str) -> bool:
+    return bool(subprocess.run(["apt-cache", "show", package], capture_output=True, check=False).stdout)
+
+
+def _run(command: list[str], deadline: float) -> None:
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"}
+    told = False
+    while True:
+        done = subprocess.run(
+            ["apt-get", "-qq", *command],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode == 0:
+            return
+        if not any(text in done.stderr for text in LOCKED) or time.monotonic() > deadline:
+            lines = done.stderr.strip().splitlines() or ["no output"]
+            raise PackageError(f"apt-get {command[0]}: {lines[-1]}")
+        if not told:
+            say("  waiting for another apt-get on this machine")
+            told = True
+        time.sleep(1)
