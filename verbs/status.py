@@ -42,7 +42,9 @@ def _host(target: Target, one: host.Host) -> bool:
         _line(good, f"{one.name} {row['Service']}", f"{row['Image'].rpartition(':')[2]}  {row['Status']}", word)
     if not any(row["Service"] == "grafana" for row in rows):
         say("not run    Grafana: its image can neither be pulled nor is it in the local engine (GRAFANA_IMAGE=…)")
-    probe = host.run(target, one, "curl --silent --show-error --max-time 10 http://127.0.0.1/readyz")
+    # On the host itself, whatever the domain's DNS record says; its certificate is checked all the same.
+    url = f"https://{one.domain}/readyz" if one.domain else "http://127.0.0.1/readyz"
+    probe = host.run(target, one, f"curl --silent --show-error --max-time 10 --connect-to ::127.0.0.1: {url}")
     good = probe.returncode == 0 and '"status"' in probe.stdout
     _line(good, f"{one.name} API through the edge", f"{host.edge(target, one)}/")
     return healthy and good

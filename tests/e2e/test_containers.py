@@ -1,0 +1,54 @@
+"""What the host's containers may do: next to nothing, as the engine and the kernel have it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+# The edge's program is not started at all where it may not have this one (docker-compose.yml): name → its bit.
+MAY = {"edge": {"NET_BIND_SERVICE": 1 << 10}}
+SERVICE = "com.docker.compose.service"
+
+
+@pytest.fixture(scope="module")
+def containers(up) -> list[tuple[str, dict[str, Any]]]:
+    """Every running container of the stack: its service, and what the engine says of it."""
+    done = up.ssh("docker inspect $(docker ps --quiet --filter label=com.docker.compose.project=comentarios)")
+    assert done.returncode == 0, done.stderr
+    found = [(one["Config"]["Labels"][SERVICE], one) for one in json.loads(done.stdout)]
+    assert {service for service, _ in found} >= {"api", "edge", "prometheus", "alertmanager", "node-exporter"}
+    return found
+
+
+def test_settings(containers):
+    for service, one in containers:
+        host = one["HostConfig"]
+        assert one["Config"]["User"].split(":")[0] not in {"", "0", "root"}, service
+        assert host["ReadonlyRootfs"] and not host["Privileged"], service
+        assert host["CapDrop"] == ["ALL"], service
+        assert {name.removeprefix("CAP_") for name in host["CapAdd"] or ()} == MAY.get(service, {}).keys(), service
+        assert "no-new-privileges:true" in host["SecurityOpt"], service
+        assert host["Memory"] > 0 and host["PidsLimit"] > 0, f"{service} has no bound"
+        assert not any("docker.sock" in mount["Source"] for mount in one["Mounts"]), service
+        published = {b["HostIp"] for bindings in (host["PortBindings"] or {}).values() for b in bindings}
+        assert service == "edge" or published <= {"127.0.0.1"}, f"{service} is published on {published}"
+
+
+def test_processes(up, containers):
+    """No process has more than that, or may get more; each is somebody's but root's."""
+    for service, one in containers:
+        status = up.ssh(f"sudo cat /proc/{one['State']['Pid']}/task/*/status").stdout
+        fields = [line.split() for line in status.splitlines()]
+        values = {name: {line[1] for line in fields if line[0] == name} for name in ("CapEff:", "NoNewPrivs:", "Uid:")}
+        assert {int(bits, 16) for bits in values["CapEff:"]} == {sum(MAY.get(service, {}).values())}, (service, values)
+        assert values["NoNewPrivs:"] == {"1"}, (service, values)
+        assert "0" not in values["Uid:"], service
+
+
+def test_the_api_dies_last(containers):
+    """Under memory pressure the kernel ends the highest score first: Grafana, monitoring, and last API and edge."""
+    scores = {service: one["HostConfig"]["OomScoreAdj"] for service, one in containers}
+    assert scores.pop("api") == scores.pop("edge") == 0
+    assert all(score >= 600 for score in scores.values()), scores
