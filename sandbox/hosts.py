@@ -112,6 +112,8 @@ def _make(config: Config, instance: ec2.Instance, image: str) -> None:
         for bindings in (host["HostConfig"]["PortBindings"] or {}).values()
         for binding in bindings
     )
+    # An engine refuses more than its machine has.
+    cpus = min(instance.cpus, int(docker("info", "--format", "{{.NCPU}}")))
     docker(
         *("create", "--name", name, "--hostname", instance.hostname),
         *(
@@ -131,7 +133,7 @@ def _make(config: Config, instance: ec2.Instance, image: str) -> None:
             "--memory-swap",
             f"{instance.memory}m",
             "--cpus",
-            str(instance.cpus),
+            str(cpus),
         ),
         # What a Docker Engine inside needs, short of --privileged, which some machines cannot give.
         *("--cap-add", "ALL", "--cap-drop", "SYS_RESOURCE", "--security-opt", "seccomp=unconfined"),

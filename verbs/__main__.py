@@ -52,13 +52,13 @@ def push(chosen: Target) -> None:
     say(image.ensure(chosen))
 
 
-def plan(chosen: Target) -> None:
+def plan(chosen: Target) -> int:
     terraform.prepare(chosen)
     terraform.init(chosen, terraform.bucket_name(chosen))
     terraform.run(chosen, terraform.HOST, "plan", "-input=false")
     host.greet(chosen)
     command = ["ansible-playbook", "site.yml", "--check", "--diff"]
-    subprocess.run(command, env=chosen.environment(), check=False)
+    return subprocess.run(command, env=chosen.environment(), check=False).returncode
 
 
 def check(_: Target) -> int:
