@@ -12,7 +12,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from tests.sites import OWN, Site, end_abandoned, make
+from tests.sites import OWN, Beginning, Site, end_abandoned, make
 from verbs import host
 from verbs.environment import target
 
@@ -23,15 +23,34 @@ for name in ("TAG", "TO", "FROM", "HOST", "CMD"):
     os.environ.pop(name, None)
 
 
+BEGINNING = pytest.StashKey[Beginning]()
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Begins `make up` before the first test, where one of the chosen needs it: most of its time it waits."""
+    needed = {name for item in session.items for name in getattr(item, "fixturenames", ())}
+    if "up" in needed and not session.config.option.collectonly:
+        end_abandoned()
+        session.stash[BEGINNING] = Beginning()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Takes down what was begun, if no test came so far as to need it."""
+    if beginning := session.stash.get(BEGINNING, None):
+        beginning.interrupt()
+        make("down")
+
+
 @pytest.fixture(scope="session")
-def up() -> Iterator[Site]:
+def up(request: pytest.FixtureRequest) -> Iterator[Site]:
     """`make up` in the tests' own sandbox, and `make down` when the last test is over (KEEP=yes: it stays up)."""
-    end_abandoned()
+    beginning = request.session.stash[BEGINNING]
+    del request.session.stash[BEGINNING]
     try:
-        done = make("up", timeout=1500)
-        assert done.returncode == 0, done.stdout[-6000:]
+        status, output = beginning.end()
+        assert status == 0, output[-6000:]
         here = target()
-        yield Site(f"http://127.0.0.1:{os.environ['EDGE_PORT']}", here, host.chosen(here), done.stdout)
+        yield Site(f"http://127.0.0.1:{os.environ['EDGE_PORT']}", here, host.chosen(here))
     finally:
         gone = make("status" if os.environ.get("KEEP") == "yes" else "down")
         assert gone.returncode == 0, gone.stdout

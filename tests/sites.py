@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -11,8 +12,8 @@ from pathlib import Path
 
 from sandbox import claim, server
 from sandbox.config import Config
-from verbs import host
-from verbs.environment import Target
+from verbs import host, terraform
+from verbs.environment import STATE, Target
 
 ROOT = Path(__file__).resolve().parent.parent
 # The tests' own sandbox, unless the caller chose one.
@@ -33,13 +34,11 @@ class Site:
         edge: URL of the host's edge, without a slash at the end.
         target: where the verbs act.
         host: the host, as the inventory knows it.
-        output: what `make up` printed.
     """
 
     edge: str
     target: Target
     host: host.Host
-    output: str
 
     def ssh(self, command: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
         """Runs a command on the host; not checked."""
@@ -52,6 +51,36 @@ class Site:
     def make(self, *arguments: str, timeout: float = 900, **variables: str) -> subprocess.CompletedProcess[str]:
         """Runs a verb with standard error in its output; not checked."""
         return make(*arguments, timeout=timeout, **variables)
+
+
+class Beginning:
+    """`make up`, begun: what needs no site is tested meanwhile. Its output goes to a file."""
+
+    def __init__(self) -> None:
+        # Both would write it, and the second would find it half-written.
+        terraform.write_cli_configuration()
+        self._log = STATE / "logs" / "up.log"
+        self._log.parent.mkdir(parents=True, exist_ok=True)
+        with self._log.open("w") as output:
+            self._process = subprocess.Popen(
+                ["make", "up"],
+                cwd=ROOT,
+                env=environment({}),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def end(self, timeout: float = 1500) -> tuple[int, str]:
+        """Waits for its end: exit status and output."""
+        return self._process.wait(timeout), self._log.read_text()
+
+    def interrupt(self) -> None:
+        """Ends it as Ctrl-C does."""
+        if self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGINT)
+            self._process.wait(60)
 
 
 def make(*arguments: str, timeout: float = 900, **variables: str) -> subprocess.CompletedProcess[str]:

@@ -14,19 +14,22 @@ from verbs import engine
 from verbs.environment import ROOT, STATE
 
 CHECK = ("tests/lint", "tests/sandbox", "tests/verbs", "tests/backup", "api/tests")
-# What is cheap fails first; test_site.py wants the site as `make up` leaves it.
+# What is cheap fails first, while `make up` runs beside it; test_site.py wants the site as that leaves it.
 ALL = (
     *CHECK,
-    "tests/terraform",
     "tests/e2e/test_claim.py",
     "tests/e2e/test_site.py",
     "tests/e2e/test_identity.py",
     "tests/e2e/test_backup.py",
     "tests/e2e/test_development.py",
-    # It is refused at port 22 twice, and sshd keeps who is away for a while: other hosts come next.
+    "tests/e2e/test_containers.py",
+    "tests/e2e/test_domain.py",
+    # It is refused at port 22 twice, and sshd keeps who is away for a while: what needs no host comes next.
     "tests/e2e/test_doors.py",
-    "tests/e2e/test_molecule.py",
+    "tests/terraform",
     "tests/monitoring",
+    # The scenarios run since test_site.py. They are over before there is load whose every request counts.
+    "tests/e2e/test_molecule.py",
     "tests/release",
     "tests/faults",
     # The site has two hosts and another database afterwards.

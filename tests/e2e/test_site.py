@@ -7,7 +7,11 @@ import os
 import re
 import subprocess
 
+import pytest
 import requests
+
+# The site is up: molecule's scenarios begin, so that they are over before the tests under load.
+pytestmark = pytest.mark.usefixtures("scenarios")
 
 COMMENT = {"email": "alice@example.com", "comment": "first post!", "content_id": 1}
 
@@ -84,6 +88,20 @@ def test_second_up_changes_nothing(up):
         ("terraform/bootstrap", "no changes"),
         ("terraform", "no changes"),
     ]
+
+
+def test_plan_shows_what_would_change(up):
+    """A variable of Terraform's and a file that somebody changed by hand: both are shown, and neither is touched."""
+    rules = "/opt/comentarios/prometheus/rules/host.yml"
+    up.ssh(f"echo '# by hand' | sudo tee --append {rules}")
+    try:
+        plan = up.make("plan", TF_VAR_backup_retention_days="31")
+        assert plan.returncode == 0, plan.stdout[-4000:]
+        assert "0 to add, 1 to change, 0 to destroy" in plan.stdout
+        assert "-# by hand" in plan.stdout
+        assert up.ssh(f"tail --lines 1 {rules}").stdout == "# by hand\n"
+    finally:
+        up.ssh(f"sudo sed --in-place '$d' {rules}")
 
 
 def test_comments_survive_the_containers(up, eventually):
