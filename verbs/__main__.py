@@ -36,8 +36,8 @@ def tunnel(chosen: Target) -> int:
     forwards = [part for port in ports.values() for part in ("-L", f"127.0.0.1:{port}:127.0.0.1:{port}")]
     for name, port in ports.items():
         say(f"  {name:<13} http://127.0.0.1:{port}")
-    say("  Grafana's user is admin, its password: aws ssm get-parameter --with-decryption --name")
-    say("  /comentarios/grafana/admin_password. Ctrl-C ends the tunnel.")
+    say("  Grafana's user is admin, its password is in SSM (/comentarios/grafana/admin_password) and on the host:")
+    say("  make ssh CMD='sudo cat /opt/comentarios/grafana/secrets/admin_password'. Ctrl-C ends the tunnel.")
     return subprocess.run(
         [*command[:-1], "-N", "-o", "ExitOnForwardFailure=yes", *forwards, command[-1]], check=False
     ).returncode

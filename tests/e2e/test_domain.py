@@ -73,7 +73,9 @@ def domain(up, authority) -> Iterator[None]:
         _configure(up, "")
         up.ssh(
             f"sudo sed -i '/{DOMAIN}/d' /etc/hosts; sudo rm /usr/local/share/ca-certificates/authority.crt;"
-            " sudo update-ca-certificates --fresh; sudo rm /opt/comentarios/caddy/acme_root.pem"
+            " sudo update-ca-certificates --fresh; sudo rm /opt/comentarios/caddy/acme_root.pem;"
+            # Another authority of this name would not know them.
+            " sudo rm -r /var/lib/comentarios-edge/data/caddy"
         )
 
 

@@ -61,7 +61,7 @@ def test_a_release_goes_host_by_host(up, two, pushed):
 def test_a_release_stops_at_the_first_host_that_fails(up, two, pushed):
     before = [one.version() for one in (two.first, two.second)]
     numbers = two.second.last()["number"]
-    failed = up.make("release", TAG=pushed("exits"), READY="20")
+    failed = up.make("release", TAG=pushed("exits"), READY="10")
     assert failed.returncode != 0
     assert "comentarios-1" in failed.stdout
     assert two.first.last()["outcome"] != "good"
