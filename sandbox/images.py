@@ -159,7 +159,8 @@ def push(config: Config, image: str) -> str:
 
 def _install_mmdebstrap() -> None:
     try:
-        debian.install("mmdebstrap")
+        # The keys come with Debian, not with Ubuntu.
+        debian.install("mmdebstrap", "debian-archive-keyring")
     except debian.PackageError as error:
         raise SandboxError(
             f"{UPSTREAM_BASE} cannot be pulled and mmdebstrap is missing: {error}, "
