@@ -83,7 +83,7 @@ def _configure(up, name: str, **variables: str) -> None:
     ec2 = terraform.client(up.target, "ec2")
     ec2.create_tags(Resources=[up.host.instance_id], Tags=[{"Key": "edge_domain", "Value": name}])
     done = subprocess.run(
-        ["ansible-playbook", "site.yml", "--extra-vars", json.dumps(variables)],
+        ["ansible-playbook", "site.yml", "--extra-vars", json.dumps(variables | {"release_watch_seconds": 0})],
         cwd=ROOT,
         env=up.target.environment(),
         stdin=subprocess.DEVNULL,

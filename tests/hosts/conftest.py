@@ -39,7 +39,7 @@ def two(up, releases, postgres) -> SimpleNamespace:
     terraform.client(up.target, "ssm").put_parameter(
         Name=PARAMETER, Type="SecureString", Value=postgres.network_url, Overwrite=True
     )
-    done = up.make("up", timeout=1500, **VARIABLES)
+    done = up.make("up", timeout=1500, WATCH="0", **VARIABLES)
     assert done.returncode == 0, done.stdout[-6000:]
     found = host.hosts(up.target)
     assert [one.name for one in found] == ["comentarios-1", "comentarios-2"]
