@@ -112,7 +112,11 @@ def _remove(config: Config) -> None:
         docker("rm", "--force", "--volumes", container)
     for volume in docker("volume", "ls", "--quiet", "--filter", f"label={config.label}").split():
         docker("volume", "rm", "--force", volume)
-    if inspect("network", config.name):
+    if network := inspect("network", config.name):
+        if strangers := ", ".join(sorted(one["Name"] for one in network["Containers"].values())):
+            raise SandboxError(
+                f"{strangers} in the network {config.name} was not made here: remove it, then the same command again"
+            )
         docker("network", "rm", config.name)
 
 

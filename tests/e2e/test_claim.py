@@ -13,11 +13,12 @@ import pytest
 from sandbox.docker import inspect
 from tests.sites import ROOT, environment
 
+# Below the ports that the kernel gives to clients, any of which may be in use just now.
 SANDBOX = {
     "SANDBOX_NAME": "comentarios-claim",
     "SANDBOX_SUBNET": "10.88.0.0/24",
-    "SANDBOX_REGISTRY_PORT": "45692",
-    "EDGE_PORT": "45693",
+    "SANDBOX_REGISTRY_PORT": "4571",
+    "EDGE_PORT": "8095",
 }
 
 
@@ -59,6 +60,37 @@ def test_another_clones_sandbox(folders: tuple[Path, Path]):
         )
     healthy = run(one, "status")
     assert healthy.returncode == 0, healthy.stdout
+
+
+def test_container_of_somebody_elses_in_the_network(folders: tuple[Path, Path]):
+    """`down` removes what it made, and names what it did not make and cannot go on beside."""
+    one, _ = folders
+    assert run(one, "start").returncode == 0
+    name = SANDBOX["SANDBOX_NAME"]
+    image = inspect("container", f"{name}-ecr")["Config"]["Image"]
+    command = [
+        "docker",
+        "run",
+        "--detach",
+        "--name",
+        "stranger",
+        "--network",
+        name,
+        "--entrypoint",
+        "sleep",
+        image,
+        "60",
+    ]
+    subprocess.run(command, check=True, capture_output=True)
+    try:
+        refused = run(one, "down")
+    finally:
+        subprocess.run(["docker", "rm", "--force", "stranger"], check=True, capture_output=True)
+    assert refused.returncode == 1
+    assert (
+        f"✗ stranger in the network {name} was not made here: remove it, then the same command again" in refused.stdout
+    )
+    assert run(one, "down").returncode == 0
 
 
 def test_clone_that_was_removed(folders: tuple[Path, Path], eventually: Callable[..., object]):

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from sandbox import files
-from sandbox.config import ECR_HOST
+from sandbox.config import ECR_HOST, Config
 from tests.sites import ROOT
 from verbs import host, terraform
 
@@ -43,7 +43,8 @@ def authority(up, eventually) -> Iterator[str]:
     subprocess.run(["docker", "rm", "--force", name], capture_output=True, check=False)
     _docker(
         *("create", "--name", name, "--network", os.environ["SANDBOX_NAME"], "--network-alias", AUTHORITY),
-        *("--add-host", f"{DOMAIN}:{up.host.address}", image),
+        # `make down` removes it, too, should this run be killed.
+        *("--label", Config().label, "--add-host", f"{DOMAIN}:{up.host.address}", image),
     )
     try:
         files.copy_into(name, {"etc/caddy/Caddyfile": CADDYFILE})

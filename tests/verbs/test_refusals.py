@@ -17,8 +17,8 @@ from tests.sites import OWN, make
 REFUSED = {
     "SANDBOX_NAME": "comentarios-refused",
     "SANDBOX_STATE": f"{OWN['SANDBOX_STATE']}-refused",
-    "SANDBOX_REGISTRY_PORT": "45690",
-    "EDGE_PORT": "45691",
+    "SANDBOX_REGISTRY_PORT": "4572",
+    "EDGE_PORT": "8096",
 }
 
 
