@@ -13,10 +13,11 @@ from sandbox.progress import say
 from verbs import engine
 from verbs.environment import ROOT, STATE
 
-CHECK = ("tests/lint", "tests/sandbox", "tests/verbs", "tests/backup", "api/tests")
-# What is cheap fails first, while `make up` runs beside it; test_site.py wants the site as that leaves it.
+UNITS = ("tests/sandbox", "tests/verbs", "tests/backup", "api/tests")
+CHECK = ("tests/lint", *UNITS)
+# What is cheap fails first, for as long as `make up` takes beside it; test_site.py wants the site as that leaves it.
 ALL = (
-    *CHECK,
+    *UNITS,
     "tests/e2e/test_claim.py",
     "tests/e2e/test_site.py",
     "tests/e2e/test_identity.py",
@@ -26,6 +27,7 @@ ALL = (
     "tests/e2e/test_domain.py",
     # It is refused at port 22 twice, and sshd keeps who is away for a while: what needs no host comes next.
     "tests/e2e/test_doors.py",
+    "tests/lint",
     "tests/terraform",
     "tests/monitoring",
     # The scenarios run since test_site.py. They are over before there is load whose every request counts.
