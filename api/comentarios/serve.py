@@ -1,17 +1,22 @@
 """Serve the API: `python -m comentarios.serve`, PID 1 of the container."""
 
+import signal
 import sys
 import threading
 
+from flask import Flask
 from granian import Granian
-from granian.constants import Interfaces
+from granian.constants import Interfaces, RuntimeModes
 
+from . import app
 from .config import ConfigError, Settings
 from .lifecycle import Lifecycle
 
-# One process; as many threads as requests may wait for one commit together.
+# One process; as many threads as requests may wait for one commit together. The single-threaded runtime: in the other
+# one, the thread that waits for the last request's end can miss it, and the worker is then killed after 30 s.
 OPTIONS = {
     "interface": Interfaces.WSGI,
+    "runtime_mode": RuntimeModes.st,
     "workers": 1,
     "blocking_threads": 32,
     "workers_kill_timeout": 30,
@@ -19,11 +24,22 @@ OPTIONS = {
 }
 
 
+def create_app() -> Flask:
+    """The application, in a worker whose main thread looks for signals every second.
+
+    That thread sleeps until SIGTERM. One that comes just before it falls asleep does not wake it (CPython's
+    `lock.acquire`), and Granian sends no second.
+    """
+    signal.signal(signal.SIGALRM, lambda *_: None)
+    signal.setitimer(signal.ITIMER_REAL, 1, 1)
+    return app.create_app()
+
+
 class Server(Granian):
     """Granian that tells its worker to drain before it stops it."""
 
     def __init__(self, lifecycle: Lifecycle, drain_seconds: float, **options):
-        super().__init__("comentarios.app:create_app", **options)
+        super().__init__("comentarios.serve:create_app", **options)
         self._lifecycle = lifecycle
         self._drain_seconds = drain_seconds
 

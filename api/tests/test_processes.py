@@ -1,5 +1,6 @@
 """The server as it runs in production: real processes, killed, stopped, drained, and wrongly asked."""
 
+import ctypes
 import http.client
 import json
 import os
@@ -75,7 +76,7 @@ def test_sigterm_finishes_what_is_in_flight(tmp_path, start):
             thread.start()
         time.sleep(0.5)
         server.process.terminate()
-        time.sleep(0.5)
+        time.sleep(1.5)
         assert replies == []
         blocker.execute("ROLLBACK")
         blocker.close()
@@ -104,6 +105,16 @@ def test_second_sigterm_skips_the_drain(tmp_path):
         eventually(lambda: status(server.url + "/readyz") == 503, 2)
         server.process.terminate()
         assert server.process.wait(15) == 0
+
+
+def test_sigterm_that_wakes_nobody(tmp_path):
+    """A signal that another thread took leaves the main one asleep, as one does that comes just before it sleeps."""
+    with servers.api(f"sqlite:///{tmp_path}/comentarios.db") as server:
+        worker = server.worker()
+        threads = [int(thread) for thread in os.listdir(f"/proc/{worker}/task") if int(thread) != worker]
+        libc = ctypes.CDLL(None, use_errno=True)
+        assert libc.tgkill(worker, threads[0], signal.SIGTERM) == 0, os.strerror(ctypes.get_errno())
+        server.process.wait(5)
 
 
 def test_kept_connections_end_while_draining(tmp_path):
