@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,10 +86,22 @@ class Beginning:
 
 def make(*arguments: str, timeout: float = 900, **variables: str) -> subprocess.CompletedProcess[str]:
     """Runs a verb; a variable that is given as an empty string is taken out of its environment."""
+    return run(["make", *arguments], environment(variables), timeout)
+
+
+def run(
+    command: Sequence[str | Path], variables: Mapping[str, str] | None = None, timeout: float | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Runs a command in the checkout's root, with nothing to read and standard error in its output; not checked.
+
+    Args:
+        variables: the whole of its environment; ours when None.
+        timeout: seconds; `subprocess.TimeoutExpired` after them.
+    """
     return subprocess.run(
-        ["make", *arguments],
+        command,
         cwd=ROOT,
-        env=environment(variables),
+        env=variables,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from tests.sites import ROOT
+from tests.sites import run
 
 Scenarios = dict[str, "Future[subprocess.CompletedProcess[str]]"]
 
@@ -23,19 +23,7 @@ def scenarios(request: pytest.FixtureRequest, up) -> Iterator[Scenarios]:
     ]
     environment = up.target.environment()
 
-    def run(name: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            ["molecule", "test", "--scenario-name", name],
-            cwd=ROOT,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=1200,
-            check=False,
-        )
-
     with ThreadPoolExecutor(max_workers=1) as pool:
-        yield {name: pool.submit(run, name) for name in chosen}
+        command = ["molecule", "test", "--scenario-name"]
+        yield {name: pool.submit(run, [*command, name], environment, 1200) for name in chosen}
         pool.shutdown(cancel_futures=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from sandbox.docker import inspect
-from tests.sites import ROOT, environment
+from tests.sites import environment, run
 
 # Below the ports that the kernel gives to clients, any of which may be in use just now.
 SANDBOX = {
@@ -22,18 +22,9 @@ SANDBOX = {
 }
 
 
-def run(state: Path, command: str) -> subprocess.CompletedProcess[str]:
+def sandbox_command(state: Path, command: str) -> subprocess.CompletedProcess[str]:
     """The sandbox's own command, as of a clone with that state folder."""
-    return subprocess.run(
-        [sys.executable, "-m", "sandbox", command],
-        cwd=ROOT,
-        env=environment({**SANDBOX, "SANDBOX_STATE": str(state)}),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=600,
-        check=False,
-    )
+    return run([sys.executable, "-m", "sandbox", command], environment({**SANDBOX, "SANDBOX_STATE": str(state)}), 600)
 
 
 @pytest.fixture
@@ -42,30 +33,30 @@ def folders(tmp_path: Path) -> Iterator[tuple[Path, Path]]:
     both = tmp_path / "one", tmp_path / "other"
     yield both
     for state in both:
-        run(state, "down")
+        sandbox_command(state, "down")
     assert inspect("network", SANDBOX["SANDBOX_NAME"]) is None
 
 
 def test_another_clones_sandbox(folders: tuple[Path, Path]):
     """It is refused by name, and goes on."""
     one, other = folders
-    started = run(one, "start")
+    started = sandbox_command(one, "start")
     assert started.returncode == 0, started.stdout
     for command in ("start", "down"):
-        refused = run(other, command)
+        refused = sandbox_command(other, command)
         assert refused.returncode == 1
         assert refused.stdout == (
             f"✗ the sandbox comentarios-claim is that of {one}: `make down` there, or set SANDBOX_NAME, "
             "SANDBOX_SUBNET, SANDBOX_REGISTRY_PORT and EDGE_PORT to have another beside it\n"
         )
-    healthy = run(one, "status")
+    healthy = sandbox_command(one, "status")
     assert healthy.returncode == 0, healthy.stdout
 
 
 def test_container_of_somebody_elses_in_the_network(folders: tuple[Path, Path]):
     """`down` removes what it made, and names what it did not make and cannot go on beside."""
     one, _ = folders
-    assert run(one, "start").returncode == 0
+    assert sandbox_command(one, "start").returncode == 0
     name = SANDBOX["SANDBOX_NAME"]
     image = inspect("container", f"{name}-ecr")["Config"]["Image"]
     command = [
@@ -83,27 +74,27 @@ def test_container_of_somebody_elses_in_the_network(folders: tuple[Path, Path]):
     ]
     subprocess.run(command, check=True, capture_output=True)
     try:
-        refused = run(one, "down")
+        refused = sandbox_command(one, "down")
     finally:
         subprocess.run(["docker", "rm", "--force", "stranger"], check=True, capture_output=True)
     assert refused.returncode == 1
     assert (
         f"✗ stranger in the network {name} was not made here: remove it, then the same command again" in refused.stdout
     )
-    assert run(one, "down").returncode == 0
+    assert sandbox_command(one, "down").returncode == 0
 
 
 def test_clone_that_was_removed(folders: tuple[Path, Path], eventually: Callable[..., object]):
     """What it left is removed, the next one starts from nothing, and its server has ended by itself."""
     one, other = folders
-    assert run(one, "start").returncode == 0
+    assert sandbox_command(one, "start").returncode == 0
     server = Path("/proc") / (one / "server.pid").read_text()
     registry = inspect("container", "comentarios-claim-ecr")["Id"]
     shutil.rmtree(one)
     eventually(lambda: not server.exists() or "Z" in (server / "stat").read_text(), 30)
-    started = run(other, "start")
+    started = sandbox_command(other, "start")
     assert started.returncode == 0, started.stdout
     assert "left behind" in started.stdout
     assert inspect("container", "comentarios-claim-ecr")["Id"] != registry
-    healthy = run(other, "status")
+    healthy = sandbox_command(other, "status")
     assert healthy.returncode == 0, healthy.stdout

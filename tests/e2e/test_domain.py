@@ -14,7 +14,7 @@ import pytest
 
 from sandbox import files
 from sandbox.config import ECR_HOST, Config
-from tests.sites import ROOT
+from tests.sites import run
 from verbs import host, terraform
 
 DOMAIN, AUTHORITY = "comments.example.test", "authority.example.test"
@@ -83,17 +83,8 @@ def domain(up, authority) -> Iterator[None]:
 def _configure(up, name: str, **variables: str) -> None:
     ec2 = terraform.client(up.target, "ec2")
     ec2.create_tags(Resources=[up.host.instance_id], Tags=[{"Key": "edge_domain", "Value": name}])
-    done = subprocess.run(
-        ["ansible-playbook", "site.yml", "--extra-vars", json.dumps(variables | {"release_watch_seconds": 0})],
-        cwd=ROOT,
-        env=up.target.environment(),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    settings = json.dumps(variables | {"release_watch_seconds": 0})
+    done = run(["ansible-playbook", "site.yml", "--extra-vars", settings], up.target.environment(), 300)
     assert done.returncode == 0, done.stdout[-4000:]
 
 

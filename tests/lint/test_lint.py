@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.sites import run
 from verbs import terraform
 from verbs.environment import target
 
@@ -47,16 +48,7 @@ COMMANDS = {
 @pytest.mark.parametrize("name", COMMANDS)
 def test_linter(name):
     environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "PATH": f"{BIN}:{os.environ['PATH']}"}
-    done = subprocess.run(
-        COMMANDS[name],
-        cwd=ROOT,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
+    done = run(COMMANDS[name], environment)
     assert done.returncode == 0, done.stdout[-6000:]
 
 
@@ -65,15 +57,7 @@ def test_terraform_validate(folder, tmp_path):
     terraform.write_cli_configuration()
     environment = target().environment() | {"TF_DATA_DIR": str(tmp_path)}
     for command in (["init", "-backend=false", "-input=false"], ["validate"]):
-        done = subprocess.run(
-            ["terraform", f"-chdir={folder}", *command],
-            cwd=ROOT,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
+        done = run(["terraform", f"-chdir={folder}", *command], environment)
         assert done.returncode == 0, done.stdout
 
 

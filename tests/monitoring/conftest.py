@@ -15,6 +15,7 @@ if str(ROOT) not in sys.path:
 from sandbox import images  # noqa: E402 - found by the line above
 from sandbox.config import Config  # noqa: E402
 from sandbox.docker import inspect  # noqa: E402
+from tests.sites import run  # noqa: E402
 
 Tool = Callable[..., subprocess.CompletedProcess]
 
@@ -34,19 +35,12 @@ def _image(variable: str) -> str:
 
 
 def _tool(image: str, name: str) -> Tool:
-    def run(*arguments: str, files: Path = ROOT) -> subprocess.CompletedProcess:
+    def tool(*arguments: str, files: Path = ROOT) -> subprocess.CompletedProcess:
         """Run the tool on the folder `files`, which it sees as /files; both streams in `stdout`."""
         container = ["docker", "run", "--rm", "--network=none", "--user=0:0", f"--volume={files}:/files:ro"]
-        return subprocess.run(
-            [*container, "--workdir=/files", f"--entrypoint={name}", image, *arguments],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=300,
-            check=False,
-        )
+        return run([*container, "--workdir=/files", f"--entrypoint={name}", image, *arguments], timeout=300)
 
-    return run
+    return tool
 
 
 @pytest.fixture(scope="session")

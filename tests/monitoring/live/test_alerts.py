@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from sandbox.config import Config
+from tests.sites import run
 
 from ..sinks import Sink, http_sink
 from .clients import outage
@@ -21,16 +22,8 @@ STARTED = f"{CONTAINERS} | xargs docker inspect --format '{{{{.Name}}}} {{{{.Sta
 
 def _apply(up, roles: Path = ROOT / "roles", **variables: object) -> subprocess.CompletedProcess:
     """Run the role prometheus on the host, as somebody does who changes a setting."""
-    return subprocess.run(
-        ["ansible-playbook", "site.yml", "--tags", "prometheus", "--extra-vars", json.dumps(variables)],
-        cwd=ROOT,
-        env=up.target.environment() | {"ANSIBLE_ROLES_PATH": str(roles)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    command = ["ansible-playbook", "site.yml", "--tags", "prometheus", "--extra-vars", json.dumps(variables)]
+    return run(command, up.target.environment() | {"ANSIBLE_ROLES_PATH": str(roles)}, 300)
 
 
 def _started(up) -> str:
