@@ -1,14 +1,11 @@
 """Serve the API: `python -m comentarios.serve`, PID 1 of the container."""
 
-import signal
 import sys
 import threading
 
-from flask import Flask
 from granian import Granian
 from granian.constants import Interfaces, RuntimeModes
 
-from . import app
 from .config import ConfigError, Settings
 from .lifecycle import Lifecycle
 
@@ -24,22 +21,11 @@ OPTIONS = {
 }
 
 
-def create_app() -> Flask:
-    """The application, in a worker whose main thread looks for signals every second.
-
-    That thread sleeps until SIGTERM. One that comes just before it falls asleep does not wake it (CPython's
-    `lock.acquire`), and Granian sends no second.
-    """
-    signal.signal(signal.SIGALRM, lambda *_: None)
-    signal.setitimer(signal.ITIMER_REAL, 1, 1)
-    return app.create_app()
-
-
 class Server(Granian):
     """Granian that tells its worker to drain before it stops it."""
 
     def __init__(self, lifecycle: Lifecycle, drain_seconds: float, **options):
-        super().__init__("comentarios.serve:create_app", **options)
+        super().__init__("comentarios.worker:create_app", **options)
         self._lifecycle = lifecycle
         self._drain_seconds = drain_seconds
 
