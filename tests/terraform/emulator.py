@@ -11,9 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 ROOT = Path(__file__).resolve().parents[2]
+# As it was before the first test: pytest and the tests take variables out of ours, and a thread that reads all of it
+# in that moment fails with KeyError.
+ENVIRONMENT = dict(os.environ)
 REGION = "us-east-1"
 ACCOUNT = "123456789012"
 # Told apart from anything else in a state or a log: the tests look for them there.
@@ -66,11 +70,12 @@ class Emulator:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         self.endpoint = f"http://127.0.0.1:{port}"
+        self._session = boto3.Session(ACCESS_KEY, SECRET_KEY, region_name=REGION)
         log = folder / "moto.log"
         with log.open("w") as output:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
-                env=os.environ | {"MOTO_AMIS_PATH": str(ROOT / "sandbox" / "amis.json")},
+                env=ENVIRONMENT | {"MOTO_AMIS_PATH": str(ROOT / "sandbox" / "amis.json")},
                 stdout=output,
                 stderr=output,
             )
@@ -102,13 +107,8 @@ class Emulator:
         }
 
     def client(self, service: str) -> Any:
-        return boto3.client(
-            service,
-            endpoint_url=self.endpoint,
-            region_name=REGION,
-            aws_access_key_id=ACCESS_KEY,
-            aws_secret_access_key=SECRET_KEY,
-        )
+        # Told that there is no proxy, it does not look for one in the environment.
+        return self._session.client(service, endpoint_url=self.endpoint, config=Config(proxies={}))
 
     def inventory(self) -> set[str]:
         """Everything that the APIs list, as `service operation name`; terminated instances do not count."""

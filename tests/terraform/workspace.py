@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from pathlib import Path
 
 from verbs.environment import provider_mirror
 
-from .emulator import ROOT, Emulator
+from .emulator import ENVIRONMENT, ROOT, Emulator
 
 PUBLIC_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJo5yBd1s1Hk1Gg5Nq1ZbFq1t4cP8v3m4w0m5n6p7q8R test"
 LEFT_OUT = shutil.ignore_patterns(
@@ -30,7 +29,7 @@ class Workspace:
         self.bootstrap = self.host / "bootstrap"
         self.log = ""
         shutil.copytree(ROOT / "terraform", self.host, ignore=LEFT_OUT)
-        ours = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "TF_"))}
+        ours = {name: value for name, value in ENVIRONMENT.items() if not name.startswith(("AWS_", "TF_"))}
         self.environment = ours | emulator.environment() | {"TF_IN_AUTOMATION": "1", "TF_INPUT": "0"}
         mirror = provider_mirror()
         if mirror:
@@ -39,8 +38,8 @@ class Workspace:
                 f'provider_installation {{\n  filesystem_mirror {{\n    path = "{mirror}"\n  }}\n}}\n'
             )
             self.environment["TF_CLI_CONFIG_FILE"] = str(configuration)
-        elif "TF_CLI_CONFIG_FILE" in os.environ:
-            self.environment["TF_CLI_CONFIG_FILE"] = os.environ["TF_CLI_CONFIG_FILE"]
+        elif "TF_CLI_CONFIG_FILE" in ENVIRONMENT:
+            self.environment["TF_CLI_CONFIG_FILE"] = ENVIRONMENT["TF_CLI_CONFIG_FILE"]
 
     def start(self, folder: Path, *arguments: str) -> subprocess.Popen[str]:
         """Starts a Terraform command; its output is both streams together."""
