@@ -90,18 +90,18 @@ def make(*arguments: str, timeout: float = 900, **variables: str) -> subprocess.
 
 
 def run(
-    command: Sequence[str | Path], variables: Mapping[str, str] | None = None, timeout: float | None = None
+    command: Sequence[str | Path], env: Mapping[str, str] | None = None, timeout: float | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Runs a command in the checkout's root, with nothing to read and standard error in its output; not checked.
 
     Args:
-        variables: the whole of its environment; ours when None.
+        env: the whole of its environment; ours when None.
         timeout: seconds; `subprocess.TimeoutExpired` after them.
     """
     return subprocess.run(
         command,
         cwd=ROOT,
-        env=variables,
+        env=env,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

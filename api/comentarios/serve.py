@@ -10,7 +10,7 @@ from .config import ConfigError, Settings
 from .lifecycle import Lifecycle
 
 # One process; as many threads as requests may wait for one commit together. The single-threaded runtime: in the other
-# one, the thread that waits for the last request's end can miss it, and the worker is then killed after 30 s.
+# one, by its source, the thread that waits for the last request's end can miss it (docs/decisions.md).
 OPTIONS = {
     "interface": Interfaces.WSGI,
     "runtime_mode": RuntimeModes.st,

@@ -76,7 +76,7 @@ def test_sigterm_finishes_what_is_in_flight(tmp_path, start):
             thread.start()
         time.sleep(0.5)
         server.process.terminate()
-        time.sleep(1.5)
+        time.sleep(1.5)  # Longer than the worker's main thread sleeps at a time.
         assert replies == []
         blocker.execute("ROLLBACK")
         blocker.close()

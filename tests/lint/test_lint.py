@@ -10,11 +10,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.sites import run
+from tests.sites import ROOT, run
 from verbs import terraform
 from verbs.environment import target
 
-ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 
 

@@ -9,6 +9,8 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
+from .clients import OPENER
+
 
 class Browser:
     """Chromium. Its command line knows no log-in, so what it asks for passes a door that adds one."""
@@ -65,7 +67,7 @@ class _Door:
                 kept = {k: v for k, v in self.headers.items() if k.lower() in ("content-type", "accept")}
                 request = urllib.request.Request(f"{target}{self.path}", body, kept | headers, method=self.command)
                 try:
-                    with urllib.request.urlopen(request, timeout=30) as answer:
+                    with OPENER.open(request, timeout=30) as answer:
                         status, kind, content = answer.status, answer.headers.get("Content-Type"), answer.read()
                 except urllib.error.HTTPError as error:
                     status, kind, content = error.code, error.headers.get("Content-Type"), error.read()

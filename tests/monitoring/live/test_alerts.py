@@ -10,12 +10,11 @@ from pathlib import Path
 import pytest
 
 from sandbox.config import Config
-from tests.sites import run
+from tests.sites import ROOT, run
 
 from ..sinks import Sink, http_sink
 from .clients import outage
 
-ROOT = Path(__file__).resolve().parents[3]
 CONTAINERS = "docker ps --quiet --no-trunc --filter label=com.docker.compose.project=comentarios"
 STARTED = f"{CONTAINERS} | xargs docker inspect --format '{{{{.Name}}}} {{{{.State.StartedAt}}}}' | sort"
 
