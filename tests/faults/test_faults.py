@@ -20,6 +20,8 @@ import pytest
 import requests
 
 SECONDS = 60
+# Of each kind a second. What recovers needs room for those who waited, which a busy machine has not at the full rate.
+RATE = 100 if os.environ.get("PROVE") == "yes" else 50
 RESULTS = Path(__file__).resolve().parents[2] / ".state" / "faults.jsonl"
 API = "docker ps --quiet --filter label=com.docker.compose.service=api"
 DATA = "/var/lib/comentarios"
@@ -35,7 +37,7 @@ class Fault:
 
     @contextlib.contextmanager
     def under_load(self, name: str, seconds: float = SECONDS) -> Iterator[None]:
-        with self._releases.load() as report:
+        with self._releases.load(RATE) as report:
             yield
             self._until_well(seconds)
         self.report = report
@@ -55,11 +57,12 @@ class Fault:
         assert self.recovered <= seconds, (row, report["reasons"])
 
     def _until_well(self, seconds: float) -> None:
-        """Until posts and reads have succeeded twenty times in a row, or the time is over."""
+        """Until posts and reads have succeeded twenty times in a row; shows the host where that takes too long."""
         deadline, good = time.monotonic() + seconds, 0
         while good < 20:
             good = good + 1 if self.serves() else 0
-            assert time.monotonic() < deadline, f"not well again within {seconds} s"
+            if time.monotonic() > deadline:
+                pytest.fail(f"not well again within {seconds} s\n{_state(self._releases, 'edge')}")
             time.sleep(0.2)
 
     def serves(self) -> bool:
@@ -98,10 +101,24 @@ def _prometheus_is_ready(releases, eventually) -> None:
     try:
         eventually(lambda: releases.run(PROMETHEUS_READY).returncode == 0, 180)
     except AssertionError:
-        states = "docker ps --all; docker inspect --format '{{json .State}} {{.RestartCount}}' comentarios-prometheus-1"
-        journal = "sudo journalctl --unit docker --unit comentarios-heal --lines 40 --no-pager"
-        shown = releases.run(f"{states}; docker logs --tail 20 comentarios-prometheus-1 2>&1; {journal}; free -m")
-        pytest.fail(shown.stdout)
+        pytest.fail(_state(releases, "prometheus"))
+
+
+def _state(releases, service: str) -> str:
+    """What somebody would look at: containers, one's last lines, the engine's journal, the host's processes."""
+    container = f"comentarios-{service}-1"
+    states = f"docker ps --all; docker inspect --format '{{{{json .State}}}} {{{{.RestartCount}}}}' {container}"
+    journal = "sudo journalctl --unit docker --unit comentarios-heal --lines 40 --no-pager"
+    host = "uptime; top --batch --iterations 1 | head -20"
+    return releases.run(f"{states}; docker logs --tail 20 {container} 2>&1; {journal}; {host}").stdout
+
+
+def _addresses_written(releases) -> bool:
+    """Whether the edge's files hold the addresses of the replicas that run."""
+    addresses = "{{range .NetworkSettings.Networks}}{{println .IPAddress}}{{end}}"
+    running = releases.run(f"docker inspect --format '{addresses}' $({API})").stdout.split()
+    written = releases.run("grep --no-filename . /opt/comentarios/caddy/replicas/*").stdout.split()
+    return len(running) == 2 and sorted(running) == sorted(written)
 
 
 def _integrity(releases) -> str:
@@ -129,11 +146,31 @@ def test_replica_hung(releases, fault, healthy, eventually):
 
 
 def test_dockerd_killed(releases, fault, healthy, eventually):
-    """Containers go on without their engine, which comes back; only its DNS is missed meanwhile."""
-    with fault.under_load("dockerd killed"):
-        assert releases.run("sudo systemctl kill --signal=KILL docker").returncode == 0
-        time.sleep(3)
-    eventually(lambda: releases.run("docker info --format ok").returncode == 0, 60)
+    """More often than systemd would start it again by itself: containers go on without their engine."""
+    with fault.under_load("dockerd killed four times"):
+        for _ in range(4):
+            assert releases.run("sudo systemctl kill --signal=KILL docker").returncode == 0
+            time.sleep(3)
+            eventually(lambda: releases.run("docker info --format ok").returncode == 0, 60)
+    healthy()
+
+
+def test_dockerd_stopped(releases, fault, healthy, eventually):
+    """While the engine and its DNS are away the edge goes to where it saw the replicas last.
+
+    Without the load: nobody takes the containers' log lines meanwhile, and after 64 KiB of them they wait.
+    """
+    eventually(lambda: _addresses_written(releases), 30)
+    try:
+        assert releases.run("sudo systemctl stop docker.socket docker").returncode == 0
+        assert releases.run("docker info").returncode != 0
+        served = []
+        while len(served) < 15:
+            served.append(fault.serves())
+            time.sleep(0.4)
+    finally:
+        releases.run("sudo systemctl start docker")
+    assert all(served), served
     healthy()
 
 

@@ -74,9 +74,9 @@ class Releases:
         return [line.split()[1] for line in done.stdout.splitlines() if re.match(r"\S+/comentarios-api ", line)]
 
     @contextmanager
-    def load(self) -> Iterator[dict[str, Any]]:
-        """200 requests a second for as long as the block lasts; its report is there after the block."""
-        command = [sys.executable, "-m", "tests.release.load", self.edge]
+    def load(self, rate: int = 100) -> Iterator[dict[str, Any]]:
+        """So many reads and posts a second for as long as the block lasts; its report is there after the block."""
+        command = [sys.executable, "-m", "tests.release.load", self.edge, str(rate)]
         process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
         report: dict[str, Any] = {}
         try:

@@ -1,4 +1,6 @@
-"""An open-loop load: requests begin on time whether or not earlier ones have ended. Run it with the edge's URL.
+"""An open-loop load: requests begin on time whether or not earlier ones have ended.
+
+Run it with the edge's URL and how many reads, and how many posts, it sends a second.
 
 Runs until SIGINT or SIGTERM, then prints one line of JSON. Nothing is ever sent twice: a reply that does not come,
 comes late or is no success is a failure.
@@ -15,7 +17,6 @@ import uuid
 from collections import Counter
 from urllib.parse import urlsplit
 
-RATE = 100  # of each kind, a second
 TIMEOUT = 5.0  # seconds
 THREADS = 50  # content_ids that comments go to
 
@@ -27,10 +28,11 @@ class Load:
     seconds: how long each request took.
     """
 
-    def __init__(self, url: str):
+    def __init__(self, url: str, rate: int):
         parts = urlsplit(url)
         self._address = (parts.hostname or "127.0.0.1", parts.port or 80)
         self._head = f"Host: {parts.netloc}\r\n"
+        self._rate = rate
         self._run = uuid.uuid4().hex[:8]
         self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
         self.sent: Counter[str] = Counter()
@@ -47,7 +49,7 @@ class Load:
         tasks: set[asyncio.Task] = set()
         number = 0
         while not stop.is_set():
-            await asyncio.sleep(max(0.0, self._begin + number / RATE - time.monotonic()))
+            await asyncio.sleep(max(0.0, self._begin + number / self._rate - time.monotonic()))
             for task in (self._get(number), self._post(number)):
                 running = asyncio.create_task(task)
                 tasks.add(running)
@@ -131,8 +133,8 @@ class Load:
         }
 
 
-async def main(url: str) -> None:
-    load, stop = Load(url), asyncio.Event()
+async def main(url: str, rate: int) -> None:
+    load, stop = Load(url, rate), asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     await load.run(stop)
@@ -140,4 +142,4 @@ async def main(url: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1]))
+    asyncio.run(main(sys.argv[1], int(sys.argv[2])))
