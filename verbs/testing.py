@@ -62,7 +62,7 @@ def prove() -> int:
 
 def _print_faults() -> None:
     rows = [json.loads(line) for line in FAULTS.read_text().splitlines()] if FAULTS.exists() else []
-    columns = ("fault", "requests", "failed", "acknowledged comments missing", "seconds until all succeed")
+    columns = ("fault", "requests", "failed", "acknowledged comments missing", "seconds from first to last failure")
     say(f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|")
     for row in rows:
         say(f"| {row['fault']} | {row['requests']} | {row['failed']} | {row['missing']} | {row['seconds']} |")
