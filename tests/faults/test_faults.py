@@ -19,9 +19,11 @@ from typing import Any
 import pytest
 import requests
 
+from tests.release.load import RATE
+
 SECONDS = 60
-# Of each kind a second. What recovers needs room for those who waited, which a busy machine has not at the full rate.
-RATE = 100 if os.environ.get("PROVE") == "yes" else 50
+# What recovers needs room for those who waited, which a busy machine has not at the full rate.
+FAULT_RATE = RATE if os.environ.get("PROVE") == "yes" else RATE // 2
 RESULTS = Path(__file__).resolve().parents[2] / ".state" / "faults.jsonl"
 API = "docker ps --quiet --filter label=com.docker.compose.service=api"
 DATA = "/var/lib/comentarios"
@@ -37,7 +39,7 @@ class Fault:
 
     @contextlib.contextmanager
     def under_load(self, name: str, seconds: float = SECONDS) -> Iterator[None]:
-        with self._releases.load(RATE) as report:
+        with self._releases.load(FAULT_RATE) as report:
             yield
             self._until_well(seconds)
         self.report = report

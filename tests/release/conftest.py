@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.release import variants
-from tests.release.load import THREADS
+from tests.release.load import RATE, THREADS
 from verbs.environment import ROOT
 
 PROGRAM = "sudo comentarios-release"
@@ -74,7 +74,7 @@ class Releases:
         return [line.split()[1] for line in done.stdout.splitlines() if re.match(r"\S+/comentarios-api ", line)]
 
     @contextmanager
-    def load(self, rate: int = 100) -> Iterator[dict[str, Any]]:
+    def load(self, rate: int = RATE) -> Iterator[dict[str, Any]]:
         """So many reads and posts a second for as long as the block lasts; its report is there after the block."""
         command = [sys.executable, "-m", "tests.release.load", self.edge, str(rate)]
         process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)

@@ -17,6 +17,7 @@ import uuid
 from collections import Counter
 from urllib.parse import urlsplit
 
+RATE = 100  # of each kind, a second
 TIMEOUT = 5.0  # seconds
 THREADS = 50  # content_ids that comments go to
 
