@@ -14,7 +14,7 @@ from verbs import engine
 from verbs.environment import ROOT, STATE
 
 # A folder is a tier. What is cheap fails first.
-CHECK = ("tests/lint", "tests/units", "api/tests/units")
+CHECK = ("tests/lint", "tests/units")
 TEST = (*CHECK, "api/tests", "tests/parts", "tests/site")
 PROVE = ("tests/parts/backup", "tests/site/test_clients.py", "tests/proofs")
 FAULTS, TABLES = STATE / "faults.jsonl", STATE / "proofs.md"
@@ -34,7 +34,7 @@ def prove() -> int:
         os.environ["PROVE"] = "yes"
         for file in (FAULTS, TABLES):
             file.unlink(missing_ok=True)
-        tested = pytest(*PROVE)
+        tested = _pytest(*PROVE)
         _print_faults()
         say(TABLES.read_text() if TABLES.exists() else "")
         return 1 if tested or proved else 0
@@ -48,10 +48,19 @@ def _print_faults() -> None:
         say(f"| {row['fault']} | {row['requests']} | {row['failed']} | {row['missing']} | {row['seconds']} |")
 
 
-def pytest(*paths: str) -> int:
-    """Runs pytest over paths; its own summary is the last that is printed. Returns its exit status."""
-    there = [path for path in paths if (ROOT / path).exists()]
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--durations=15", *there]
-    path = f"{ROOT / '.venv' / 'bin'}:{os.environ['PATH']}"
+def check() -> int:
+    """Runs linters, types and units, side by side. Returns pytest's exit status."""
+    return _pytest("-n", "auto", *CHECK)
+
+
+def test() -> int:
+    """Runs every test once: what needs the site on one worker, the rest on another. Returns pytest's exit status."""
     with engine.running(STATE / "engine"):
-        return subprocess.run(command, cwd=ROOT, env={**os.environ, "PATH": path}, check=False).returncode
+        return _pytest("-n", "2", "--dist", "loadgroup", *TEST)
+
+
+def _pytest(*arguments: str) -> int:
+    """Runs pytest; its own summary is the last that is printed."""
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--durations=15", *arguments]
+    path = f"{ROOT / '.venv' / 'bin'}:{os.environ['PATH']}"
+    return subprocess.run(command, cwd=ROOT, env={**os.environ, "PATH": path}, check=False).returncode

@@ -16,6 +16,9 @@ from tests.support.releases import Releases, lossless
 from verbs import host, terraform
 from verbs.environment import ROOT
 
+# The site has two hosts and another database afterwards.
+pytestmark = pytest.mark.reshapes_site
+
 PARAMETER = "/comentarios/database_url"
 VARIABLES = {"TF_VAR_instance_count": "2", "TF_VAR_database_url_parameter": PARAMETER}
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import NOT_RUN
 from tests.site.monitoring.browser import Browser
 from tests.site.monitoring.clients import Prometheus, Traffic, http, outage
 from verbs import host as hosts
@@ -18,15 +19,6 @@ from verbs import host as hosts
 ROOT = Path(__file__).resolve().parents[3]
 # Ports on the host's own loopback.
 SERVICES = {"prometheus": 9090, "alertmanager": 9093, "grafana": 3000}
-NOT_RUN = "not run: "
-
-
-def pytest_terminal_summary(terminalreporter) -> None:
-    """What could not be tried here is said in a line of its own, lest a skipped test is taken for a passed one."""
-    reasons = [report.longrepr[2] for report in terminalreporter.stats.get("skipped", [])]
-    for reason in sorted({r for r in reasons if NOT_RUN in r}):
-        count = reasons.count(reason)
-        terminalreporter.write_line(f"NOT RUN, {count} tests: {reason.partition(NOT_RUN)[2]}", yellow=True)
 
 
 def _free_port() -> int:
