@@ -41,7 +41,7 @@ BAD = {
     ),
     "slack_without_url": ({"alertmanager_slack": {"channel": "#a"}}, "needs channel and webhook_url"),
     "retention_too_large": ({"prometheus_retention_share": 0.9}, "set it to 0.01 to 0.5"),
-    "group_interval_without_unit": ({"alertmanager_group_interval": "60"}, "alertmanager_group_interval is 60 (1m, say)"),
+    "interval_without_unit": ({"alertmanager_group_interval": "60"}, "alertmanager_group_interval is 60 (1m, say)"),
     "retention_without_unit": ({"prometheus_retention_time": "30"}, "prometheus_retention_time is 30 (30d, say)"),
 }
 PLAY = """
