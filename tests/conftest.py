@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from tests.sites import OWN, Beginning, Site, end_abandoned, make
+from tests.support import variants
+from tests.support.releases import Releases
+from tests.support.site import OWN, Beginning, Site, end_abandoned, make
 from verbs import host
 from verbs.environment import target
 
@@ -74,3 +72,21 @@ def eventually() -> Callable[..., object]:
             time.sleep(pause)
 
     return poll
+
+
+@pytest.fixture(scope="session")
+def releases(up) -> Releases:
+    return Releases(up)
+
+
+@pytest.fixture(scope="session")
+def pushed(releases) -> Iterator[Callable[[str], str]]:
+    """Gives the tag of an image in ECR: a new one of a kind of images/Dockerfile."""
+    good, made = releases.live()["tag"], []
+
+    def push(kind: str) -> str:
+        made.append(variants.push(releases.site.target, good, kind))
+        return made[-1]
+
+    yield push
+    variants.remove(made)

@@ -66,7 +66,7 @@ def check(_: Target) -> int:
 
 
 def test(_: Target) -> int:
-    return testing.pytest(*testing.ALL)
+    return testing.pytest(*testing.TEST)
 
 
 def bench(_: Target) -> int:

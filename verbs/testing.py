@@ -14,30 +14,10 @@ from sandbox.progress import say
 from verbs import engine
 from verbs.environment import ROOT, STATE
 
-UNITS = ("tests/sandbox", "tests/verbs", "tests/backup", "api/tests")
-CHECK = ("tests/lint", *UNITS)
-# What is cheap fails first, for as long as `make up` takes beside it; test_site.py wants the site as that leaves it.
-ALL = (
-    *UNITS,
-    "tests/e2e/test_claim.py",
-    "tests/e2e/test_site.py",
-    "tests/e2e/test_identity.py",
-    "tests/e2e/test_backup.py",
-    "tests/e2e/test_development.py",
-    "tests/e2e/test_containers.py",
-    "tests/e2e/test_domain.py",
-    # It is refused at port 22 twice, and sshd keeps who is away for a while: what needs no host comes next.
-    "tests/e2e/test_doors.py",
-    "tests/lint",
-    "tests/terraform",
-    "tests/monitoring",
-    # The scenarios run since test_site.py. They are over before there is load whose every request counts.
-    "tests/e2e/test_molecule.py",
-    "tests/release",
-    "tests/faults",
-    # The site has two hosts and another database afterwards.
-    "tests/hosts",
-)
+# A folder is a tier. What is cheap fails first.
+CHECK = ("tests/lint", "tests/units", "api/tests/units")
+TEST = (*CHECK, "api/tests", "tests/parts", "tests/site")
+PROVE = ("tests/parts/backup", "tests/site/test_clients.py", "tests/proofs")
 FAULTS, TABLES = STATE / "faults.jsonl", STATE / "proofs.md"
 
 
@@ -55,7 +35,7 @@ def prove() -> int:
         os.environ["PROVE"] = "yes"
         for file in (FAULTS, TABLES):
             file.unlink(missing_ok=True)
-        tested = pytest("tests/backup", "tests/release", "tests/faults", "tests/proofs")
+        tested = pytest(*PROVE)
         _print_faults()
         say(TABLES.read_text() if TABLES.exists() else "")
         return 1 if tested or proved else 0
