@@ -21,7 +21,7 @@ from verbs.environment import target
 BIN = Path(sys.executable).parent
 WORKFLOWS = programs.tracked(ROOT, ".github/workflows/*.yml")
 PROGRAMS = programs.find(ROOT)
-COMMANDS = {
+COMMANDS: dict[str, list[str | Path]] = {
     "yamllint": [BIN / "yamllint", "--strict", "."],
     "ansible-lint": [BIN / "ansible-lint", "--strict", "--offline", "--profile", "production"],
     "GitHub's schema": [BIN / "check-jsonschema", "--builtin-schema", "vendor.github-workflows", *WORKFLOWS],
@@ -117,7 +117,7 @@ def _check(root: Path, language: str, every: Sequence[programs.Program], scratch
         _lint([BIN / "shellcheck", *paths])
         return
     here = root == ROOT
-    configuration = ["--config", ROOT / "pyproject.toml"]
+    configuration: list[str | Path] = ["--config", ROOT / "pyproject.toml"]
     sources = [path for path in paths if path.suffix != ".py"] + ([ROOT] if here else [])
     _lint([BIN / "ruff", "check", *configuration, *sources])
     _lint([BIN / "ruff", "format", "--check", *configuration, *sources])
