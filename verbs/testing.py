@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 from sandbox import images
 from sandbox.config import Config
@@ -29,7 +30,7 @@ def prove() -> int:
     """Runs the long proofs, the API's first, and prints their tables; returns 1 when one failed."""
     with engine.running(STATE / "engine"):
         base = images.base(Config())
-        command = [sys.executable, ROOT / "api" / "bench" / "prove.py", "--base", base]
+        command: list[str | Path] = [sys.executable, ROOT / "api" / "bench" / "prove.py", "--base", base]
         proved = subprocess.run(command, cwd=ROOT, check=False).returncode
         os.environ["PROVE"] = "yes"
         for file in (FAULTS, TABLES):
