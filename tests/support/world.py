@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import signal
 import sys
@@ -478,7 +479,8 @@ class FakeEdge(Edge):
 
 def copy_of(world: World, folder: Path) -> World:
     """The same world in another folder."""
-    shutil.copytree(world.folder, folder)
+    # Links will do: the program replaces files and never writes into one.
+    shutil.copytree(world.folder, folder, copy_function=os.link)
     settings = replace(world.settings, stack_dir=folder / "stack", textfile=folder / "metrics" / "release.prom")
     return replace(
         world,
