@@ -234,7 +234,7 @@ class Rollout:
         files.place(configuration, self._settings.stack_dir)
         # What the two releases differ in, not what was just copied: an interrupted step is so made up for.
         changed = self._changed()
-        # What ended before this step left these alone. One that was not well before would hold the undo up for ever.
+        # What ended before this step left these alone: one that was not well already would hold the undo up for ever.
         if self._record.reached("ready"):
             if "caddy/Caddyfile" in changed:
                 self._edge.reload()
