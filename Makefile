@@ -26,7 +26,7 @@ down: venv ## remove everything that `make up` made, and nothing else (the built
 status: venv ## a line per component; exit status 1 when one is not healthy
 	@$(VERB) status
 
-env: venv ## the environment for the tools themselves: eval "$(make -s env)"
+env: venvtest ## the environment for the tools themselves: eval "$(make -s env)"
 	@$(VERB) env
 
 ssh: venv ## a shell on the host, or one command: CMD='docker compose ls'; HOST= chooses

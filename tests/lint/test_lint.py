@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.sites import ROOT, run
+from tests.support.site import ROOT, run
 from verbs import terraform
 from verbs.environment import target
 

@@ -60,6 +60,27 @@ def settings_in(folder: Path) -> Settings:
     )
 
 
+class NoContainers:
+    """Stands in for the API's containers, which tests/site has: there are none to stop."""
+
+    def __init__(self, _: Settings):
+        pass
+
+    def release(self) -> str:
+        return "abc123"
+
+    def lock(self, _: str) -> None:
+        pass
+
+    unlock = lock
+
+    def stop(self) -> list[str]:
+        return []
+
+    def start(self, _: list[str]) -> None:
+        pass
+
+
 class Writer:
     """The API's own storage, written to without a pause by a thread; ``acknowledged`` grows after each commit."""
 

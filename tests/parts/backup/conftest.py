@@ -16,36 +16,15 @@ from comentarios_backup import sqlite
 from comentarios_backup.settings import Settings
 from postgres import Postgres
 
-from tests.support.backup import s3_api, settings_in
+from tests.support.backup import NoContainers, s3_api, settings_in
 
 # The user of the API's image.
 API = 10001
 
 
-class Containers:
-    """Stands in for the API's containers, which tests/site has: there are none to stop."""
-
-    def __init__(self, _: Settings):
-        pass
-
-    def release(self) -> str:
-        return "abc123"
-
-    def lock(self, _: str) -> None:
-        pass
-
-    unlock = lock
-
-    def stop(self) -> list[str]:
-        return []
-
-    def start(self, _: list[str]) -> None:
-        pass
-
-
 @pytest.fixture(autouse=True)
 def no_containers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(program, "Stack", Containers)
+    monkeypatch.setattr(program, "Stack", NoContainers)
 
 
 @pytest.fixture(scope="session")

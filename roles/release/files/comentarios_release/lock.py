@@ -56,8 +56,8 @@ class LockFile:
                     f"{held.owner} is releasing on this host since {clock(held.since)}: wait until that has ended "
                     f"(the lock expires at {clock(held.expires)} if nobody renews it)"
                 )
-            mine = held is not None and held.token == token
-            write_json(self._file, asdict(Lock(owner, token, held.since if mine else now, now + seconds)))
+            since = held.since if held and held.token == token else now
+            write_json(self._file, asdict(Lock(owner, token, since, now + seconds)))
 
     def renew(self, owner: str, token: str, seconds: float) -> None:
         """The same by the release itself, which goes on whatever became of its lock."""

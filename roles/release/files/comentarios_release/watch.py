@@ -81,8 +81,9 @@ class Baseline:
     def of(cls, window: Sample, whole: Sample) -> Baseline:
         """From the time just before the switch, or where that saw too little, from the edge's whole time."""
         used = window if window.requests >= LEAST_REQUESTS else whole
-        slow = used.slow if used.requests >= LEAST_REQUESTS else SLOW_SECONDS
-        return cls(used.error_ratio, slow if math.isfinite(slow) else SLOW_SECONDS)
+        if used.requests < LEAST_REQUESTS:
+            return cls(0.0, SLOW_SECONDS)
+        return cls(used.error_ratio, used.slow if math.isfinite(used.slow) else SLOW_SECONDS)
 
     def as_dict(self) -> dict[str, float]:
         return asdict(self)
