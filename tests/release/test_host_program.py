@@ -14,7 +14,7 @@ from comentarios_release import files, textfile
 from comentarios_release.lock import LockFile
 from comentarios_release.records import CANCELLED, FAILED, GOOD, ROLLED_BACK, Record, Records
 from comentarios_release.settings import ReleaseError
-from comentarios_release.watch import Baseline, Sample, Watch, parse
+from comentarios_release.watch import Baseline, Sample, Watch, latency, requests
 
 QUIET = Baseline(error_ratio=0.0, slow=0.05)
 
@@ -143,8 +143,8 @@ def test_place_copies_what_differs_removes_what_is_gone_and_leaves_secrets(tmp_p
     for root, rule in ((wanted, "new"), (live, "old")):
         (root / "prometheus" / "rules").mkdir(parents=True)
         (root / "prometheus" / "rules" / "slo.yml").write_text(rule)
-        (root / "caddy").mkdir()
-        (root / "caddy" / "Caddyfile").write_text("same")
+        (root / "haproxy").mkdir()
+        (root / "haproxy" / "haproxy.cfg").write_text("same")
     (live / "prometheus" / "rules" / "gone.yml").write_text("x")
     (live / "alertmanager" / "secrets").mkdir(parents=True)
     (live / "alertmanager" / "secrets" / "token").write_text("rotated")
@@ -210,16 +210,27 @@ def test_baseline_takes_the_whole_time_where_the_window_saw_too_little():
     assert Baseline.of(Sample(), Sample()) == Baseline(0.0, 0.25)
 
 
-def test_caddys_metrics():
-    text = """
-caddy_http_request_duration_seconds_bucket{code="200",handler="subroute",method="GET",server="srv1",le="0.25"} 90
-caddy_http_request_duration_seconds_bucket{code="200",handler="subroute",method="GET",server="srv1",le="+Inf"} 100
-caddy_http_request_duration_seconds_count{code="200",handler="subroute",method="GET",server="srv1"} 100
-caddy_http_request_duration_seconds_count{code="502",handler="subroute",method="POST",server="srv1"} 7
-caddy_http_request_duration_seconds_count{code="502",handler="reverse_proxy",method="POST",server="srv1"} 7
-caddy_http_request_duration_seconds_count{code="200",handler="metrics",method="GET",server="metrics"} 50
+def test_requests_that_the_edge_counted():
+    statistics = """# pxname,svname,hrsp_1xx,hrsp_2xx,hrsp_3xx,hrsp_4xx,hrsp_5xx,hrsp_other,
+public,FRONTEND,0,900,0,90,9,0,
+api,api1,0,90,0,7,1,0,
+api,BACKEND,0,90,0,7,2,0,
+crowd,BACKEND,0,10,0,0,5,0,
+clients,BACKEND,,,,,,,
+
 """
-    assert parse(text) == Sample(107, 7, {0.25: 90, float("inf"): 100})
+    assert requests(statistics) == (114, 7)
+
+
+def test_latency_of_the_replicas_without_their_probes():
+    one = """
+flask_http_request_duration_seconds_bucket{le="0.25",method="GET",status="200",url_rule="/api/comment/list/<content_id>"} 90
+flask_http_request_duration_seconds_bucket{le="+Inf",method="GET",status="200",url_rule="/api/comment/list/<content_id>"} 100
+flask_http_request_duration_seconds_count{method="GET",status="200",url_rule="/api/comment/list/<content_id>"} 100
+flask_http_request_duration_seconds_bucket{le="0.25",method="GET",status="200",url_rule="/healthz"} 5000
+flask_http_request_duration_seconds_bucket{le="+Inf",method="GET",status="200",url_rule="/healthz"} 5000
+"""
+    assert latency([one, one]) == {0.25: 180, float("inf"): 200}
 
 
 # --- metrics

@@ -69,7 +69,7 @@ class Command:
                 self._lock.release(self._arguments.token)
                 return {"changed": False, "number": live.number}
             edges = {self._engine.identity(folder, "edge") for folder in (configuration, before)}
-            if identity == live.identity and "caddy/Caddyfile" not in changed and len(edges) == 1:
+            if identity == live.identity and "haproxy/haproxy.cfg" not in changed and len(edges) == 1:
                 watch_seconds = 0  # Nothing that serves requests changes.
         record = self._record("release" if not live or image != live.image else "configuration", live)
         record.image, record.identity, record.replicas = image, identity, replicas
