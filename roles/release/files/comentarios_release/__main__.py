@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from . import files
+from .edge import Edge
 from .engine import Engine, image_of
 from .lock import LockFile
 from .records import GOOD, RUNNING, Record, Records
@@ -130,6 +131,11 @@ class Command:
         self._lock.release(self._arguments.token)
         return {"outcome": record.outcome if record and record.token == self._arguments.token else None}
 
+    def reload(self) -> dict:
+        """Has the edge read its configuration and its certificates again."""
+        Edge(self._settings, self._engine).reload()
+        return {}
+
     def list(self) -> dict:
         """Every release on the list, the oldest first; which one is live; who releases just now."""
         live, holder = self._records.live(), self._lock.holder()
@@ -215,6 +221,7 @@ def main() -> int:
     wait.add_argument("phase", choices=("ready", "switched", "stopped", "done"))
     verbs.add_parser("work")
     verbs.add_parser("list")
+    verbs.add_parser("reload")
     arguments = parser.parse_args()
     try:
         result = getattr(Command(Settings.read(), arguments), arguments.verb)()
