@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+from urllib.parse import quote, urljoin
 
 API = Path(__file__).resolve().parent.parent
 BENCH = Path(__file__).resolve().parent
@@ -133,6 +135,34 @@ def bare_gunicorn(**options) -> Server:
     port = free_port()
     command = ["gunicorn", "--config", str(API / "gunicorn.conf.py"), "--bind", f"127.0.0.1:{port}", "bare:app"]
     return Server(command, port, {"PYTHONPATH": str(API)}, folder=BENCH, **options)
+
+
+def status(url: str) -> int:
+    """The HTTP status of a GET, whatever it is."""
+    try:
+        with urllib.request.urlopen(url, timeout=10) as reply:
+            return int(reply.status)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
+
+
+def read_thread(url: str, content_id: str) -> list[str]:
+    """The comments' texts, of all pages; none when the thread was never seen."""
+    texts: list[str] = []
+    page: str | None = f"{url}/api/comment/list/{quote(content_id, safe='')}"
+    while page:
+        try:
+            with urllib.request.urlopen(page, timeout=30) as reply:
+                texts += [comment["comment"] for comment in json.load(reply)]
+                link = re.fullmatch(r'<(.+)>; rel="next"', reply.headers.get("Link", ""))
+        except urllib.error.HTTPError as error:
+            with error:
+                if error.code != 404:
+                    raise
+                break
+        page = urljoin(page, link[1]) if link else None
+    return texts
 
 
 def post(url: str, body: dict, timeout: float = 10) -> tuple[int, dict]:
