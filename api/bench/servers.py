@@ -10,6 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import Any, Self
 from urllib.parse import quote, urljoin
 
 API = Path(__file__).resolve().parent.parent
@@ -20,15 +21,16 @@ def free_port() -> int:
     """A port of the loopback interface that nothing listens on now."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+        port: int = listener.getsockname()[1]
+        return port
 
 
-def wait_until_ready(url: str, path: str, process: subprocess.Popen | None = None) -> None:
+def wait_until_ready(url: str, path: str, process: subprocess.Popen[bytes] | None = None) -> None:
     """Ask until it answers. Raises `RuntimeError` after 30 s, or when `process` has ended."""
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         if process and process.poll() is not None:
-            raise RuntimeError(f"{' '.join(process.args)} ended with {process.returncode}")
+            raise RuntimeError(f"{process.args!r} ended with {process.returncode}")
         try:
             urllib.request.urlopen(url + path, timeout=2).close()
             return
@@ -49,7 +51,16 @@ class Server:
     all. log: where its output goes, None for nowhere. ready: path that answers once it is up.
     """
 
-    def __init__(self, command, port, environment=None, folder=API, cores=None, log=None, ready="/"):
+    def __init__(
+        self,
+        command: list[str],
+        port: int,
+        environment: dict[str, str] | None = None,
+        folder: Path = API,
+        cores: set[int] | None = None,
+        log: str | Path | None = None,
+        ready: str = "/",
+    ):
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
         self._log = open(log or os.devnull, "ab")  # noqa: SIM115 - closed by stop()
@@ -92,15 +103,15 @@ class Server:
         self._log.close()
         return status
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         if self.process.poll() is None:
             self.stop()
 
 
-def api(database_url: str, **options) -> Server:
+def api(database_url: str, **options: Any) -> Server:
     """The API as the image serves it."""
     port = free_port()
     environment = {"DATABASE_URL": database_url, "PORT": str(port), "HOST": "127.0.0.1"}
@@ -108,7 +119,7 @@ def api(database_url: str, **options) -> Server:
     return Server(["comentarios.serve"], port, environment, ready="/readyz", **options)
 
 
-def api_gunicorn(database_url: str, **options) -> Server:
+def api_gunicorn(database_url: str, **options: Any) -> Server:
     """The API as `gunicorn api:app` serves it, with api/gunicorn.conf.py."""
     port = free_port()
     command = ["gunicorn", "--bind", f"127.0.0.1:{port}", "api:app"]
@@ -116,21 +127,21 @@ def api_gunicorn(database_url: str, **options) -> Server:
     return Server(command, port, environment, ready="/readyz", **options)
 
 
-def original(**options) -> Server:
+def original(**options: Any) -> Server:
     """The original as its README starts it, on another port."""
     port = free_port()
     command = ["gunicorn", "--log-level", "debug", "--bind", f"127.0.0.1:{port}", "original:app"]
     return Server(command, port, folder=BENCH, **options)
 
 
-def bare_granian(**options) -> Server:
+def bare_granian(**options: Any) -> Server:
     """Bare Flask under Granian with the API's own options."""
     port = free_port()
     environment = {"PORT": str(port), "HOST": "127.0.0.1", "PYTHONPATH": str(API)}
     return Server(["bare_granian"], port, environment, folder=BENCH, **options)
 
 
-def bare_gunicorn(**options) -> Server:
+def bare_gunicorn(**options: Any) -> Server:
     """Bare Flask under gunicorn with the API's own options."""
     port = free_port()
     command = ["gunicorn", "--config", str(API / "gunicorn.conf.py"), "--bind", f"127.0.0.1:{port}", "bare:app"]
@@ -165,7 +176,7 @@ def read_thread(url: str, content_id: str) -> list[str]:
     return texts
 
 
-def post(url: str, body: dict, timeout: float = 10) -> tuple[int, dict]:
+def post(url: str, body: dict[str, Any], timeout: float = 10) -> tuple[int, dict[str, Any]]:
     """POST one comment; HTTP status and the reply's JSON."""
     request = urllib.request.Request(
         url + "/api/comment/new", json.dumps(body).encode(), {"Content-Type": "application/json"}
