@@ -17,7 +17,7 @@ from verbs.environment import ROOT, STATE
 # A folder is a tier. What is cheap fails first.
 CHECK = ("tests/lint", "tests/units")
 TEST = (*CHECK, "api/tests", "tests/parts", "tests/site")
-PROVE = ("tests/parts/backup", "tests/site/test_clients.py", "tests/proofs")
+PROVE = ("tests/site/test_clients.py", "tests/proofs")
 FAULTS, TABLES = STATE / "faults.jsonl", STATE / "proofs.md"
 
 
