@@ -142,12 +142,12 @@ def test_compose_runs_with_the_files_of_a_configuration(engine: Engine, docker: 
 
 
 def test_services_images_and_identities(engine: Engine, docker: Docker, folder: Path) -> None:
-    services = {"api": {"image": IMAGE, "environment": {"A": "1"}}, "edge": {"image": "caddy:2"}}
+    services = {"api": {"image": IMAGE, "environment": {"A": "1"}}, "edge": {"image": "haproxy:3"}}
     config = folder / "config.json"
     config.write_text(json.dumps({"name": "comentarios", "services": services}))
     docker.answers(compose=f"cat {config}")
     assert engine.services(folder) == services
-    assert engine.images(folder) == {IMAGE, "caddy:2"}
+    assert engine.images(folder) == {IMAGE, "haproxy:3"}
     first, edge = engine.identity(folder, "api"), engine.identity(folder, "edge")
     assert len(first) == 12 and first != edge
     # The same whatever the order of the keys; another with another setting.

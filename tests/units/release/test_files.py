@@ -16,7 +16,7 @@ FILES = {
     "grafana/dashboards/api.json": "{}",
 }
 SECRETS = {"alertmanager/secrets/token": "rotated", "grafana/secrets/admin_password": "rotated"}
-OTHERS = {"caddy/live": "release-1", "releases/1/release.json": "{}", "notes.txt": ""}
+OTHERS = {"haproxy/live.cfg": "release-1", "releases/1/release.json": "{}", "notes.txt": ""}
 
 
 def made(root: Path, contents: dict[str, str]) -> Path:

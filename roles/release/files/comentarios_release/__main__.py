@@ -94,7 +94,7 @@ class Command:
                 shutil.rmtree(self._records.new)
                 return {"changed": False, "number": live.number}
             edges = {self._engine.identity(folder, "edge") for folder in (configuration, before)}
-            if identity == live.identity and "caddy/Caddyfile" not in changed and len(edges) == 1:
+            if identity == live.identity and "haproxy/haproxy.cfg" not in changed and len(edges) == 1:
                 watch_seconds = 0  # Nothing that serves requests changes.
         record = self._record("release" if not live or image != live.image else "configuration", live)
         record.image, record.identity, record.replicas = image, identity, replicas
@@ -164,6 +164,11 @@ class Command:
                 record = self._records.get(record.number)
         self._lock.release(self._arguments.token)
         return {"outcome": record.outcome if record and record.token == self._arguments.token else None}
+
+    def reload(self) -> Result:
+        """Has the edge read its configuration and its certificates again."""
+        Edge(self._settings, self._engine).reload()
+        return {}
 
     def list(self) -> Result:
         """Every release on the list, the oldest first; which one is live; who releases just now."""
@@ -251,6 +256,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     wait.add_argument("phase", choices=("ready", "switched", "stopped", "done"))
     verbs.add_parser("work")
     verbs.add_parser("list")
+    verbs.add_parser("reload")
     return parser.parse_args(arguments)
 
 
