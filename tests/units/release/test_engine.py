@@ -14,37 +14,16 @@ import pytest
 from comentarios_release.engine import Container, Engine, image_of
 from comentarios_release.settings import ReleaseError, Settings
 
+from tests.support.docker import Docker
+
 ID = "4b7c0c9ae4d3"
 IMAGE = "registry/comentarios-api:v1"
 SHOWN = Container(ID, "comentarios-api-1", "abc", IMAGE, "running", 0, 2, "172.18.0.5")
 
 
-class Docker:
-    """A `docker` whose answers are lines of shell, by the beginning of what it is asked."""
-
-    def __init__(self, folder: Path):
-        self._folder = folder
-        folder.mkdir()
-
-    def answers(self, **scripts: str) -> None:
-        """The words of a call, with `_` between them, and what the shell does then; anything else ends with 64."""
-        cases = "\n".join(f'"{words.replace("_", " ")}"*) {script} ;;' for words, script in scripts.items())
-        log = self._folder / "calls"
-        script = (
-            f'#!/bin/sh\necho "$*" >>{log}\ncase "$*" in\n{cases}\n*) echo "unexpected: $*" >&2; exit 64 ;;\nesac\n'
-        )
-        (self._folder / "docker").write_text(script)
-        (self._folder / "docker").chmod(0o755)
-
-    def calls(self) -> list[str]:
-        log = self._folder / "calls"
-        return log.read_text().splitlines() if log.exists() else []
-
-
 @pytest.fixture
 def docker(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Docker:
-    monkeypatch.setenv("PATH", f"{folder / 'bin'}:{os.environ['PATH']}")
-    return Docker(folder / "bin")
+    return Docker(folder / "bin", monkeypatch)
 
 
 @pytest.fixture

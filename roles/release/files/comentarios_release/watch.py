@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import math
 import re
-from collections import Counter, deque
+from collections import defaultdict, deque
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 
@@ -74,7 +74,7 @@ def requests(statistics: str) -> tuple[float, float]:
 
 def latency(metrics: Iterable[str]) -> dict[float, float]:
     """The replicas' metrics: users' requests, which probes are not, by upper bound of the duration."""
-    buckets: Counter[float] = Counter()
+    buckets: defaultdict[float, float] = defaultdict(float)
     for found, value in (found for one in metrics for found in _BUCKET.findall(one)):
         labels = dict(_LABEL.findall(found))
         if labels.get("url_rule", "").startswith("/api/"):
