@@ -71,7 +71,7 @@ def test_list_in_chunks() -> None:
     "body", [b"", b"{}", b"[]", b'"SUCCESS"', b'{"status":"UNAVAILABLE"}', b"<html>SUCCESS</html>"]
 )
 def test_post_with_another_body_is_not_acknowledged(body: bytes) -> None:
-    """Caddy says 200 without a body when a request's sender is gone before a replica answers."""
+    """A proxy may say 200 without a body when a request's sender is gone before a replica answers: Caddy did."""
     report = load(reply(LIST), reply(body))
     posts = report["sent"]["POST"] - THREADS
     assert report["failed"] == {"POST": posts} and report["reasons"] == {"2xx with another body": posts}
