@@ -9,7 +9,7 @@ import pytest
 
 from tests.support import variants, waiting
 from tests.support.releases import Releases
-from tests.support.site import OWN, ROOT, Site, end_abandoned, make
+from tests.support.site import NOT_RUN, OWN, ROOT, Site, end_abandoned, make
 from verbs import host
 from verbs.environment import target
 
@@ -18,9 +18,6 @@ if "SANDBOX_NAME" not in os.environ:
 os.environ["TARGET"] = "sandbox"
 for name in ("TAG", "TO", "FROM", "HOST", "CMD"):
     os.environ.pop(name, None)
-
-
-NOT_RUN = "not run: "
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import NOT_RUN
 from tests.site.monitoring.browser import Browser
 from tests.site.monitoring.clients import Prometheus, Traffic, http, outage
 from tests.support import ports
+from tests.support.site import NOT_RUN
 from verbs import host as hosts
 
 ROOT = Path(__file__).resolve().parents[3]
