@@ -60,14 +60,15 @@ def eventually() -> Callable[..., object]:
 
 
 @pytest.fixture(scope="session")
-def releases(up) -> Releases:
+def releases(up: Site) -> Releases:
     return Releases(up)
 
 
 @pytest.fixture(scope="session")
-def pushed(releases) -> Iterator[Callable[[str], str]]:
+def pushed(releases: Releases) -> Iterator[Callable[[str], str]]:
     """Gives the tag of an image in ECR: a new one of a kind of images/Dockerfile."""
-    good, made = releases.live()["tag"], []
+    good: str = releases.live()["tag"]
+    made: list[str] = []
 
     def push(kind: str) -> str:
         made.append(variants.push(releases.site.target, good, kind))
