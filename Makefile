@@ -2,7 +2,11 @@
 PYTHON ?= python3
 TARGET ?= sandbox
 VERB := .venv/bin/python -m verbs
-export TARGET TAG TO FROM DELETE_DATA CMD HOST SERVICE EDGE_PORT GRAFANA_IMAGE WATCH READY ADDRESS
+# What people give; verbs/inputs.py says what each may look like. Passed on as it was given: make would expand the `$` of
+# CMD='echo $HOME'.
+INPUTS := TARGET TAG TO FROM DELETE_DATA CMD HOST SERVICE EDGE_PORT GRAFANA_IMAGE WATCH READY ADDRESS
+$(foreach name,$(INPUTS),$(if $(filter-out undefined,$(origin $(name))),$(eval override $(name) := $$(value $(name)))))
+export $(INPUTS)
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
