@@ -4,7 +4,7 @@ from .parts import QUARTER, Board, Limits, Q
 
 OBJECTIVES = {
     "availability": "99.9 % of the requests at the edge are answered without a 5xx",
-    "latency": "99 % of the requests at the edge that are answered take no longer than 250 ms",
+    "latency": "99 % of the requests that the API answers take it no longer than 250 ms",
 }
 # The pairs of windows of the alerts, long and short, and the burn rate at which both of them ring.
 WINDOWS = (("1h", "5m", 14.4), ("6h", "30m", 6), ("1d", "2h", 3), ("3d", "6h", 1))

@@ -13,7 +13,7 @@ from comentarios_backup import stack
 from comentarios_backup.settings import Settings
 
 from tests.support.backup import s3_api, settings_in
-from tests.support.programs import Programs
+from tests.support.stand_ins import StandIns
 
 DOCKER = 'case "$1" in ps) echo one ;; inspect) echo 127.0.0.1 ;; esac'
 
@@ -55,9 +55,9 @@ def replica() -> Iterator[int]:
 
 
 @pytest.fixture
-def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, replica: int) -> Programs:
+def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, replica: int) -> StandIns:
     """The programs that the backup program calls, with one replica of the API that runs and gets ready."""
-    made = Programs(tmp_path / "programs", monkeypatch)
+    made = StandIns(tmp_path / "programs", monkeypatch)
     made.add("docker", DOCKER)
     monkeypatch.setattr(stack, "RELEASE", str(made.add("comentarios-release")))
     monkeypatch.setattr(stack, "PORT", replica)

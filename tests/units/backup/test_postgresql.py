@@ -10,7 +10,7 @@ from comentarios_backup import __main__ as program
 from comentarios_backup.postgresql import Postgresql
 from comentarios_backup.settings import BackupError, Settings
 
-from tests.support.programs import Programs
+from tests.support.stand_ins import StandIns
 
 URL = "postgresql://api:p%40ss@db.example.com:5432/comentarios?sslmode=require"
 PSQL = r"""
@@ -35,7 +35,7 @@ DUMP = 'for part; do case "$part" in --file=*) echo dump > "${part#--file=}" ;; 
 
 
 @pytest.fixture
-def server(programs: Programs) -> Path:
+def server(programs: StandIns) -> Path:
     """The server's databases: ``comentarios`` has three comments."""
     for name, shell in (("psql", PSQL), ("pg_restore", RESTORE), ("pg_dump", DUMP)):
         programs.add(name, shell)
@@ -54,7 +54,7 @@ def databases(server: Path) -> dict[str, tuple[str, str]]:
     }
 
 
-def test_backup_and_restore(settings: Settings, server: Path, programs: Programs) -> None:
+def test_backup_and_restore(settings: Settings, server: Path, programs: StandIns) -> None:
     settings = replace(settings, database_url=URL)
     made = program.run(settings)
     assert made["comments"] == 2 and made["name"].endswith(".pgdump.gz")
@@ -95,7 +95,7 @@ def test_swap_back(server: Path) -> None:
     assert databases(server) == {"comentarios": ("3", "true")}
 
 
-def test_another_database(server: Path, programs: Programs) -> None:
+def test_another_database(server: Path, programs: StandIns) -> None:
     programs.add("pg_restore", "echo '215; 1259 16385 TABLE public users api'")
     with pytest.raises(BackupError, match="a database of something else"):
         Postgresql(URL).check(server / "copy")
@@ -109,7 +109,7 @@ def test_another_database(server: Path, programs: Programs) -> None:
         ("", True),
     ],
 )
-def test_what_pg_restore_says(said: str, fails: bool, server: Path, programs: Programs) -> None:
+def test_what_pg_restore_says(said: str, fails: bool, server: Path, programs: StandIns) -> None:
     """A client of version 17 sets what a server before 17 does not know: that alone is no failure."""
     programs.add("pg_restore", f"{RESTORE}\ncase \"$*\" in *--list*) ;; *) echo '{said}' >&2; exit 1 ;; esac")
     if fails:

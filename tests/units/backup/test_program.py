@@ -24,17 +24,17 @@ from comentarios_backup.stack import Stack
 from comentarios_backup.store import Store
 
 from tests.support.backup import Writer, backups_under_writes, comments_in, write
-from tests.support.programs import Programs
+from tests.support.stand_ins import StandIns
 
 RESTORE = ["lock", "ps", "stop", "start", "inspect", "unlock"]
 
 
-def what_happened(programs: Programs) -> list[str]:
+def what_happened(programs: StandIns) -> list[str]:
     """The second word of each command line: what was done to releases and containers."""
     return [call.split()[1] for call in programs.calls]
 
 
-def test_backups_of_a_database_that_is_written_to(settings: Settings, programs: Programs) -> None:
+def test_backups_of_a_database_that_is_written_to(settings: Settings, programs: StandIns) -> None:
     made = backups_under_writes(settings, 3)
     metrics = settings.metrics_file.read_text()
     assert f"comentarios_backup_comments {made[-1]['comments']}.000\n" in metrics
@@ -43,7 +43,7 @@ def test_backups_of_a_database_that_is_written_to(settings: Settings, programs: 
     assert not (settings.work_dir / "now").exists()
 
 
-def test_restore_keeps_the_old_database(settings: Settings, programs: Programs) -> None:
+def test_restore_keeps_the_old_database(settings: Settings, programs: StandIns) -> None:
     (settings.stack_dir / ".env").write_text("A=1\nAPI_IMAGE=registry:5000/comentarios-api:abc123\n")
     write(settings, "0", "1")
     made = program.run(settings)
@@ -57,7 +57,7 @@ def test_restore_keeps_the_old_database(settings: Settings, programs: Programs) 
     assert {path.name for path in settings.sqlite_file.parent.iterdir()} == {"comentarios.db", Path(done["kept"]).name}
 
 
-def test_restore_on_a_new_host(settings: Settings, programs: Programs) -> None:
+def test_restore_on_a_new_host(settings: Settings, programs: StandIns) -> None:
     """No database and no container yet: nothing to keep, nothing to stop."""
     write(settings, "0")
     program.run(settings)
@@ -69,7 +69,7 @@ def test_restore_on_a_new_host(settings: Settings, programs: Programs) -> None:
     assert what_happened(programs) == ["lock", "ps", "unlock"]
 
 
-def test_api_that_does_not_start_with_it(settings: Settings, programs: Programs, statuses: list[int]) -> None:
+def test_api_that_does_not_start_with_it(settings: Settings, programs: StandIns, statuses: list[int]) -> None:
     """The old database comes back."""
     write(settings, "0")
     program.run(settings)
@@ -84,7 +84,7 @@ def test_api_that_does_not_start_with_it(settings: Settings, programs: Programs,
 
 @pytest.mark.parametrize("stage", ["before the link", "before the swap", "after the swap"])
 def test_restore_that_is_interrupted(
-    stage: str, settings: Settings, programs: Programs, monkeypatch: pytest.MonkeyPatch
+    stage: str, settings: Settings, programs: StandIns, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """SIGTERM while the databases are swapped: the old one is in its place, the API runs, and nothing is left over."""
     write(settings, "0")
@@ -109,7 +109,7 @@ def test_restore_that_is_interrupted(
     assert [path.name for path in settings.sqlite_file.parent.iterdir()] == ["comentarios.db"]
 
 
-def test_database_in_use_is_not_swapped(settings: Settings, programs: Programs) -> None:
+def test_database_in_use_is_not_swapped(settings: Settings, programs: StandIns) -> None:
     with Writer(f"sqlite:///{settings.sqlite_file}") as writer:
         writer.wait(5)
         program.run(settings)
@@ -149,7 +149,7 @@ def spoil(kind: str, settings: Settings, s3: Any) -> str:
         ("another number of comments", "holds 1 comments and was made with 7: choose another"),
     ],
 )
-def test_restore_refuses(kind: str, message: str, settings: Settings, s3: Any, programs: Programs) -> None:
+def test_restore_refuses(kind: str, message: str, settings: Settings, s3: Any, programs: StandIns) -> None:
     """One line, and nothing was touched: the API was not even stopped."""
     write(settings, "0")
     name, before = spoil(kind, settings, s3), settings.sqlite_file.read_bytes()
@@ -159,7 +159,7 @@ def test_restore_refuses(kind: str, message: str, settings: Settings, s3: Any, p
     assert settings.sqlite_file.read_bytes() == before and not programs.calls
 
 
-def test_bomb(settings: Settings, programs: Programs, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bomb(settings: Settings, programs: StandIns, monkeypatch: pytest.MonkeyPatch) -> None:
     """A backup that unpacks to more than there is room for is refused before the disk is full."""
     write(settings, *("x" * 20000 for _ in range(100)))
     program.run(settings)
@@ -170,7 +170,7 @@ def test_bomb(settings: Settings, programs: Programs, monkeypatch: pytest.Monkey
     assert not programs.calls
 
 
-def test_overwritten_backup(settings: Settings, s3: Any, programs: Programs) -> None:
+def test_overwritten_backup(settings: Settings, s3: Any, programs: StandIns) -> None:
     """The version before is listed, named where the newer one is refused, and restored by that name."""
     write(settings, "0")
     name = spoil("cut off", settings, s3)
@@ -183,7 +183,7 @@ def test_overwritten_backup(settings: Settings, s3: Any, programs: Programs) -> 
     assert comments_in(settings.sqlite_file) == ["0"]
 
 
-def test_deleted_backup(settings: Settings, s3: Any, programs: Programs) -> None:
+def test_deleted_backup(settings: Settings, s3: Any, programs: StandIns) -> None:
     """It is not listed; who asks for it by name is told how to get it."""
     write(settings, "0")
     name = program.run(settings)["name"]
@@ -207,7 +207,7 @@ def test_backup_is_never_overwritten(settings: Settings, s3: Any, tmp_path: Path
     assert store.names() == [name]
 
 
-def test_list_names_what_is_not_ours(settings: Settings, s3: Any, programs: Programs) -> None:
+def test_list_names_what_is_not_ours(settings: Settings, s3: Any, programs: StandIns) -> None:
     write(settings, "0")
     made = program.run(settings)
     s3.put_object(Bucket=settings.bucket, Key=f"{settings.prefix}foreign", Body=b"")
@@ -225,7 +225,7 @@ def test_list_names_what_is_not_ours(settings: Settings, s3: Any, programs: Prog
     ],
 )
 def test_restore_refuses_other_databases(
-    statements: list[str], message: str, settings: Settings, programs: Programs, tmp_path: Path
+    statements: list[str], message: str, settings: Settings, programs: StandIns, tmp_path: Path
 ) -> None:
     """Whole, with a right checksum, and not the comments'; or of a schema that the live release does not know."""
     write(settings, "0")
@@ -240,7 +240,7 @@ def test_restore_refuses_other_databases(
 
 
 def test_what_cannot_be_backed_up(
-    settings: Settings, programs: Programs, monkeypatch: pytest.MonkeyPatch, s3: Any
+    settings: Settings, programs: StandIns, monkeypatch: pytest.MonkeyPatch, s3: Any
 ) -> None:
     """Each is one line that says what to do, and no metric says that a backup was made."""
     with pytest.raises(BackupError, match="has the API ever started"):
@@ -269,7 +269,7 @@ def test_what_cannot_be_backed_up(
         program.restore(settings, "x.pgdump.gz")
 
 
-def test_no_room(settings: Settings, programs: Programs, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_room(settings: Settings, programs: StandIns, monkeypatch: pytest.MonkeyPatch) -> None:
     write(settings, "0")
     made = program.run(settings)
     usage = shutil.disk_usage
@@ -304,7 +304,7 @@ def test_copy_that_is_no_file(settings: Settings, s3: Any, tmp_path: Path) -> No
 
 class TestStack:
     def test_slow_start(
-        self, settings: Settings, programs: Programs, statuses: list[int], monkeypatch: pytest.MonkeyPatch
+        self, settings: Settings, programs: StandIns, statuses: list[int], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Started once, and asked until it is ready."""
         monkeypatch.setattr(stack, "READY_SECONDS", 60)
@@ -314,12 +314,12 @@ class TestStack:
         assert what_happened(programs) == ["start", "inspect", "inspect", "inspect"]
 
     @pytest.mark.parametrize("answer", ["echo 127.0.0.2", "true"])
-    def test_replica_that_does_not_listen(self, answer: str, settings: Settings, programs: Programs) -> None:
+    def test_replica_that_does_not_listen(self, answer: str, settings: Settings, programs: StandIns) -> None:
         programs.add("docker", f'case "$1" in inspect) {answer} ;; esac')
         with pytest.raises(BackupError, match="not ready"):
             Stack(settings).start(["one"])
 
-    def test_programs_that_fail(self, settings: Settings, programs: Programs, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_programs_that_fail(self, settings: Settings, programs: StandIns, monkeypatch: pytest.MonkeyPatch) -> None:
         programs.add("comentarios-release", "echo first >&2; echo 'alice is releasing now' >&2; exit 1")
         with pytest.raises(BackupError, match="lock failed: alice is releasing now$"):
             Stack(settings).lock("token")
@@ -335,7 +335,7 @@ class TestCommand:
     """The command line: JSON, or one line on standard error."""
 
     @pytest.fixture(autouse=True)
-    def here(self, settings: Settings, tmp_path: Path, programs: Programs, monkeypatch: pytest.MonkeyPatch) -> Any:
+    def here(self, settings: Settings, tmp_path: Path, programs: StandIns, monkeypatch: pytest.MonkeyPatch) -> Any:
         self.file, self.patch = tmp_path / "backup.json", monkeypatch
         self.file.write_text(json.dumps(asdict(settings), default=str))
         monkeypatch.setattr(Settings.read.__func__, "__defaults__", (self.file,))  # type: ignore[attr-defined]

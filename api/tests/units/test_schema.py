@@ -3,8 +3,7 @@
 import json
 
 import pytest
-import servers
-from bodies import BODIES, CONTENT_TYPES, run_schemathesis
+from bodies import BODIES, CONTENT_TYPES
 from comentarios.app import create_app
 from comentarios.config import Settings
 from comentarios.lifecycle import Lifecycle
@@ -24,13 +23,6 @@ def application(tmp_path_factory):
     app.extensions["storage"].close()
 
 
-def test_schemathesis_finds_nothing(tmp_path):
-    with servers.api(f"sqlite:///{tmp_path}/comentarios.db") as server:
-        outcome = run_schemathesis(server.url, examples=30)
-    assert outcome.failed == 0, outcome.text
-    assert outcome.passed > 200
-
-
 def test_description_is_valid_openapi(application):
     document = application.test_client().get("/openapi.json").json
     assert document["openapi"].startswith("3.1.")
@@ -44,7 +36,7 @@ def test_any_body_gets_a_proper_answer(application):
     seen = set()
 
     @given(BODIES, CONTENT_TYPES)
-    @settings(max_examples=400, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=150, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     def ask(body, content_type):
         reply = client.post("/api/comment/new", data=body, content_type=content_type)
         seen.add(reply.status_code)
@@ -62,6 +54,6 @@ def test_any_body_gets_a_proper_answer(application):
 
 
 @given(st.from_regex(_PLAIN_EMAIL, fullmatch=True))
-@settings(max_examples=500, deadline=None, database=None)
+@settings(max_examples=150, deadline=None, database=None)
 def test_short_way_for_addresses_lets_nothing_wrong_through(address):
     validate_email(address, check_deliverability=False)

@@ -1,11 +1,14 @@
 """A PostgreSQL that goes away and comes back."""
 
+import threading
 import time
 
 import pytest
 from comentarios.app import create_app
 from comentarios.config import Settings
 from comentarios.lifecycle import Lifecycle
+from comentarios.storage import NewComment, open_storage
+from threads import in_threads
 
 BODY = {"email": "alice@example.com", "comment": "first post!", "content_id": 1}
 
@@ -89,3 +92,31 @@ def test_a_lock_that_stays_taken_is_given_up(postgres):
     assert_recovers(client)
     assert len(client.get("/api/comment/list/1").json) == 1
     app.extensions["storage"].close()
+
+
+def test_pages_hide_no_comment_that_commits_late(postgres):
+    """PostgreSQL gives ids out before it commits; readers who page must not step over one."""
+    url, comment = postgres.new_database(), NewComment("1", "alice@example.com", "first post!", 0)
+    replicas = [open_storage(Settings(database_url=url)) for _ in range(3)]
+    replicas[0].ensure_migrated()
+    seen, stop = [], threading.Event()
+
+    def read():
+        last = 0
+        while True:
+            ended = stop.is_set()
+            page = replicas[0].engine.slice("1", last, 100)
+            seen.append(page.length)
+            last = page.last_id or last
+            if ended and page.length == 0:
+                return
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    written = in_threads(3, lambda number: [replicas[number].add(comment) for _ in range(60)] and None)
+    stop.set()
+    reader.join(30)
+    assert written == [None] * 3
+    assert sum(seen) == 180
+    for replica in replicas:
+        replica.close()

@@ -1,10 +1,8 @@
 """A wall clock that jumps, as after a suspended machine or a wrong time service: libfaketime tells the server so."""
 
-import json
 import sqlite3
 import threading
 import time
-import urllib.request
 from pathlib import Path
 
 import debian
@@ -56,18 +54,13 @@ def test_clock_jumps_under_load(tmp_path, library):
         finally:
             stop.set()
             writer.join(30)
-        listed = _listed(server.url)
+        listed = servers.read_thread(server.url, "clock")
     assert not failed
     assert len(sent) > 50 and listed == sent
     with sqlite3.connect(database) as connection:
         days = connection.execute("SELECT DISTINCT (created_ms - ?) / 40000000 FROM comments", (_now(),)).fetchall()
     # The server did believe each of the clocks.
     assert {day for (day,) in days} >= {-2, 0, 2}, days
-
-
-def _listed(url: str) -> list[str]:
-    with urllib.request.urlopen(f"{url}/api/comment/list/clock", timeout=10) as reply:
-        return [comment["comment"] for comment in json.load(reply)]
 
 
 def _now() -> int:
