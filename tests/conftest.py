@@ -28,7 +28,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Puts what shares a site, or a component's servers, on one worker; what changes the site's shape comes last."""
     items.sort(key=lambda item: item.get_closest_marker("reshapes_site") is not None)
     for item in items:
-        tier, component = item.path.relative_to(ROOT / "tests").parts[:2] if "tests" in item.path.parts else ("", "")
+        inside = item.path.is_relative_to(ROOT / "tests")
+        tier, component = item.path.relative_to(ROOT / "tests").parts[:2] if inside else ("", "")
         if tier == "site":
             item.add_marker(pytest.mark.xdist_group("site"))
         elif tier == "parts":
