@@ -28,12 +28,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Puts what shares a site, or a component's servers, on one worker; what changes the site's shape comes last."""
     items.sort(key=lambda item: item.get_closest_marker("reshapes_site") is not None)
     for item in items:
-        inside = item.path.is_relative_to(ROOT / "tests")
-        tier, component = item.path.relative_to(ROOT / "tests").parts[:2] if inside else ("", "")
-        if tier == "site":
+        folders = item.path.relative_to(ROOT).parts
+        if folders[:2] == ("tests", "site"):
             item.add_marker(pytest.mark.xdist_group("site"))
-        elif tier == "parts":
-            item.add_marker(pytest.mark.xdist_group(component))
+        elif "parts" in folders:
+            item.add_marker(pytest.mark.xdist_group("/".join(folders[:3])))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

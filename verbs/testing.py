@@ -15,8 +15,8 @@ from verbs import engine
 from verbs.environment import ROOT, STATE
 
 # A folder is a tier. What is cheap fails first.
-CHECK = ("tests/lint", "tests/units")
-TEST = (*CHECK, "api/tests", "tests/parts", "tests/site")
+CHECK = ("tests/lint", "tests/units", "api/tests/units")
+TEST = (*CHECK, "api/tests/parts", "tests/parts", "tests/site")
 PROVE = ("tests/site/test_clients.py", "tests/proofs")
 FAULTS, TABLES = STATE / "faults.jsonl", STATE / "proofs.md"
 

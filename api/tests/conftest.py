@@ -4,21 +4,16 @@ units run anywhere, in seconds; parts want root, Debian's packages or more time.
 in units, over SQLite; parts/test_on_postgresql.py runs them again over PostgreSQL.
 """
 
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-
-API = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(API), str(API / "bench")]
-
-from comentarios.app import create_app  # noqa: E402
-from comentarios.config import Settings  # noqa: E402
-from comentarios.lifecycle import Lifecycle  # noqa: E402
-from flask import Flask  # noqa: E402
-from flask.testing import FlaskClient  # noqa: E402
-from werkzeug.test import TestResponse  # noqa: E402
+from comentarios.app import create_app
+from comentarios.config import Settings
+from comentarios.lifecycle import Lifecycle
+from flask import Flask
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
 
 
 @pytest.fixture

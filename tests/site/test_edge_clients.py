@@ -155,8 +155,8 @@ def test_large_body_is_always_told_so(client, head, more):
 
 def test_largest_body_with_a_large_header_reaches_the_api(client, thread):
     body = comment("x" * 10_000, thread)
-    padded = body + b" " * (65_536 - len(body))
-    reply = client.ask(POST + b"X-Large: " + b"h" * 15_000 + b"\r\nContent-Length: 65536\r\n\r\n" + padded)
+    padded = body + b" " * (131_072 - len(body))
+    reply = client.ask(POST + b"X-Large: " + b"h" * 15_000 + b"\r\nContent-Length: 131072\r\n\r\n" + padded)
     assert reply.status == 200 and client.stored(thread) == ["x" * 10_000]
 
 
