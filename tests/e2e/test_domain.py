@@ -203,7 +203,7 @@ def test_renewed_certificate_is_served_and_cuts_no_connection(up, curl, domain):
     served = f"openssl s_client -connect 127.0.0.1:443 -servername {DOMAIN} </dev/null 2>/dev/null | openssl x509 -serial"
     before = up.ssh(served).stdout
     renewed = up.ssh(
-        f"sudo env REQUESTS_CA_BUNDLE=/opt/comentarios/acme_root.pem certbot renew --force-renewal --cert-name {DOMAIN}"
+        f"sudo env REQUESTS_CA_BUNDLE=/opt/comentarios/acme_root.pem certbot renew --no-random-sleep-on-renew --force-renewal --cert-name {DOMAIN}"
         " && sudo systemctl start comentarios-certbot.service"
     )
     assert renewed.returncode == 0, renewed.stdout + renewed.stderr
