@@ -3,7 +3,9 @@ PYTHON ?= python3
 TARGET ?= sandbox
 VERB := .venv/bin/python -m verbs
 export TARGET TAG TO FROM DELETE_DATA CMD HOST SERVICE EDGE_PORT GRAFANA_IMAGE WATCH READY ADDRESS
-export PYTHONDONTWRITEBYTECODE := 1
+# Compiled modules are kept, or every tool that starts compiles all it is made of; but not beside the sources, which are copied.
+export PYTHONDONTWRITEBYTECODE :=
+export PYTHONPYCACHEPREFIX := $(CURDIR)/.state/pycache
 
 .DEFAULT_GOAL := help
 .PHONY: help up down status env ssh logs tunnel image images release rollback releases open close plan backup backups restore drill check test bench prove venv venvtest clean
@@ -26,7 +28,7 @@ down: venv ## remove everything that `make up` made, and nothing else (the built
 status: venv ## a line per component; exit status 1 when one is not healthy
 	@$(VERB) status
 
-env: venv ## the environment for the tools themselves: eval "$(make -s env)"
+env: venvtest ## the environment for the tools themselves: eval "$(make -s env)"
 	@$(VERB) env
 
 ssh: venv ## a shell on the host, or one command: CMD='docker compose ls'; HOST= chooses

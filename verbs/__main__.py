@@ -62,11 +62,11 @@ def plan(chosen: Target) -> int:
 
 
 def check(_: Target) -> int:
-    return testing.pytest(*testing.CHECK)
+    return testing.check()
 
 
 def test(_: Target) -> int:
-    return testing.pytest(*testing.ALL)
+    return testing.test()
 
 
 def bench(_: Target) -> int:

@@ -43,7 +43,9 @@ def hosts(target: Target) -> list[Host]:
     return [
         Host(
             name,
-            *(_plain(variables[key]) for key in ("ansible_host", "ansible_user", "ec2_instance_id")),
+            _plain(variables["ansible_host"]),
+            _plain(variables["ansible_user"]),
+            _plain(variables["ec2_instance_id"]),
             _plain(variables["ec2_tags"].get("edge_domain", "")),
         )
         for name, variables in sorted(known["_meta"]["hostvars"].items())

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 from sandbox import images
 from sandbox.config import Config
@@ -13,30 +14,10 @@ from sandbox.progress import say
 from verbs import engine
 from verbs.environment import ROOT, STATE
 
-UNITS = ("tests/sandbox", "tests/verbs", "tests/backup", "api/tests")
-CHECK = ("tests/lint", *UNITS)
-# What is cheap fails first, for as long as `make up` takes beside it; test_site.py wants the site as that leaves it.
-ALL = (
-    *UNITS,
-    "tests/e2e/test_claim.py",
-    "tests/e2e/test_site.py",
-    "tests/e2e/test_identity.py",
-    "tests/e2e/test_backup.py",
-    "tests/e2e/test_development.py",
-    "tests/e2e/test_containers.py",
-    "tests/e2e/test_domain.py",
-    # It is refused at port 22 twice, and sshd keeps who is away for a while: what needs no host comes next.
-    "tests/e2e/test_doors.py",
-    "tests/lint",
-    "tests/terraform",
-    "tests/monitoring",
-    # The scenarios run since test_site.py. They are over before there is load whose every request counts.
-    "tests/e2e/test_molecule.py",
-    "tests/release",
-    "tests/faults",
-    # The site has two hosts and another database afterwards.
-    "tests/hosts",
-)
+# A folder is a tier. What is cheap fails first.
+CHECK = ("tests/lint", "tests/units", "api/tests/units")
+TEST = (*CHECK, "api/tests/parts", "tests/parts", "tests/site")
+PROVE = ("tests/site/test_clients.py", "tests/proofs")
 FAULTS, TABLES = STATE / "faults.jsonl", STATE / "proofs.md"
 
 
@@ -49,12 +30,12 @@ def prove() -> int:
     """Runs the long proofs, the API's first, and prints their tables; returns 1 when one failed."""
     with engine.running(STATE / "engine"):
         base = images.base(Config())
-        command = [sys.executable, ROOT / "api" / "bench" / "prove.py", "--base", base]
+        command: list[str | Path] = [sys.executable, ROOT / "api" / "bench" / "prove.py", "--base", base]
         proved = subprocess.run(command, cwd=ROOT, check=False).returncode
         os.environ["PROVE"] = "yes"
         for file in (FAULTS, TABLES):
             file.unlink(missing_ok=True)
-        tested = pytest("tests/backup", "tests/release", "tests/faults", "tests/proofs")
+        tested = _pytest(*PROVE)
         _print_faults()
         say(TABLES.read_text() if TABLES.exists() else "")
         return 1 if tested or proved else 0
@@ -68,10 +49,19 @@ def _print_faults() -> None:
         say(f"| {row['fault']} | {row['requests']} | {row['failed']} | {row['missing']} | {row['seconds']} |")
 
 
-def pytest(*paths: str) -> int:
-    """Runs pytest over paths; its own summary is the last that is printed. Returns its exit status."""
-    there = [path for path in paths if (ROOT / path).exists()]
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--durations=15", *there]
-    path = f"{ROOT / '.venv' / 'bin'}:{os.environ['PATH']}"
+def check() -> int:
+    """Runs linters, types and units, side by side. Returns pytest's exit status."""
+    return _pytest("-n", "auto", *CHECK)
+
+
+def test() -> int:
+    """Runs every test once: what needs the site on one worker, the rest on another. Returns pytest's exit status."""
     with engine.running(STATE / "engine"):
-        return subprocess.run(command, cwd=ROOT, env={**os.environ, "PATH": path}, check=False).returncode
+        return _pytest("-n", "2", "--dist", "loadgroup", *TEST)
+
+
+def _pytest(*arguments: str) -> int:
+    """Runs pytest; its own summary is the last that is printed."""
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--durations=15", *arguments]
+    path = f"{ROOT / '.venv' / 'bin'}:{os.environ['PATH']}"
+    return subprocess.run(command, cwd=ROOT, env={**os.environ, "PATH": path}, check=False).returncode

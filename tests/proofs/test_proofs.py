@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from tests.proofs import ways
+from tests.support import ways
 from verbs.environment import STATE
 
 TABLES = STATE / "proofs.md"

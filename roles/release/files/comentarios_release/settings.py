@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 FILE = Path("/etc/comentarios/release.json")
 
@@ -46,6 +47,14 @@ class Settings:
 
     @classmethod
     def read(cls, file: Path = FILE) -> Settings:
-        values = json.loads(file.read_text())
+        """What the file says.
+
+        Raises:
+            ReleaseError: it is not there, or is not what role release of this version writes.
+        """
         paths = {field.name for field in fields(cls) if field.type == "Path"}
-        return cls(**{name: Path(value) if name in paths else value for name, value in values.items()})
+        try:
+            values: dict[str, Any] = json.loads(file.read_text())
+            return cls(**values | {name: Path(values[name]) for name in paths & values.keys()})
+        except (OSError, ValueError, AttributeError, TypeError) as error:
+            raise ReleaseError(f"{file} cannot be used ({error}): `make up` writes it anew") from None

@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import math
 import re
-from collections import Counter, deque
+from collections import defaultdict, deque
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 
@@ -63,7 +63,7 @@ class Sample:
 
 
 def requests(statistics: str) -> tuple[float, float]:
-    """HAProxy's `show stat`: requests to the API that were answered, by a replica or in its place, and those with 5xx."""
+    """Requests to the API that were answered, and those with 5xx, HAProxy's own among them, by its `show stat`."""
     answered = failed = 0.0
     for row in csv.DictReader(statistics.strip().removeprefix("# ").splitlines()):
         if row["svname"] == "BACKEND" and row["pxname"] in ("api", "crowd"):
@@ -74,7 +74,7 @@ def requests(statistics: str) -> tuple[float, float]:
 
 def latency(metrics: Iterable[str]) -> dict[float, float]:
     """The replicas' metrics: users' requests, which probes are not, by upper bound of the duration."""
-    buckets: Counter[float] = Counter()
+    buckets: defaultdict[float, float] = defaultdict(float)
     for found, value in (found for one in metrics for found in _BUCKET.findall(one)):
         labels = dict(_LABEL.findall(found))
         if labels.get("url_rule", "").startswith("/api/"):
@@ -95,7 +95,8 @@ class Baseline:
         errors = window if window.requests >= LEAST_REQUESTS else whole
         times = window if window.timed >= LEAST_REQUESTS else whole
         slow = times.slow if times.timed >= LEAST_REQUESTS else SLOW_SECONDS
-        return cls(errors.error_ratio, slow if math.isfinite(slow) else SLOW_SECONDS)
+        ratio = errors.error_ratio if errors.requests >= LEAST_REQUESTS else 0.0
+        return cls(ratio, slow if math.isfinite(slow) else SLOW_SECONDS)
 
     def as_dict(self) -> dict[str, float]:
         return asdict(self)

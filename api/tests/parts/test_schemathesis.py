@@ -1,0 +1,11 @@
+"""Requests made by a machine from the description, with all of schemathesis' checks."""
+
+import servers
+from bodies import run_schemathesis
+
+
+def test_schemathesis_finds_nothing(tmp_path):
+    with servers.api(f"sqlite:///{tmp_path}/comentarios.db") as server:
+        outcome = run_schemathesis(server.url, examples=30)
+    assert outcome.failed == 0, outcome.text
+    assert outcome.passed > 200

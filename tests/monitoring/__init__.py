@@ -1,1 +1,0 @@
-"""Tests of rules, dashboards, receivers; in `live/` those that need a running stack."""

@@ -1,1 +1,0 @@
-"""Tests against a stack that runs: what `make up` made."""

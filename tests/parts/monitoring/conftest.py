@@ -1,0 +1,58 @@
+"""promtool and amtool out of the images that the stack runs."""
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from sandbox import images
+from sandbox.config import Config
+from sandbox.docker import inspect
+from tests.support.site import ROOT, run
+
+Tool = Callable[..., subprocess.CompletedProcess]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # The SDK says so of every dashboard in the classic schema, the only one that file provisioning takes.
+    config.addinivalue_line("filterwarnings", "ignore:Prefer using dashboardv2:DeprecationWarning")
+
+
+def _image(variable: str) -> str:
+    """The image that hosts run: upstream's where it is to be had, else its stand-in."""
+    upstream = yaml.safe_load(images.IMAGE_VARIABLES.read_text())[variable]
+    if inspect("image", upstream) or images.available(upstream):
+        return upstream
+    config = Config()
+    return images.ensure(config, images.STAND_INS[variable], images.base(config))
+
+
+def _tool(image: str, name: str) -> Tool:
+    def tool(*arguments: str, files: Path = ROOT) -> subprocess.CompletedProcess:
+        """Run the tool on the folder `files`, which it sees as /files; both streams in `stdout`."""
+        container = ["docker", "run", "--rm", "--network=none", "--user=0:0", f"--volume={files}:/files:ro"]
+        return run([*container, "--workdir=/files", f"--entrypoint={name}", image, *arguments], timeout=300)
+
+    return tool
+
+
+@pytest.fixture(scope="session")
+def prometheus_image() -> str:
+    return _image("prometheus_image")
+
+
+@pytest.fixture(scope="session")
+def alertmanager_image() -> str:
+    return _image("alertmanager_image")
+
+
+@pytest.fixture(scope="session")
+def promtool(prometheus_image: str) -> Tool:
+    return _tool(prometheus_image, "promtool")
+
+
+@pytest.fixture(scope="session")
+def amtool(alertmanager_image: str) -> Tool:
+    return _tool(alertmanager_image, "amtool")

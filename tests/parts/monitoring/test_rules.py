@@ -1,0 +1,88 @@
+"""Every alert is tested in both directions, explained and documented."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[3]
+CONFIGURATION = ROOT / "roles/prometheus/files"
+RULE_FILES = sorted((CONFIGURATION / "rules").glob("*.yml"))
+TEST_FILES = sorted((Path(__file__).parent / "rules").glob("*.test.yml"))
+DASHBOARDS = {path.stem for path in (ROOT / "roles/grafana/files/dashboards").glob("*.json")}
+# Fires always: there is nothing in which it must not.
+ALWAYS = {"Watchdog"}
+
+ALERTS = {
+    rule["alert"]: rule
+    for path in RULE_FILES
+    for group in yaml.safe_load(path.read_text())["groups"]
+    for rule in group["rules"]
+    if "alert" in rule
+}
+# The chapter "Alerts" of the runbook: name of each section, and its text.
+CHAPTER = re.search(r"^## Alerts$(.*?)(?=^## |\Z)", (ROOT / "docs/operations.md").read_text(), re.M | re.S).group(1)
+SECTIONS = dict(re.findall(r"^### (\S+)$\n(.*?)(?=^### |\Z)", CHAPTER, re.M | re.S))
+
+
+def _tested(firing: bool) -> set[str]:
+    return {
+        check["alertname"]
+        for path in TEST_FILES
+        for test in yaml.safe_load(path.read_text())["tests"]
+        for check in test.get("alert_rule_test", [])
+        if bool(check["exp_alerts"]) is firing
+    }
+
+
+def test_there_are_rules():
+    assert len(ALERTS) > 20
+
+
+def test_configuration_is_valid(promtool):
+    done = promtool("check", "config", "prometheus.yml", files=CONFIGURATION)
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.count("rules found") == len(RULE_FILES), done.stdout
+
+
+@pytest.mark.parametrize("path", TEST_FILES, ids=lambda path: path.name)
+def test_rules(promtool, path):
+    done = promtool("test", "rules", str(path.relative_to(ROOT)))
+    assert done.returncode == 0, done.stdout
+
+
+def test_every_rule_file_is_tested():
+    loaded = {
+        (path.parent / file).resolve() for path in TEST_FILES for file in yaml.safe_load(path.read_text())["rule_files"]
+    }
+    assert loaded == set(RULE_FILES)
+
+
+@pytest.mark.parametrize("name", ALERTS)
+def test_alert_has_both_tests(name):
+    assert name in _tested(firing=True), f"{name}: no promtool test in which it fires"
+    assert name in ALWAYS or name in _tested(firing=False), f"{name}: no promtool test in which it must not fire"
+
+
+@pytest.mark.parametrize("name", ALERTS)
+def test_alert_says_what_to_do(name):
+    rule = ALERTS[name]
+    assert rule["labels"]["severity"] in {"critical", "warning", "none"}
+    annotations = rule["annotations"]
+    assert annotations["summary"] and not annotations["summary"].endswith(".")
+    assert annotations["description"].endswith(".")
+    assert annotations["runbook"] == f"docs/operations.md#{name.lower()}"
+    assert annotations["dashboard"].removeprefix("d/") in DASHBOARDS
+    assert set(annotations) == {"summary", "description", "runbook", "dashboard"}
+
+
+@pytest.mark.parametrize("name", ALERTS)
+def test_alert_is_in_the_runbook(name):
+    assert name in SECTIONS, f"docs/operations.md has no section ### {name} in its chapter Alerts"
+    for part in ("**Meaning.**", "**First look.**", "**What to do.**"):
+        assert part in SECTIONS[name], f"the section {name} lacks {part}"
+
+
+def test_runbook_has_no_alert_that_is_gone():
+    assert set(SECTIONS) == set(ALERTS)

@@ -1,0 +1,271 @@
+"""What each identity may do, and what it may not. The documents are those that the API was given."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from tests.parts.terraform.emulator import ACCOUNT, REGION
+from tests.parts.terraform.life import BACKUP, BUCKET, Life
+from tests.parts.terraform.policies import allows
+
+STATE = f"arn:aws:s3:::{BUCKET}"
+BACKUPS = f"arn:aws:s3:::{BACKUP}"
+REPOSITORY = f"arn:aws:ecr:{REGION}:{ACCOUNT}:repository/comentarios-api"
+OTHER_REPOSITORY = f"arn:aws:ecr:{REGION}:{ACCOUNT}:repository/other"
+GROUP = f"arn:aws:ec2:{REGION}:{ACCOUNT}:security-group/sg-1"
+INSTANCE = f"arn:aws:ec2:{REGION}:{ACCOUNT}:instance/i-1"
+PARAMETERS = f"arn:aws:ssm:{REGION}:{ACCOUNT}:parameter/comentarios"
+PARAMETER = f"arn:aws:ssm:{REGION}:{ACCOUNT}:parameter/comentarios/database_url"
+OTHER_PARAMETER = f"arn:aws:ssm:{REGION}:{ACCOUNT}:parameter/other/database_url"
+HOST = f"arn:aws:iam::{ACCOUNT}:role/comentarios-host"
+PIPELINE = f"arn:aws:iam::{ACCOUNT}:role/comentarios-pipeline"
+BOUNDARY = f"arn:aws:iam::{ACCOUNT}:policy/comentarios-host-boundary"
+USER = f"arn:aws:iam::{ACCOUNT}:user/somebody"
+
+OURS = {"aws__ResourceTag___Project": "comentarios"}
+WINDOW = OURS | {"aws__ResourceTag___SshWindow": "pipeline"}
+HERE = {"aws__RequestedRegion": REGION}
+MFA = {"aws__MultiFactorAuthPresent": "true"}
+NO_MFA = {"aws__MultiFactorAuthPresent": "false"}
+OPERATORS = ("comentarios-operators-identity", "comentarios-operators", "comentarios-operators-roles")
+
+Case = tuple[str, str, dict[str, str]]
+
+HOST_MAY: list[Case] = [
+    ("ecr:GetAuthorizationToken", "*", {}),
+    ("ecr:BatchGetImage", REPOSITORY, {}),
+    ("s3:PutObject", f"{BACKUPS}/database/2026.db", {}),
+    ("s3:GetObject", f"{BACKUPS}/database/2026.db", {}),
+    ("s3:ListBucket", BACKUPS, {"s3__prefix": "database/"}),
+    ("ssm:GetParameter", PARAMETER, {}),
+    ("ssm:GetParametersByPath", PARAMETERS, {}),
+]
+HOST_MAY_NOT: list[Case] = [
+    ("ecr:BatchGetImage", OTHER_REPOSITORY, {}),
+    ("ecr:PutImage", REPOSITORY, {}),
+    ("ecr:BatchDeleteImage", REPOSITORY, {}),
+    ("s3:PutObject", f"{BACKUPS}/elsewhere/2026.db", {}),
+    ("s3:DeleteObject", f"{BACKUPS}/database/2026.db", {}),
+    ("s3:DeleteObjectVersion", f"{BACKUPS}/database/2026.db", {}),
+    ("s3:PutLifecycleConfiguration", BACKUPS, {}),
+    ("s3:ListBucket", BACKUPS, {}),
+    ("s3:GetObject", f"{STATE}/host/terraform.tfstate", {}),
+    ("ssm:GetParameter", OTHER_PARAMETER, {}),
+    ("ssm:PutParameter", PARAMETER, {}),
+    ("ec2:AuthorizeSecurityGroupIngress", GROUP, WINDOW),
+    ("ec2:DescribeInstances", "*", {}),
+    ("iam:PassRole", HOST, {}),
+    ("sts:AssumeRole", PIPELINE, {}),
+]
+
+PIPELINE_MAY: list[Case] = [
+    ("ecr:GetAuthorizationToken", "*", {}),
+    ("ecr:PutImage", REPOSITORY, {}),
+    ("s3:GetObject", f"{STATE}/host/terraform.tfstate", {}),
+    ("s3:ListBucket", STATE, {"s3__prefix": "host/terraform.tfstate"}),
+    ("ec2:DescribeInstances", "*", {}),
+    ("ec2:AuthorizeSecurityGroupIngress", GROUP, WINDOW),
+    ("ec2:RevokeSecurityGroupIngress", GROUP, WINDOW),
+]
+PIPELINE_MAY_NOT: list[Case] = [
+    ("ecr:PutImage", OTHER_REPOSITORY, {}),
+    ("ecr:BatchDeleteImage", REPOSITORY, {}),
+    ("ecr:DeleteRepository", REPOSITORY, {}),
+    ("ecr:PutImageTagMutability", REPOSITORY, {}),
+    ("s3:PutObject", f"{STATE}/host/terraform.tfstate", {}),
+    ("s3:DeleteObject", f"{STATE}/host/terraform.tfstate", {}),
+    ("s3:GetObject", f"{STATE}/bootstrap/terraform.tfstate", {}),
+    ("s3:ListBucket", STATE, {"s3__prefix": "bootstrap/"}),
+    ("s3:GetObject", f"{BACKUPS}/database/2026.db", {}),
+    ("ec2:AuthorizeSecurityGroupIngress", GROUP, {}),
+    ("ec2:AuthorizeSecurityGroupIngress", GROUP, OURS),
+    ("ec2:AuthorizeSecurityGroupIngress", GROUP, WINDOW | {"aws__ResourceTag___Project": "other"}),
+    ("ec2:AuthorizeSecurityGroupEgress", GROUP, WINDOW),
+    ("ec2:CreateTags", GROUP, WINDOW),
+    ("ec2:ModifySecurityGroupRules", GROUP, WINDOW),
+    ("ec2:RunInstances", INSTANCE, OURS),
+    ("ec2:TerminateInstances", INSTANCE, OURS),
+    ("ssm:GetParameter", PARAMETER, {}),
+    ("iam:PassRole", HOST, {}),
+    ("iam:PutRolePolicy", PIPELINE, {}),
+    ("sts:AssumeRole", HOST, {}),
+]
+
+OPERATORS_MAY: list[Case] = [
+    ("iam:EnableMFADevice", "arn:aws:iam::" + ACCOUNT + ":user/${aws:username}", NO_MFA),
+    ("iam:CreateVirtualMFADevice", f"arn:aws:iam::{ACCOUNT}:mfa/phone", {}),
+    ("ec2:RunInstances", INSTANCE, HERE | MFA),
+    ("ec2:TerminateInstances", INSTANCE, OURS | MFA),
+    ("ec2:CreateTags", INSTANCE, {"ec2__CreateAction": "RunInstances"} | MFA),
+    ("ecr:PutImage", REPOSITORY, MFA),
+    ("s3:PutObject", f"{STATE}/host/terraform.tfstate", MFA),
+    ("s3:PutObject", f"{STATE}/host/terraform.tfstate.tflock", MFA),
+    ("s3:PutBucketVersioning", BACKUPS, MFA),
+    ("ssm:PutParameter", PARAMETER, MFA),
+    ("iam:CreateRole", HOST, {"iam__PermissionsBoundary": BOUNDARY} | MFA),
+    ("iam:PutRolePolicy", HOST, {"iam__PermissionsBoundary": BOUNDARY} | MFA),
+    ("iam:PassRole", HOST, {"iam__PassedToService": "ec2.amazonaws.com"} | MFA),
+]
+OPERATORS_MAY_NOT: list[Case] = [
+    # Without MFA: with a password alone, and with a long-lived key, whose requests do not mention MFA.
+    ("ec2:RunInstances", INSTANCE, HERE | NO_MFA),
+    ("ec2:RunInstances", INSTANCE, HERE),
+    ("ec2:TerminateInstances", INSTANCE, OURS),
+    ("s3:GetObject", f"{STATE}/host/terraform.tfstate", {}),
+    ("ssm:GetParameter", PARAMETER, NO_MFA),
+    ("iam:CreateAccessKey", "arn:aws:iam::" + ACCOUNT + ":user/${aws:username}", {}),
+    ("iam:DeactivateMFADevice", "arn:aws:iam::" + ACCOUNT + ":user/${aws:username}", NO_MFA),
+    # Other people's things.
+    ("ec2:AuthorizeSecurityGroupIngress", GROUP, {"aws__ResourceTag___Project": "other"} | MFA),
+    ("ec2:TerminateInstances", INSTANCE, {"aws__ResourceTag___Project": "other"} | MFA),
+    ("ec2:TerminateInstances", INSTANCE, MFA),
+    ("ec2:CreateTags", INSTANCE, {"aws__RequestTag___Project": "comentarios"} | MFA),
+    ("ec2:RunInstances", INSTANCE, {"aws__RequestedRegion": "eu-west-1"} | MFA),
+    ("ecr:PutImage", OTHER_REPOSITORY, MFA),
+    ("s3:GetObject", "arn:aws:s3:::other/secret", MFA),
+    ("ssm:GetParameter", OTHER_PARAMETER, MFA),
+    ("cloudwatch:DeleteAlarms", f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:other", MFA),
+    # What bootstrap made.
+    ("s3:PutObject", f"{STATE}/bootstrap/terraform.tfstate", MFA),
+    ("s3:DeleteBucket", STATE, MFA),
+    ("s3:PutBucketPolicy", STATE, MFA),
+    ("ecr:DeleteRepository", REPOSITORY, MFA),
+    ("ecr:PutImageTagMutability", REPOSITORY, MFA),
+    # Rights beyond their own.
+    ("iam:CreateRole", HOST, MFA),
+    ("iam:CreateRole", HOST, {"iam__PermissionsBoundary": "arn:aws:iam::aws:policy/AdministratorAccess"} | MFA),
+    ("iam:PutRolePolicy", HOST, MFA),
+    ("iam:DeleteRolePermissionsBoundary", HOST, {"iam__PermissionsBoundary": BOUNDARY} | MFA),
+    ("iam:PutRolePermissionsBoundary", HOST, {"iam__PermissionsBoundary": BOUNDARY} | MFA),
+    ("iam:AttachRolePolicy", HOST, {"iam__PermissionsBoundary": BOUNDARY} | MFA),
+    ("iam:UpdateAssumeRolePolicy", HOST, MFA),
+    ("iam:PutRolePolicy", PIPELINE, {"iam__PermissionsBoundary": BOUNDARY} | MFA),
+    ("iam:UpdateAssumeRolePolicy", PIPELINE, MFA),
+    ("iam:CreatePolicyVersion", BOUNDARY, MFA),
+    ("iam:PassRole", HOST, {"iam__PassedToService": "lambda.amazonaws.com"} | MFA),
+    ("iam:PassRole", PIPELINE, {"iam__PassedToService": "ec2.amazonaws.com"} | MFA),
+    ("iam:CreateUser", USER, MFA),
+    ("iam:AddUserToGroup", f"arn:aws:iam::{ACCOUNT}:group/comentarios-operators", MFA),
+    ("iam:CreateAccessKey", USER, MFA),
+    ("sts:AssumeRole", PIPELINE, MFA),
+]
+
+
+def _documents(life: Life, names: tuple[str, ...]) -> list[dict[str, Any]]:
+    return [life.policies[name] for name in names]
+
+
+@pytest.mark.parametrize(("action", "resource", "context"), HOST_MAY)
+def test_host_may(life: Life, action: str, resource: str, context: dict[str, str]) -> None:
+    assert allows([life.policies["comentarios-host"]], action, resource, **context)
+    # The boundary must not take away what the host needs.
+    assert allows([life.policies["comentarios-host-boundary"]], action, resource, **context)
+
+
+@pytest.mark.parametrize(("action", "resource", "context"), HOST_MAY_NOT)
+def test_host_may_not(life: Life, action: str, resource: str, context: dict[str, str]) -> None:
+    assert not allows([life.policies["comentarios-host"]], action, resource, **context)
+
+
+@pytest.mark.parametrize(
+    ("action", "resource"),
+    [
+        ("ecr:PutImage", REPOSITORY),
+        ("s3:GetObject", f"{STATE}/host/terraform.tfstate"),
+        ("s3:DeleteObject", f"{BACKUPS}/database/2026.db"),
+        ("ssm:GetParameter", OTHER_PARAMETER),
+        ("iam:CreateUser", USER),
+        ("ec2:RunInstances", INSTANCE),
+        ("sts:AssumeRole", PIPELINE),
+    ],
+)
+def test_no_policy_gets_a_host_beyond_its_boundary(life: Life, action: str, resource: str) -> None:
+    assert life.boundaries["comentarios-host"] == BOUNDARY
+    assert not allows([life.policies["comentarios-host-boundary"]], action, resource)
+
+
+@pytest.mark.parametrize(("action", "resource", "context"), PIPELINE_MAY)
+def test_pipeline_may(life: Life, action: str, resource: str, context: dict[str, str]) -> None:
+    assert allows([life.policies["comentarios-pipeline"]], action, resource, **context)
+
+
+@pytest.mark.parametrize(("action", "resource", "context"), PIPELINE_MAY_NOT)
+def test_pipeline_may_not(life: Life, action: str, resource: str, context: dict[str, str]) -> None:
+    assert not allows([life.policies["comentarios-pipeline"]], action, resource, **context)
+
+
+@pytest.mark.parametrize(("action", "resource", "context"), OPERATORS_MAY)
+def test_operators_may(life: Life, action: str, resource: str, context: dict[str, str]) -> None:
+    assert allows(_documents(life, OPERATORS), action, resource, **context)
+
+
+@pytest.mark.parametrize(("action", "resource", "context"), OPERATORS_MAY_NOT)
+def test_operators_may_not(life: Life, action: str, resource: str, context: dict[str, str]) -> None:
+    assert not allows(_documents(life, OPERATORS), action, resource, **context)
+
+
+@pytest.mark.parametrize(
+    ("subject", "audience", "trusted"),
+    [
+        ("repo:alice/comentarios:ref:refs/heads/main", "sts.amazonaws.com", True),
+        ("repo:alice/comentarios:environment:production", "sts.amazonaws.com", True),
+        ("repo:alice/comentarios:ref:refs/heads/other", "sts.amazonaws.com", False),
+        ("repo:alice/comentarios:ref:refs/tags/v1", "sts.amazonaws.com", False),
+        ("repo:alice/comentarios:pull_request", "sts.amazonaws.com", False),
+        ("repo:alice/comentarios-fork:ref:refs/heads/main", "sts.amazonaws.com", False),
+        ("repo:mallory/comentarios:ref:refs/heads/main", "sts.amazonaws.com", False),
+        ("repo:alice/comentarios:ref:refs/heads/main", "https://github.com/mallory", False),
+    ],
+)
+def test_whom_the_pipelines_role_trusts(life: Life, subject: str, audience: str, trusted: bool) -> None:
+    trust = life.trusts["comentarios-pipeline"]
+    (statement,) = trust["Statement"]
+    provider = f"arn:aws:iam::{ACCOUNT}:oidc-provider/token.actions.githubusercontent.com"
+    assert statement["Principal"] == {"Federated": provider}
+    token = {
+        "token.actions.githubusercontent.com__sub": subject,
+        "token.actions.githubusercontent.com__aud": audience,
+    }
+    assert allows([trust], "sts:AssumeRoleWithWebIdentity", **token) is trusted
+    assert not allows([trust], "sts:AssumeRole", **token)
+
+
+def test_only_ec2_may_take_the_hosts_role(life: Life) -> None:
+    (statement,) = life.trusts["comentarios-host"]["Statement"]
+    assert statement["Principal"] == {"Service": "ec2.amazonaws.com"}
+    assert statement["Action"] == "sts:AssumeRole"
+
+
+@pytest.mark.parametrize("bucket", [BUCKET, BACKUP])
+@pytest.mark.parametrize("action", ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"])
+def test_buckets_refuse_what_comes_without_tls(life: Life, bucket: str, action: str) -> None:
+    (statement,) = life.bucket_settings[bucket]["policy"]["Statement"]
+    assert statement["Effect"] == "Deny"
+    assert statement["Principal"] == "*"
+    key = f"arn:aws:s3:::{bucket}/key"
+    everybody = {"Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
+    documents = [everybody, {"Statement": [statement]}]
+    assert allows(documents, action, key, aws__SecureTransport="true")
+    assert not allows(documents, action, key, aws__SecureTransport="false")
+
+
+@pytest.mark.parametrize("name", [*OPERATORS, "comentarios-host-boundary"])
+def test_policies_fit_in_what_iam_takes(life: Life, name: str) -> None:
+    """IAM takes 6,144 characters, white space aside; moto takes any number."""
+    assert len(re.sub(r"\s", "", json.dumps(life.policies[name]))) <= 6144
+
+
+@pytest.mark.parametrize("action", ["*", "iam:*", "ec2:*", "s3:Get*", "ecr:*"])
+def test_no_policy_gives_a_whole_service_on_everything(life: Life, action: str) -> None:
+    wide = [
+        name
+        for name, document in life.policies.items()
+        for statement in document["Statement"]
+        if statement["Effect"] == "Allow" and statement["Resource"] == "*"
+        if action in (statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]])
+    ]
+    assert wide == []

@@ -1,0 +1,68 @@
+"""`terraform test` in both folders, and that it covers every variable."""
+
+from __future__ import annotations
+
+import re
+from concurrent.futures import Future
+
+import pytest
+
+from tests.parts.terraform.conftest import FILES
+from tests.parts.terraform.emulator import ROOT
+
+FOLDERS = {"host": ROOT / "terraform", "bootstrap": ROOT / "terraform" / "bootstrap"}
+# A bool takes no bad value but one of another type, which Terraform itself refuses.
+BOOLEANS = re.compile(r'variable "(\w+)" \{[^}]*?type +?= bool')
+
+
+@pytest.mark.parametrize(("part", "name"), FILES)
+def test_passes(background: dict[str, Future], part: str, name: str) -> None:
+    status, output = background[f"{part}/{name}"].result()
+    assert status == 0, output
+    assert re.search(r"Success! [1-9]\d* passed, 0 failed\.", output), output
+
+
+def test_every_file_runs() -> None:
+    found = {
+        (part, path.name.removesuffix(".tftest.hcl"))
+        for part, folder in FOLDERS.items()
+        for path in (folder / "tests").glob("*.tftest.hcl")
+    }
+    assert found == set(FILES)
+
+
+@pytest.mark.parametrize("part", FOLDERS)
+def test_every_variable_has_a_bad_value(part: str) -> None:
+    text = (FOLDERS[part] / "variables.tf").read_text()
+    tests = (FOLDERS[part] / "tests" / "variables.tftest.hcl").read_text()
+    validated = set(re.findall(r'^variable "(\w+)"', text, re.MULTILINE))
+    free = {name for name in BOOLEANS.findall(text) if "validation" not in _block(text, name)}
+    assert free
+    assert set(re.findall(r"^ +var\.(\w+),", tests, re.MULTILINE)) == validated - free
+
+
+@pytest.mark.parametrize("part", FOLDERS)
+def test_every_variable_is_typed_and_described(part: str) -> None:
+    text = (FOLDERS[part] / "variables.tf").read_text()
+    names = re.findall(r'^variable "(\w+)"', text, re.MULTILINE)
+    bare = [
+        name for name in names if not re.search(r"^  description = .*\n  type +=", _block(text, name), re.MULTILINE)
+    ]
+    assert bare == []
+
+
+@pytest.mark.parametrize("part", FOLDERS)
+@pytest.mark.parametrize("file", ["variables.tf", "outputs.tf"])
+def test_the_manual_holds_every_variable_and_output(part: str, file: str) -> None:
+    kind = file.removesuffix("s.tf")
+    manual = (
+        (ROOT / "terraform" / "README.md")
+        .read_text()
+        .split(f"## {kind.capitalize()}s of {'the ' * (part == 'host')}{part}\n")[1]
+    )
+    listed = re.findall(r"^\| `(\w+)` \|", manual.split("\n## ")[0], re.MULTILINE)
+    assert listed == re.findall(rf'^{kind} "(\w+)"', (FOLDERS[part] / file).read_text(), re.MULTILINE)
+
+
+def _block(text: str, name: str) -> str:
+    return text.split(f'variable "{name}" {{', 1)[1].split("\n}\n", 1)[0]

@@ -1,0 +1,107 @@
+"""Every way in which a release can end, under load: 200 requests a second the whole time, and none lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+
+from tests.support.releases import PROGRAM, lossless
+from verbs.environment import ROOT
+
+
+def test_image_that_never_gets_ready(releases, pushed):
+    before, tag = releases.live(), pushed("unready")
+    settings = "/etc/comentarios/release.json"
+    releases.run(f'sudo sed -i \'s/"ready_seconds": [0-9]*/"ready_seconds": 10/\' {settings}')
+    try:
+        with releases.load() as report:
+            done = releases.release(tag)
+    finally:
+        releases.run(f'sudo sed -i \'s/"ready_seconds": [0-9]*/"ready_seconds": 60/\' {settings}')
+    lossless(report)
+    assert done.returncode == 1
+    assert ":8000/readyz answered 503" in done.stderr and "the last lines of" in done.stderr
+    assert releases.live() == before and releases.version() == before["tag"]
+
+
+def test_release_that_turns_bad_is_rolled_back_by_itself(releases, pushed):
+    before, tag = releases.live(), pushed("late")
+    with releases.load() as report:
+        done = releases.release(tag, watch=60)
+    assert done.returncode == 1 and "was rolled back" in done.stderr and "before the release" in done.stderr
+    assert "the leak has eaten everything" in done.stderr
+    assert releases.live() == before and releases.version() == before["tag"]
+    # The image turns 20 s after its first request; nothing may fail before, and nothing 30 s after that.
+    assert report["failed"] and set(report["reasons"]) <= {"status 500", "status 502"}, report["reasons"]
+    assert report["last_failure"] - report["first_failure"] < 30
+    assert report["missing"] == 0
+
+
+def test_two_at_once(releases, pushed):
+    tag = pushed("good")
+    number = releases.begin(tag, watch=25)
+    done = releases.site.make("release", TAG=releases.live()["tag"])
+    assert done.returncode != 0 and "tests is releasing on this host since" in done.stdout
+    assert releases.end(number).returncode == 0
+    assert releases.live()["tag"] == tag
+
+
+def test_controller_killed(releases, pushed, eventually, tmp_path):
+    """At each step of a release: the next one carries it on."""
+    steps = ("created", "pulled", "started", "ready", "placed", "switched", "stopped")
+    with releases.load() as report:
+        for phase in steps:
+            tag, before = pushed("good"), releases.last()["number"]
+            # A killed Ansible leaves its sockets behind.
+            environment = {**os.environ, "TAG": tag, "WATCH": "5", "TMPDIR": str(tmp_path)}
+            process = subprocess.Popen(
+                ["make", "release"], cwd=ROOT, env=environment, start_new_session=True, stdout=subprocess.DEVNULL
+            )
+
+            def begun(before=before, phase=phase) -> bool:
+                last = releases.last()
+                return last["number"] > before and (phase == "created" or phase in last["times"])
+
+            try:
+                eventually(begun, seconds=120, pause=0.2)
+            finally:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+            done = releases.site.make("release", TAG=tag, WATCH="0")
+            assert done.returncode == 0, done.stdout[-4000:]
+            assert releases.version() == tag
+            assert not releases.known()["lock"]
+    lossless(report)
+
+
+def test_program_killed_on_the_host_carries_on(releases, pushed, eventually):
+    tag = pushed("good")
+    with releases.load() as report:
+        number = releases.begin(tag)
+        eventually(lambda: "started" in releases.last()["times"], seconds=60, pause=0.1)
+        assert releases.run("sudo systemctl kill --signal=KILL comentarios-release").returncode == 0
+        done = releases.end(number)
+    assert done.returncode == 0, done.stderr
+    lossless(report)
+    assert releases.version() == tag
+
+
+def test_cancelled_release_is_undone(releases, pushed):
+    before, tag = releases.live(), pushed("good")
+    with releases.load() as report:
+        releases.begin(tag, watch=60, token="cancelled")
+        time.sleep(2)
+        assert releases.run(f"{PROGRAM} cancel --token cancelled").stdout.strip() == '{"outcome": "cancelled"}'
+    lossless(report)
+    assert releases.live() == before and releases.version() == before["tag"]
+    assert not releases.known()["lock"]
+
+
+def test_five_images_stay(releases, pushed):
+    for _ in range(2):
+        assert releases.release(pushed("good")).returncode == 0
+    assert len(releases.images()) <= 5, releases.images()
+    assert releases.live()["tag"] in releases.images()
+    assert len(releases.run("docker ps -aq --filter label=com.docker.compose.service=api").stdout.split()) == 2

@@ -1,0 +1,93 @@
+"""No dead panel: with traffic, failures and a release behind it every query of every dashboard returns data."""
+
+import json
+import re
+import time
+from pathlib import Path
+
+import pytest
+
+from dashboards.rightly_empty import RIGHTLY_EMPTY
+from tests.site.monitoring.substitution import fill_in, queries, variables
+
+ROOT = Path(__file__).resolve().parents[3]
+FILES = sorted((ROOT / "roles/grafana/files/dashboards").glob("*.json"))
+QUERIES = [query for path in FILES for query in queries(path.stem, json.loads(path.read_text()))]
+# Two scrapes make a rate, and the slowest rules run every two minutes.
+PATIENCE = 180
+
+
+def _bare(expr: str) -> str:
+    """Without the zero that a panel shows for want of data: it would hide that there is none."""
+    return re.sub(r"\s+or vector\(0\)", "", expr)
+
+
+@pytest.fixture(scope="module")
+def answers(prometheus, traffic, failures, history) -> dict[tuple[str, str, str], bool]:
+    """For each query whether it returns data, by now or before long."""
+    found = {query.key: False for query in QUERIES}
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        for query in QUERIES:
+            found[query.key] = found[query.key] or prometheus.has_data(
+                _bare(query.expr), query.seconds, query.step, query.instant
+            )
+        missing = [key for key, answered in found.items() if not answered and key not in RIGHTLY_EMPTY]
+        if not missing or time.monotonic() > deadline:
+            return found
+        time.sleep(5)
+
+
+@pytest.mark.parametrize("query", QUERIES, ids=lambda query: "-".join(query.key))
+def test_query_returns_data(answers, query):
+    if query.key in RIGHTLY_EMPTY:
+        return
+    assert answers[query.key], f"no data: {query.expr}"
+
+
+def test_variables_have_values(prometheus, answers, boards):
+    for uid, board in boards.items():
+        for name, variable in variables(board).items():
+            metric, label = re.fullmatch(r"label_values\((.+), (\w+)\)", variable["definition"]).groups()
+            values = prometheus.get(f"label/{label}/values", **{"match[]": metric})
+            assert values, f"${name} of {uid} has no values"
+            # One value alone, as Grafana writes it into a matcher: every panel that uses it still shows something.
+            for value in values:
+                if "comment" not in value:
+                    continue
+                for query in queries(uid, board, {name: re.escape(value).replace("\\", "\\\\")}):
+                    original = next(q for q in queries(uid, board) if q.key == query.key)
+                    if query.expr != original.expr and "5.." not in query.expr:
+                        assert prometheus.has_data(query.expr, query.seconds, query.step, query.instant), query.expr
+
+
+def test_substitution_is_grafanas():
+    # A scrape every 15 s: $__rate_interval is four scrapes on a short range, and more than a step on a long one.
+    assert fill_in("rate(x[$__rate_interval])", 3 * 3600, 15, {}) == "rate(x[60s])"
+    assert fill_in("rate(x[$__rate_interval])", 86400, 86, {}) == "rate(x[101s])"
+    assert fill_in("increase(x[$__range])", 3600, 15, {}) == "increase(x[3600s])"
+
+
+def test_every_rule_is_healthy(prometheus, answers):
+    groups = prometheus.get("rules")["groups"]
+    assert len(groups) > 5
+    bad = [(r["name"], r.get("lastError")) for group in groups for r in group["rules"] if r["health"] != "ok"]
+    assert not bad
+
+
+def test_every_target_is_up(prometheus, answers):
+    targets = prometheus.get("targets", state="active")["activeTargets"]
+    assert {t["labels"]["job"] for t in targets} >= {"api", "edge", "node", "alertmanager", "prometheus"}
+    assert not [(t["scrapeUrl"], t["lastError"]) for t in targets if t["health"] != "up"]
+
+
+def test_memory_of_the_monitoring(prometheus, answers, record_property):
+    """Resident memory without Grafana, under the tests' own load: the goal holds at rest."""
+    used = {
+        series["metric"]["job"]: float(series["value"][1])
+        for series in prometheus.instant('process_resident_memory_bytes{job=~"prometheus|alertmanager|node"}')
+    }
+    record_property("memory", used)
+    print({job: f"{size / 1e6:.0f} MB" for job, size in used.items()})
+    assert set(used) == {"prometheus", "alertmanager", "node"}
+    assert sum(used.values()) <= 200e6, used

@@ -1,0 +1,149 @@
+"""The host's doors, tried from outside: its sandbox's network is to it what the internet is to an EC2 host."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import resource
+import socket
+import subprocess
+
+import pytest
+import requests
+
+SILENT, REFUSED, OPEN = "silent", "refused", "open"
+
+
+def test_every_tcp_port(up):
+    """Of 65,535 ports 22 and 80 are open; 443 refuses, as nothing listens without a domain; no other says a word."""
+    answers = asyncio.run(_scan(up.host.address))
+    assert len(answers) == 65535
+    assert {port: answer for port, answer in answers.items() if answer != SILENT} == {22: OPEN, 80: OPEN, 443: REFUSED}
+
+
+def test_published_port_stays_inside(up, neighbour):
+    """What Docker publishes on every address answers on the host only; nor is a container's own address a way round."""
+    image = up.ssh("grep ^API_IMAGE= /opt/comentarios/.env | cut -d= -f2").stdout.strip()
+    started = up.ssh(
+        f"docker run -d --name door -p 8081:8000 {image} python3 -m http.server --directory /app 8000 "
+        "&& docker inspect --format '{{.NetworkSettings.IPAddress}}' door"
+    )
+    try:
+        assert started.returncode == 0, started.stderr
+        inside = started.stdout.split()[-1]
+        on_host = "curl --silent --retry 5 --retry-connrefused --max-time 10 http://{}:8081/"
+        for address in ("127.0.0.1", up.host.address):
+            assert "Directory listing" in up.ssh(on_host.format(address)).stdout
+        assert asyncio.run(_knock(up.host.address, 8081)) == SILENT
+        # Somebody in the same network who takes the host for a router.
+        neighbour("ip", "route", "replace", f"{inside}/32", "via", up.host.address)
+        for url in (f"http://{up.host.address}:8081/", f"http://{inside}:8000/"):
+            assert neighbour("curl", "--silent", "--max-time", "3", url, check=False).returncode == 28, url
+    finally:
+        up.ssh("docker rm --force door")
+
+
+def test_containers_reach_the_exporter_alone(up):
+    """A container that was taken over gets no further on the host than to the node exporter."""
+    listening = up.ssh("grep ^NODE_EXPORTER_LISTEN= /opt/comentarios/.env | cut -d= -f2").stdout.strip()
+    address, exporter = listening.rsplit(":", 1)
+    knock = "import socket; s = socket.socket(); s.settimeout(2); print(s.connect_ex(({address!r}, {port})))"
+    for port, answer in ((exporter, "0"), ("22", "11")):
+        command = knock.format(address=address, port=port)
+        tried = up.ssh(f'cd /opt/comentarios && docker compose exec -T api python3 -c "{command}"')
+        assert tried.stdout.strip() == answer, (port, tried.stdout, tried.stderr)
+
+
+@pytest.mark.parametrize(
+    ("user", "options"),
+    [("root", []), ("admin", ["-o", "PreferredAuthentications=password,keyboard-interactive"])],
+)
+def test_logins(up, user, options):
+    """Root does not get in with the key that lets the user in; nor does the user with anything but the key."""
+    key = up.target.variables["ANSIBLE_PRIVATE_KEY_FILE"]
+    done = subprocess.run(
+        [
+            *("ssh", "-F", "none", "-i", key, "-o", "BatchMode=yes", "-o", f"HostKeyAlias={up.host.instance_id}"),
+            *("-o", f"UserKnownHostsFile={up.target.state}/known_hosts", "-o", "ConnectTimeout=10", *options),
+            *(f"{user}@{up.host.address}", "true"),
+        ],
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+    assert done.returncode == 255
+    assert "Permission denied (publickey)." in done.stderr
+
+
+def test_connections_of_one_client(up, neighbour, eventually):
+    """One client that opens 700 connections gets 512; others are served meanwhile, and itself as soon as it closes."""
+    with contextlib.ExitStack() as held:
+        refused = 0
+        for _ in range(700):
+            try:
+                held.enter_context(socket.create_connection((up.host.address, 80), timeout=5))
+            except ConnectionRefusedError:
+                refused += 1
+        # A few of the 512 may be connections that earlier tests left open.
+        assert 188 <= refused <= 220
+        with pytest.raises(requests.ConnectionError):
+            requests.get(f"http://{up.host.address}/readyz", timeout=5)
+        url = f"http://{up.host.address}/readyz"
+        assert neighbour("curl", "--silent", "--fail", "--max-time", "5", url).returncode == 0
+        assert up.ssh(f"curl --silent --fail --max-time 5 {url}").returncode == 0
+    assert eventually(lambda: requests.get(f"http://{up.host.address}/readyz", timeout=5).status_code) == 200
+
+
+@pytest.fixture(autouse=True)
+def many_sockets():
+    """Many a machine lets a process have 1,024 open files, unless it asks for more."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(8192, before[1]), before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+@pytest.fixture
+def neighbour(up):
+    """Runs commands on a machine of its own in the host's network; checked unless ``check`` is false."""
+    name = f"{os.environ['SANDBOX_NAME']}-neighbour"
+    host = f"{os.environ['SANDBOX_NAME']}-{up.host.instance_id}"
+    image = _docker("inspect", "--format", "{{.Image}}", host).stdout.strip()
+    _docker(
+        *("run", "--detach", "--rm", "--name", name, "--network", os.environ["SANDBOX_NAME"], "--cap-add", "NET_ADMIN"),
+        *("--entrypoint", "sleep", image, "120"),
+    )
+    yield lambda *command, check=True: _docker("exec", name, *command, check=check)
+    _docker("rm", "--force", name)
+
+
+def _docker(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["docker", *arguments], capture_output=True, text=True, check=check)
+
+
+async def _scan(address: str) -> dict[int, str]:
+    ports = iter(range(1, 65536))
+    answers = {}
+    # Nearly all of the time is waiting for ports that say nothing.
+    sockets = resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 500
+
+    async def work() -> None:
+        for port in ports:
+            answers[port] = await _knock(address, port)
+
+    await asyncio.gather(*(work() for _ in range(sockets)))
+    return answers
+
+
+async def _knock(address: str, port: int) -> str:
+    # Long enough for the kernel to ask twice.
+    try:
+        _, writer = await asyncio.wait_for(asyncio.open_connection(address, port), 1.5)
+    except TimeoutError:
+        return SILENT
+    except ConnectionRefusedError:
+        return REFUSED
+    writer.close()
+    return OPEN

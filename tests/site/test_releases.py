@@ -1,0 +1,69 @@
+"""Releases under load, a good one and a bad one: 200 requests a second the whole time, and none lost."""
+
+from __future__ import annotations
+
+import re
+
+from tests.support.releases import PROGRAM, STAGED, lossless
+
+
+def test_release_and_rollback_lose_nothing(releases, pushed):
+    before, tag = releases.live(), pushed("good")
+    with releases.load() as report:
+        done = releases.site.make("release", TAG=tag, WATCH="5")
+        assert done.returncode == 0, done.stdout[-4000:]
+        assert releases.version() == tag
+        old_gone = releases.live()["times"]["stopped"] - releases.live()["started"]
+        done = releases.site.make("rollback", WATCH="5")
+        assert done.returncode == 0, done.stdout[-4000:]
+    lossless(report)
+    assert releases.version() == before["tag"]
+    assert releases.live()["kind"] == "rollback" and old_gone < 30
+    listed = releases.site.make("releases").stdout
+    assert re.search(rf"^\* +{releases.live()['number']} .*{before['tag']}.* good \(rollback", listed, re.MULTILINE), (
+        listed
+    )
+    metrics = releases.run("cat /var/lib/node_exporter/textfile/release.prom").stdout
+    assert f'comentarios_release_info{{version="{before["tag"]}"}} 1.000' in metrics
+    assert "comentarios_release_last_success 1.000" in metrics
+
+
+def test_image_that_exits_at_its_start(releases, pushed):
+    before, tag = releases.live(), pushed("exits")
+    with releases.load() as report:
+        done = releases.release(tag)
+    lossless(report)
+    assert done.returncode == 1
+    assert "ended at its start" in done.stderr and "the settings make no sense" in done.stderr
+    assert releases.live() == before and releases.version() == before["tag"]
+    assert tag not in releases.images()
+    assert "last_success 0.000" in releases.run("cat /var/lib/node_exporter/textfile/release.prom").stdout
+
+
+def test_tag_that_ecr_does_not_have(releases):
+    before = releases.known()
+    done = releases.site.make("release", TAG="no-such-tag")
+    assert done.returncode != 0 and "ECR has no image comentarios-api:no-such-tag" in done.stdout
+    assert releases.known() == before
+
+
+def test_edges_and_prometheus_configuration_change_under_load(releases):
+    before = releases.live()
+    releases.stage(before["tag"])
+    releases.run(f"sudo sed -i 's/timeout queue 5s/timeout queue 6s/' {STAGED}/haproxy/haproxy.cfg")
+    releases.run("sudo sed -i '$a# changed by a test' /opt/comentarios/prometheus/prometheus.yml")
+    with releases.load() as report:
+        done = releases.release()
+        assert done.returncode == 0, done.stderr
+        assert releases.live()["kind"] == "configuration"
+        edge = "docker exec comentarios-edge-1 cat /etc/haproxy/haproxy.cfg"
+        assert "timeout queue 6s" in releases.run(edge).stdout
+        back = releases.run(f"{PROGRAM} rollback --owner tests --token tests --watch-seconds 0")
+        assert back.returncode == 0, back.stderr
+        done = releases.end(int(re.search(r'"number": (\d+)', back.stdout)[1]))
+        assert done.returncode == 0, done.stderr
+    lossless(report)
+    assert "timeout queue 5s" in releases.run(edge).stdout
+    assert "changed by a test" not in releases.run("cat /opt/comentarios/prometheus/prometheus.yml").stdout
+    assert releases.live()["tag"] == before["tag"]
+    releases.run(f"sudo sed -i 's/timeout queue 6s/timeout queue 5s/' {STAGED}/haproxy/haproxy.cfg")

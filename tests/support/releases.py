@@ -1,0 +1,107 @@
+"""A host with releases, the load over its edge, and images to release."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from tests.support.load import RATE, THREADS
+from verbs.environment import ROOT
+
+PROGRAM = "sudo comentarios-release"
+STAGED = "/opt/comentarios/releases/staged"
+
+
+class Releases:
+    """The releases of the first host, driven on the host itself where Ansible's part is not what is tried."""
+
+    def __init__(self, site):
+        self.site = site
+        # Not by the forwarded port: its proxy process is no part of the site.
+        self.edge = f"http://{site.host.address}"
+
+    def run(self, command: str, timeout: float = 240) -> subprocess.CompletedProcess[str]:
+        return self.site.ssh(command, timeout)
+
+    def known(self) -> dict[str, Any]:
+        done = self.run(f"{PROGRAM} list")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    def last(self) -> dict[str, Any]:
+        return self.known()["releases"][-1]
+
+    def live(self) -> dict[str, Any]:
+        known = self.known()
+        return next(one for one in known["releases"] if one["number"] == known["live"])
+
+    def version(self) -> str:
+        """What answers through the edge."""
+        with urllib.request.urlopen(f"{self.edge}/healthz", timeout=10) as reply:
+            return json.load(reply)["version"]
+
+    def stage(self, tag: str) -> None:
+        """Writes a tag where role stack does."""
+        self._checked(f"sudo sed -i 's#^\\(API_IMAGE=.*:\\).*#\\1{tag}#' {STAGED}/.env")
+
+    def begin(self, tag: str = "", watch: int = 0, token: str = "tests") -> int:
+        """Begins a release of the staged configuration, with a tag; returns its number."""
+        if tag:
+            self.stage(tag)
+        done = self._checked(f"{PROGRAM} apply --owner tests --token {token} --watch-seconds {watch}")
+        return json.loads(done.stdout)["number"]
+
+    def end(self, number: int) -> subprocess.CompletedProcess[str]:
+        """Waits until a release has ended, well or not."""
+        return self.run(f"{PROGRAM} wait {number} done")
+
+    def release(self, tag: str = "", watch: int = 0) -> subprocess.CompletedProcess[str]:
+        return self.end(self.begin(tag, watch))
+
+    def images(self) -> list[str]:
+        """Tags of the API's images on the host."""
+        done = self._checked("docker image ls --format '{{.Repository}} {{.Tag}}'")
+        return [line.split()[1] for line in done.stdout.splitlines() if re.match(r"\S+/comentarios-api ", line)]
+
+    @contextmanager
+    def load(self, rate: int = RATE) -> Iterator[dict[str, Any]]:
+        """So many reads and posts a second for as long as the block lasts; its report is there after the block."""
+        command = [sys.executable, "-m", "tests.support.load", self.edge, str(rate)]
+        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        report: dict[str, Any] = {}
+        try:
+            time.sleep(2)
+            yield report
+            time.sleep(1)
+        finally:
+            process.terminate()
+            report.update(json.loads(process.communicate(timeout=30)[0]))
+        report["missing"] = self.missing(report["acknowledged"])
+
+    def missing(self, acknowledged: dict[str, list[str]]) -> int:
+        """How many comments that the API acknowledged it does not list."""
+        assert len(acknowledged) == THREADS
+        lost = 0
+        for thread, texts in acknowledged.items():
+            with urllib.request.urlopen(f"{self.edge}/api/comment/list/{thread}", timeout=30) as reply:
+                lost += len(set(texts) - {comment["comment"] for comment in json.load(reply)})
+        return lost
+
+    def _checked(self, command: str) -> subprocess.CompletedProcess[str]:
+        done = self.run(command)
+        assert done.returncode == 0, done.stderr
+        return done
+
+
+def lossless(report: dict[str, Any]) -> None:
+    """Nothing failed and nothing is missing; shows what failed, when and why."""
+    shown = {name: report[name] for name in ("failed", "reasons", "failures", "missing", "p99")}
+    assert sum(report["sent"].values()) > 200, report["sent"]
+    assert not report["failed"] and not report["missing"], shown

@@ -1,0 +1,87 @@
+"""N releases and N rollbacks under load, beside two other ways of replacing containers with the same edge in front."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from collections.abc import Callable
+
+from tests.support import variants
+from tests.support.releases import Releases
+
+COLUMNS = ("way", "runs", "requests", "failed GET", "failed POST", "comments missing", "median seconds")
+
+
+def table(releases: Releases, count: int) -> tuple[str, bool]:
+    """The table, and whether no release and no rollback lost anything."""
+    here, good = releases.site.target, releases.live()["tag"]
+    tags = [variants.push(here, good, "good") for _ in range(2)]
+    rows = {
+        "release": measure(releases, count, lambda turn: _release(releases, tags[turn % 2])),
+        "rollback": measure(releases, count, lambda _: _back(releases)),
+        "`docker compose up -d`": measure(releases, count, lambda turn: _plain(releases, tags[turn % 2])),
+        "scale up, wait healthy, stop old": measure(releases, count, lambda turn: _scaled(releases, tags[turn % 2])),
+    }
+    lines = [f"| {' | '.join(COLUMNS)} |", "|---" * len(COLUMNS) + "|"]
+    for way, (sent, gets, posts, missing, seconds) in rows.items():
+        lines.append(f"| {way} | {count} | {sent} | {gets} | {posts} | {missing} | {seconds:.1f} |")
+    # The host is left as a release leaves it, with the image that it had.
+    releases.stage(good)
+    releases.release()
+    variants.remove(tags)
+    return "\n".join(lines) + "\n", not any(sum(rows[way][1:4]) for way in ("release", "rollback"))
+
+
+def measure(releases: Releases, count: int, run: Callable[[int], None]) -> tuple[int, int, int, int, float]:
+    """Requests, failed GET, failed POST, missing comments and median seconds of so many runs."""
+    reports, seconds = [], []
+    for turn in range(count):
+        with releases.load() as report:
+            begin = time.monotonic()
+            run(turn)
+            seconds.append(time.monotonic() - begin)
+        reports.append(report)
+    sent = sum(sum(report["sent"].values()) for report in reports)
+    gets, posts = (sum(report["failed"].get(kind, 0) for report in reports) for kind in ("GET", "POST"))
+    return sent, gets, posts, sum(report["missing"] for report in reports), statistics.median(seconds)
+
+
+def _release(releases: Releases, tag: str) -> None:
+    done = releases.release(tag)
+    if done.returncode:
+        raise SystemExit(f"✗ {done.stderr}")
+
+
+def _back(releases: Releases) -> None:
+    good = [one for one in releases.known()["releases"] if one["outcome"] == "good" and one["kind"] == "release"]
+    to = next(one for one in reversed(good) if one["tag"] != releases.live()["tag"])
+    done = releases.run(
+        f"sudo comentarios-release rollback --owner prove --token prove --watch-seconds 0 --to {to['number']}"
+    )
+    if done.returncode == 0:
+        done = releases.end(json.loads(done.stdout)["number"])
+    if done.returncode:
+        raise SystemExit(f"✗ {done.stderr}")
+
+
+def _plain(releases: Releases, tag: str) -> None:
+    _compose(releases, tag, "up --detach --no-deps --wait api")
+
+
+def _scaled(releases: Releases, tag: str) -> None:
+    """docker-rollout's way: twice as many, wait until the new ones are healthy, then stop the old ones."""
+    listed = "docker ps --quiet --filter label=com.docker.compose.service=api"
+    old = releases.run(listed).stdout.split()
+    _compose(releases, tag, f"up --detach --no-deps --no-recreate --wait --scale api={2 * len(old)} api")
+    names = " ".join(old)
+    done = releases.run(f"docker stop {names} && docker rm {names}")
+    if done.returncode:
+        raise SystemExit(f"✗ {done.stderr}")
+
+
+def _compose(releases: Releases, tag: str, command: str) -> None:
+    image = f"$(sed -n 's/^API_IMAGE=\\(.*\\):.*/\\1/p' /opt/comentarios/.env):{tag}"
+    done = releases.run(f'cd /opt/comentarios && sudo API_IMAGE="{image}" docker compose {command}')
+    if done.returncode:
+        raise SystemExit(f"✗ {done.stderr}")
