@@ -2,7 +2,11 @@
 PYTHON ?= python3
 TARGET ?= sandbox
 VERB := .venv/bin/python -m verbs
-export TARGET TAG TO FROM DELETE_DATA CMD HOST SERVICE EDGE_PORT GRAFANA_IMAGE WATCH READY ADDRESS TIERS
+# What people give; verbs/inputs.py says what each may look like. Passed on as it was given: make would expand the `$` of
+# CMD='echo $HOME'.
+INPUTS := TARGET TAG TO FROM DELETE_DATA CMD HOST SERVICE EDGE_PORT GRAFANA_IMAGE WATCH READY ADDRESS TIERS
+$(foreach name,$(INPUTS),$(if $(filter-out undefined,$(origin $(name))),$(eval override $(name) := $$(value $(name)))))
+export $(INPUTS)
 # Compiled modules are kept, or every tool that starts compiles all it is made of; but not beside the sources, which are copied.
 export PYTHONDONTWRITEBYTECODE :=
 export PYTHONPYCACHEPREFIX := $(CURDIR)/.state/pycache

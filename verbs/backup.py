@@ -48,7 +48,7 @@ def restore(target: Target) -> dict[str, Any]:
     """
     name = os.environ.get("FROM") or ""
     with step(f"restore: {name or 'the newest backup'}"):
-        done: dict[str, Any] = _call(target, f"restore --from {shlex.quote(name)}")
+        done: dict[str, Any] = _call(target, f"restore --from={shlex.quote(name)}")
     say(f"  {done['comments']} comments of {done['restored']['name']} are live; there were {done['before']}")
     if done["kept"]:
         say(f"  the database from before is kept: {done['kept']}")

@@ -115,14 +115,6 @@ def _state(releases, service: str) -> str:
     return releases.run(f"{states}; docker logs --tail 20 {container} 2>&1; {journal}; {host}").stdout
 
 
-def _addresses_written(releases) -> bool:
-    """Whether the edge's files hold the addresses of the replicas that run."""
-    addresses = "{{range .NetworkSettings.Networks}}{{println .IPAddress}}{{end}}"
-    running = releases.run(f"docker inspect --format '{addresses}' $({API})").stdout.split()
-    written = releases.run("grep --no-filename . /opt/comentarios/caddy/replicas/*").stdout.split()
-    return len(running) == 2 and sorted(running) == sorted(written)
-
-
 def _integrity(releases) -> str:
     opened = f"sqlite3.connect('{DATA}/comentarios.db')"
     check = f"import sqlite3; print({opened}.execute('PRAGMA integrity_check').fetchone()[0])"
@@ -157,12 +149,11 @@ def test_dockerd_killed(releases, fault, healthy, eventually):
     healthy()
 
 
-def test_dockerd_stopped(releases, fault, healthy, eventually):
-    """While the engine and its DNS are away the edge goes to where it saw the replicas last.
+def test_dockerd_stopped(releases, fault, healthy):
+    """While the engine and its DNS are away the edge goes on with the addresses that it knows.
 
     Without the load: nobody takes the containers' log lines meanwhile, and after 64 KiB of them they wait.
     """
-    eventually(lambda: _addresses_written(releases), 30)
     try:
         assert releases.run("sudo systemctl stop docker.socket docker").returncode == 0
         assert releases.run("docker info").returncode != 0
