@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.support import variants
+from tests.support import variants, waiting
 from tests.support.releases import Releases
-from tests.support.site import OWN, ROOT, Site, end_abandoned, make
+from tests.support.site import NOT_RUN, OWN, ROOT, Site, end_abandoned, make
 from verbs import host
 from verbs.environment import target
 
@@ -19,9 +18,6 @@ if "SANDBOX_NAME" not in os.environ:
 os.environ["TARGET"] = "sandbox"
 for name in ("TAG", "TO", "FROM", "HOST", "CMD"):
     os.environ.pop(name, None)
-
-
-NOT_RUN = "not run: "
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -59,22 +55,8 @@ def up() -> Iterator[Site]:
 
 @pytest.fixture(scope="session")
 def eventually() -> Callable[..., object]:
-    """Calls something until it returns a true value without an error, for a bounded time; returns that value."""
-
-    def poll(attempt: Callable[[], object], seconds: float = 60, pause: float = 0.5) -> object:
-        deadline = time.monotonic() + seconds
-        while True:
-            try:
-                value = attempt()
-                if value or time.monotonic() > deadline:
-                    assert value, f"not within {seconds} s"
-                    return value
-            except Exception:
-                if time.monotonic() > deadline:
-                    raise
-            time.sleep(pause)
-
-    return poll
+    """`tests.support.waiting.eventually`, for tests that take it as a fixture."""
+    return waiting.eventually
 
 
 @pytest.fixture(scope="session")

@@ -9,15 +9,15 @@ import boto3
 import requests
 
 from sandbox.config import Config
+from tests.support import replies
 
 
 def _post(up, comment: str, thread: str = "backup") -> None:
-    body = {"email": "alice@example.com", "comment": comment, "content_id": thread}
-    requests.post(f"{up.edge}/api/comment/new", json=body, timeout=10).raise_for_status()
+    replies.post(up.edge, thread, comment)
 
 
 def _comments(up, thread: str = "backup") -> list[str]:
-    return [one["comment"] for one in requests.get(f"{up.edge}/api/comment/list/{thread}", timeout=10).json()]
+    return replies.comments(up.edge, thread)
 
 
 def test_the_host_makes_backups_by_itself(up):

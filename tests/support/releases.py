@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import requests
+
 from tests.support.load import RATE, THREADS
 from verbs.environment import ROOT
 
@@ -90,9 +92,19 @@ class Releases:
         assert len(acknowledged) == THREADS
         lost = 0
         for thread, texts in acknowledged.items():
-            with urllib.request.urlopen(f"{self.edge}/api/comment/list/{thread}", timeout=30) as reply:
-                lost += len(set(texts) - {comment["comment"] for comment in json.load(reply)})
+            lost += len(set(texts) - set(self.listed(thread)))
         return lost
+
+    def listed(self, thread: str) -> list[str]:
+        """The comments of a thread, page by page."""
+        texts: list[str] = []
+        path: str | None = f"/api/comment/list/{thread}"
+        while path:
+            reply = requests.get(f"{self.edge}{path}", timeout=30)
+            assert reply.status_code == 200, reply.text
+            texts += [comment["comment"] for comment in reply.json()]
+            path = reply.links.get("next", {}).get("url")
+        return texts
 
     def _checked(self, command: str) -> subprocess.CompletedProcess[str]:
         done = self.run(command)

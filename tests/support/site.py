@@ -16,6 +16,8 @@ from verbs import host
 from verbs.environment import Target
 
 ROOT = Path(__file__).resolve().parents[2]
+# What the reason of a skipped test begins with, when it cannot be tried here.
+NOT_RUN = "not run: "
 # The tests' own sandbox, unless the caller chose one.
 OWN = {
     "SANDBOX_NAME": "comentarios-test",
