@@ -19,7 +19,7 @@ from comentarios.storage.base import NewComment, StorageUnavailable
 from comentarios_backup import __main__ as program
 from comentarios_backup.settings import BackupError
 from comentarios_backup.sqlite import Sqlite
-from comentarios_backup.store import Store
+from comentarios_backup.store import Store, made_at
 
 # `make prove` makes a hundred.
 COUNT = 100 if os.environ.get("PROVE") == "yes" else 6
@@ -119,7 +119,9 @@ def test_backups_of_a_database_that_is_written_to(settings, containers):
     metrics = settings.metrics_file.read_text()
     assert f"comentarios_backup_comments {made[-1][1]['comments']}.000\n" in metrics
     assert "# TYPE comentarios_backup_last_success_timestamp_seconds gauge" in metrics
-    assert [one["name"] for one in program.list_(settings)] == sorted(backup["name"] for _, backup in made)
+    assert [one["name"] for one in program.list_(settings)] == sorted(
+        (backup["name"] for _, backup in made), key=made_at
+    )
 
 
 def test_backups_of_postgresql(settings, postgres, containers):
@@ -216,7 +218,7 @@ def test_list_names_what_is_not_ours(settings, s3, containers):
         writer.wait(5)
     made = program.run(settings)
     foreign = _spoil("no checksum beside it", settings, s3)
-    assert program.list_(settings) == sorted([made, {"name": foreign}], key=lambda one: one["name"])
+    assert program.list_(settings) == sorted([made, {"name": foreign}], key=lambda one: made_at(one["name"]))
 
 
 def test_restore_refuses_other_databases(settings, containers):

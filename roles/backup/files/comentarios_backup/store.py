@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import shutil
+import time
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from .settings import BackupError, ForeignError, Settings
 
 CHUNK = 1 << 20
+# The bucket's lifecycle (terraform/storage.tf) goes by how names begin.
+DAILY = "daily-"
 CONNECTIONS = 16
 
 
@@ -77,8 +80,15 @@ class Store:
                 Bucket=self._settings.bucket, Prefix=self._settings.prefix
             )
             return sorted(
-                one["Key"].removeprefix(self._settings.prefix) for page in pages for one in page.get("Contents", [])
+                (one["Key"].removeprefix(self._settings.prefix) for page in pages for one in page.get("Contents", [])),
+                key=made_at,
             )
+
+    def new_name(self, now: float) -> str:
+        """How the name of a backup that is made now begins: the first one of a day is marked, to be kept for longer."""
+        name = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
+        day = f"{DAILY}{name.partition('T')[0]}"
+        return name if any(one.startswith(day) for one in self.names()) else f"{DAILY}{name}"
 
     def get(self, name: str) -> Backup:
         """Raises BackupError when there is none of this name, or it is none of ours."""
@@ -112,6 +122,11 @@ class Store:
 
     def _key(self, name: str) -> str:
         return f"{self._settings.prefix}{name}"
+
+
+def made_at(name: str) -> str:
+    """What orders backups by when they were made."""
+    return name.removeprefix(DAILY)
 
 
 def sha256(file: Path) -> str:
