@@ -37,7 +37,7 @@ def account(target: Target) -> str:
     help_ = (
         "run `make up`"
         if target.is_sandbox
-        else "set AWS_PROFILE to a profile whose credential_process is aws-vault, and AWS_REGION (README, AWS)"
+        else "set AWS_PROFILE to a profile whose credential_process is aws-vault, and AWS_REGION (docs/aws.md)"
     )
     try:
         # STS answers without a region, everything after it does not.

@@ -23,6 +23,8 @@ run "bad_values_1" {
     ssh_public_key        = "-----BEGIN OPENSSH PRIVATE KEY-----"               # the private half
     ssh_address           = "ipv6"                                              # neither public nor private
     instance_type         = "micro"                                             # no family
+    cpu_credits           = "none"                                              # neither unlimited nor standard
+    alarm_topic_arn       = "arn:aws:sns:us-east-1:123456789012:other"          # not of this project
     root_volume_size      = 4                                                   # too small for Debian and the images
     data_volume_size      = 0                                                   # none
     backup_retention_days = 0                                                   # none
@@ -38,6 +40,8 @@ run "bad_values_1" {
     var.ssh_public_key,
     var.ssh_address,
     var.instance_type,
+    var.cpu_credits,
+    var.alarm_topic_arn,
     var.root_volume_size,
     var.data_volume_size,
     var.backup_retention_days,
@@ -218,6 +222,37 @@ run "bad_values_12" {
 
   expect_failures = [
     var.instance_count,
+  ]
+}
+
+# Each host would ask for a certificate, and the authority finds either of them by the name.
+run "several_hosts_with_a_domain_and_no_load_balancer" {
+  command = plan
+
+  variables {
+    instance_count         = 2
+    database_url_parameter = "/comentarios/database_url"
+    domain                 = "comments.example.com"
+  }
+
+  expect_failures = [
+    var.instance_count,
+  ]
+}
+
+# Its subnets would be of /28, and a load balancer takes none smaller than /27.
+run "a_network_too_small_for_a_load_balancer" {
+  command = plan
+
+  variables {
+    vpc_cidr        = "10.83.0.0/27"
+    domain          = "comments.example.com"
+    load_balancer   = true
+    certificate_arn = "arn:aws:acm:us-east-1:123456789012:certificate/12345678-1234-1234-1234-123456789012"
+  }
+
+  expect_failures = [
+    var.vpc_cidr,
   ]
 }
 
