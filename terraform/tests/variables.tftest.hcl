@@ -24,7 +24,6 @@ run "bad_values_1" {
     ssh_address           = "ipv6"                                              # neither public nor private
     instance_type         = "micro"                                             # no family
     cpu_credits           = "none"                                              # neither unlimited nor standard
-    alarm_topic_arn       = "arn:aws:sns:us-east-1:123456789012:other"          # not of this project
     root_volume_size      = 4                                                   # too small for Debian and the images
     data_volume_size      = 0                                                   # none
     backup_retention_days = 0                                                   # none
@@ -41,7 +40,6 @@ run "bad_values_1" {
     var.ssh_address,
     var.instance_type,
     var.cpu_credits,
-    var.alarm_topic_arn,
     var.root_volume_size,
     var.data_volume_size,
     var.backup_retention_days,
@@ -169,11 +167,13 @@ run "bad_values_8" {
   command = plan
 
   variables {
-    database_url_parameter = "postgresql://user:secret@db/comments" # the URL itself
+    database_url_parameter = "postgresql://user:secret@db/comments"     # the URL itself
+    alarm_topic_arn        = "arn:aws:sns:us-east-1:123456789012:other" # not of this project
   }
 
   expect_failures = [
     var.database_url_parameter,
+    var.alarm_topic_arn,
   ]
 }
 
