@@ -111,7 +111,6 @@ run "one_host" {
 
   assert {
     condition = (
-      alltrue([for credits in aws_instance.this[0].credit_specification : credits.cpu_credits != "standard"]) &&
       aws_cloudwatch_metric_alarm.host["1-credits"].metric_name == "CPUSurplusCreditsCharged" &&
       aws_cloudwatch_metric_alarm.host["1-credits"].dimensions["InstanceId"] == aws_instance.this[0].id
     )

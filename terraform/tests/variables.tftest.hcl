@@ -153,12 +153,22 @@ run "bad_values_7" {
   command = plan
 
   variables {
-    instance_count = 2    # hosts sharing SQLite
-    load_balancer  = true # no domain, no certificate
+    instance_count = 2 # hosts sharing SQLite
   }
 
   expect_failures = [
     var.instance_count,
+  ]
+}
+
+run "a_load_balancer_without_a_domain" {
+  command = plan
+
+  variables {
+    load_balancer = true # and without a certificate
+  }
+
+  expect_failures = [
     var.load_balancer,
   ]
 }
@@ -252,7 +262,7 @@ run "a_network_too_small_for_a_load_balancer" {
   }
 
   expect_failures = [
-    var.vpc_cidr,
+    var.load_balancer,
   ]
 }
 
