@@ -126,7 +126,7 @@ def _make(config: Config, instance: ec2.Instance, image: str) -> None:
         ),
         *("--network", config.name, "--ip", instance.private_ip),
         *([] if edge_taken else ["--publish", f"127.0.0.1:{config.edge_port}:80"]),
-        # As much as the instance type has, so that what fits a t3.micro is tried and not hoped.
+        # As much as the instance type has, so that what fits it is tried and not hoped.
         *(
             "--memory",
             f"{instance.memory}m",
