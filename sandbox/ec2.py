@@ -100,6 +100,18 @@ def instances(config: Config) -> list[Instance]:
     return result
 
 
+def terminated(config: Config) -> set[str]:
+    """Every instance that the API was told to terminate."""
+    pages = client(config, "ec2").get_paginator("describe_instances").paginate()
+    return {
+        instance["InstanceId"]
+        for page in pages
+        for reservation in page["Reservations"]
+        for instance in reservation["Instances"]
+        if instance["State"]["Name"] in GONE
+    }
+
+
 def volume_sizes(config: Config) -> dict[str, int]:
     """Every EBS volume that there is: id → size in GiB."""
     found = client(config, "ec2").describe_volumes()["Volumes"]
