@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from functools import cache
 from pathlib import Path
 
 from sandbox.errors import SandboxError
@@ -32,8 +33,9 @@ def docker(*arguments: str, stdin: str | None = None, timeout: float = 120, chec
     except subprocess.TimeoutExpired:
         raise SandboxError(f"docker {arguments[0]} took longer than {timeout:.0f} s") from None
     if check and done.returncode:
-        lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
-        raise SandboxError(f"docker {' '.join(arguments[:2])}: {lines[-1]}")
+        # Newer clients end with advice on `--help`.
+        lines = [line for line in done.stderr.splitlines() if line.strip() and not line.startswith(("Run '", "See '"))]
+        raise SandboxError(f"docker {' '.join(arguments[:2])}: {(lines or [f'exit status {done.returncode}'])[-1]}")
     return done.stdout
 
 
@@ -43,10 +45,23 @@ def inspect(kind: str, name: str) -> dict | None:
     return found[0] if found else None
 
 
+@cache
+def builder() -> dict[str, str]:
+    """The environment in which `docker build` works here: BuildKit where the client has it, else the classic builder.
+
+    Docker 23 and later call BuildKit by the plugin buildx, which distributions package apart; the classic builder will
+    be dropped. Nothing here needs a front end from Docker Hub.
+    """
+    try:
+        docker("buildx", "version")
+    except SandboxError:
+        return {"DOCKER_BUILDKIT": "0"}
+    # An image is one manifest: a list with attestations beside it cannot be rewritten or put into ECR as one.
+    return {"DOCKER_BUILDKIT": "1", "BUILDX_NO_DEFAULT_ATTESTATIONS": "1", "BUILDKIT_PROGRESS": "plain"}
+
+
 def build(folder: Path, tag: str, *, label: str, arguments: dict[str, str], log: Path) -> None:
     """Builds an image from a folder, its output kept in a log file.
-
-    The classic builder, because an engine without Hub access may have no BuildKit front end either.
 
     Raises:
         SandboxError: the build failed: its last line, and where the whole log is.
@@ -61,7 +76,7 @@ def build(folder: Path, tag: str, *, label: str, arguments: dict[str, str], log:
             stdout=output,
             stderr=subprocess.STDOUT,
             check=False,
-            env={**os.environ, "DOCKER_BUILDKIT": "0"},
+            env={**os.environ, **builder()},
         )
     if done.returncode:
         lines = log.read_text().strip().splitlines() or ["no output"]

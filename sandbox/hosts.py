@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from sandbox import ec2, files
+from sandbox import capabilities, ec2, files
 from sandbox.config import Config
 from sandbox.docker import docker, inspect
 from sandbox.errors import SandboxError
@@ -148,8 +148,8 @@ def _make(config: Config, instance: ec2.Instance, image: str) -> None:
     )
     # An engine refuses more than its machine has.
     cpus = min(instance.cpus, int(docker("info", "--format", "{{.NCPU}}")))
-    docker(
-        *("create", "--name", name, "--hostname", instance.hostname),
+    capabilities.create(
+        *("--name", name, "--hostname", instance.hostname),
         *(
             "--label",
             config.label,
@@ -169,9 +169,9 @@ def _make(config: Config, instance: ec2.Instance, image: str) -> None:
             "--cpus",
             str(cpus),
         ),
-        # What a Docker Engine inside needs, short of --privileged, which some machines cannot give.
-        *("--cap-add", "ALL", "--cap-drop", "SYS_RESOURCE", "--security-opt", "seccomp=unconfined"),
-        *("--security-opt", "apparmor=unconfined", "--security-opt", "systempaths=unconfined"),
+        # What else a Docker Engine inside needs, short of --privileged, which some machines cannot give.
+        *("--security-opt", "seccomp=unconfined", "--security-opt", "apparmor=unconfined"),
+        *("--security-opt", "systempaths=unconfined"),
         *("--device-cgroup-rule", "a *:* rwm", "--cgroupns", "private"),
         *("--tmpfs", "/run:exec", "--tmpfs", "/run/lock", "--volume", f"{name}-docker:/var/lib/docker"),
         *("--volume", f"{_volumes_name(config)}:/var/lib/sandbox-ebs"),
