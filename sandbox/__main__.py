@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import socket
 import sys
@@ -159,7 +160,8 @@ def _check(config: Config) -> None:
     ours = {
         binding["HostPort"]
         for name in docker("ps", "--all", "--quiet", "--filter", f"label={config.label}").split()
-        for bindings in (inspect("container", name)["HostConfig"]["PortBindings"] or {}).values()
+        for container in filter(None, [inspect("container", name)])
+        for bindings in (container["HostConfig"]["PortBindings"] or {}).values()
         for binding in bindings
     }
     for port, variable in ((config.registry_port, "SANDBOX_REGISTRY_PORT"), (config.edge_port, "EDGE_PORT")):
@@ -220,6 +222,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m sandbox", description=__doc__)
     parser.add_argument("command", choices=["up", "start", "build", "sync", "status", "down", "serve"])
     command = parser.parse_args().command
+    # What it keeps is nobody else's business: the journal holds passwords, backups and Terraform's states.
+    os.umask(0o077)
     try:
         config = Config()
         action = {

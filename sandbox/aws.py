@@ -19,14 +19,17 @@ from urllib.parse import parse_qs
 
 from sandbox.errors import SandboxError
 from sandbox.journal import Entry, Journal, now
-from sandbox.machine import Answer, Deleted, Environ, Machine
+from sandbox.keys import Keys
+from sandbox.machine import NAMES, Answer, Deleted, Environ, Machine, Secret
+from sandbox.signature import Refused, refusal, verify
 
 READS = ("Describe", "Get", "List", "Head", "BatchGet", "BatchCheck", "Lookup", "Simulate")
 # KMS's signatures are random by OpenSSL's own generator, and change nothing.
 READ = {"TrentService.Sign"}
 # What a request is made of, besides its headers and its body.
 KEPT = ("REQUEST_METHOD", "PATH_INFO", "QUERY_STRING", "CONTENT_TYPE", "RAW_URI", "REQUEST_URI", "SCRIPT_NAME")
-NAMES = "moto.preserved_header_names"
+# moto's own: to reset everything, to record; and its metadata service, which is not version 2.
+SHUT = ("/moto-api", "/favicon.ico", "/latest/meta-data", "/latest/api")
 
 
 class Apis:
@@ -34,6 +37,8 @@ class Apis:
 
     Args:
         path: the journal, which is replayed at once.
+        own: the sandbox's keys.
+        host: its address as clients name it, with the port.
 
     Attributes:
         changed: set after every changing request, for whoever follows.
@@ -43,24 +48,55 @@ class Apis:
         SandboxError: the journal cannot be replayed, or an answer differs from what it was.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, own: Keys, host: str) -> None:
+        self._own, self._host = own, host
         self._lock = threading.Lock()
         self.changed = threading.Event()
         self._journal = Journal(path)
-        self._machine = Machine(self._journal.seed, self._journal.created)
+        self._machine = Machine(self._journal.seed, self._journal.created, own.registry)
         for entry in self._journal.entries():
             self._journal.check(entry, self._machine.answer(entry.environ, entry.body, entry.nonce, entry.time))
 
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
-        body = _body(environ)
-        if _changes(environ, body):
-            answer = self._change(environ, body)
-            self.changed.set()
-        else:
-            with self._lock:
-                answer = self._machine.answer(_asked(environ), body, os.urandom(16).hex(), now())
+        answer = self._answer(environ)
         start_response(answer.status, list(answer.headers))
         return [answer.body]
+
+    def _answer(self, environ: Environ) -> Answer:
+        if shut := self._shut(environ):
+            return Answer("403 Forbidden", (("Content-Type", "text/plain"),), f"sandbox: {shut}\n".encode())
+        body = _body(environ)
+        try:
+            signature = verify(environ, body, self._secret)
+        except Refused as refused:
+            return refusal(environ, body, refused)
+        # moto reads who asks, region and service there, and there alone.
+        environ["HTTP_AUTHORIZATION"] = (
+            f"AWS4-HMAC-SHA256 Credential={signature.key}/{signature.date}/{signature.region}/{signature.service}/"
+            f"aws4_request, SignedHeaders={';'.join(signature.headers)}, Signature={signature.value}"
+        )
+        if not _changes(environ, body):
+            with self._lock:
+                return self._machine.answer(_asked(environ), body, os.urandom(16).hex(), now())
+        answer = self._change(environ, body)
+        self.changed.set()
+        return answer
+
+    def _shut(self, environ: Environ) -> str | None:
+        """Why a request is none of a client's; None for those that may be one's."""
+        if environ.get("HTTP_HOST") != self._host:
+            return f"it answers as {self._host} only"
+        if "HTTP_ORIGIN" in environ:
+            return "it does not answer pages of a browser"
+        if not str(environ.get("RAW_URI", "")).startswith("/") or environ["PATH_INFO"].startswith(SHUT):
+            return "nothing is here"
+        return None
+
+    def _secret(self, key: str) -> Secret | None:
+        if key == self._own.access:
+            return Secret(self._own.secret)
+        with self._lock:
+            return self._machine.secret(key)
 
     @property
     def count(self) -> int:
@@ -114,9 +150,12 @@ def _kept(environ: Environ) -> Environ:
     """What a request is replayed from: without who asked, whose key and session are nobody else's business."""
     kept = _asked(environ)
     kept.pop("HTTP_X_AMZ_SECURITY_TOKEN", None)
-    if "HTTP_AUTHORIZATION" in kept:
-        # moto reads region and service behind the key's id.
-        kept["HTTP_AUTHORIZATION"] = re.sub(r"Credential=[^/]*/", "Credential=sandbox/", kept["HTTP_AUTHORIZATION"])
+    scope = re.sub(r"Credential=[^/]*/", "Credential=sandbox/", kept["HTTP_AUTHORIZATION"])
+    kept["HTTP_AUTHORIZATION"] = re.sub(r"Signature=.*", "Signature=0", scope)
+    # A signature in the address is as good as the key until it expires.
+    for name in ("QUERY_STRING", "RAW_URI", "REQUEST_URI"):
+        if name in kept:
+            kept[name] = re.sub(r"&?X-Amz-(?:Signature|Credential|Security-Token)=[^&]*", "", kept[name])
     return kept
 
 

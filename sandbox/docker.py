@@ -7,11 +7,17 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from sandbox.errors import SandboxError
+
+
+# What engines and clients of all versions say of what is not there.
+ABSENT = re.compile(r"no such|not found", re.IGNORECASE)
 
 
 def docker(*arguments: str, stdin: str | None = None, timeout: float = 120, check: bool = True) -> str:
@@ -39,10 +45,19 @@ def docker(*arguments: str, stdin: str | None = None, timeout: float = 120, chec
     return done.stdout
 
 
-def inspect(kind: str, name: str) -> dict | None:
-    """``docker <kind> inspect`` of one object (container, network, volume, image), None when there is none."""
-    found = json.loads(docker(kind, "inspect", name, check=False) or "[]")
-    return found[0] if found else None
+def inspect(kind: str, name: str) -> dict[str, Any] | None:
+    """``docker <kind> inspect`` of one object (container, network, volume, image), None when there is none.
+
+    Raises:
+        SandboxError: the engine does not say, because it cannot be reached, say.
+    """
+    try:
+        found: list[dict[str, Any]] = json.loads(docker(kind, "inspect", name))
+    except SandboxError as error:
+        if ABSENT.search(str(error)):
+            return None
+        raise
+    return found[0]
 
 
 @cache

@@ -9,8 +9,9 @@ import fcntl
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
-from sandbox import capabilities, ec2, files
+from sandbox import capabilities, ec2, files, keys
 from sandbox.config import Config
 from sandbox.docker import docker, inspect
 from sandbox.errors import SandboxError
@@ -18,7 +19,7 @@ from sandbox.errors import SandboxError
 INSTANCE_LABEL = "comentarios.instance"
 
 
-def names(config: Config) -> dict[str, dict]:
+def names(config: Config) -> dict[str, dict[str, Any]]:
     """The containers that are hosts of this sandbox: instance id → ``docker inspect``."""
     listed = docker(
         *(
@@ -80,7 +81,7 @@ def sync(config: Config, image: str, deleted: Iterable[str] = ()) -> list[str]:
         for identity, instance in wanted.items():
             host = present.get(identity)
             status = host["State"]["Status"] if host else "absent"
-            if status == "created":  # an interrupted start: what it holds is not known
+            if host and status == "created":  # an interrupted start: what it holds is not known
                 docker("rm", "--force", host["Name"].lstrip("/"))
                 status = "absent"
             if status == "absent" and instance.state == "running":
@@ -185,11 +186,14 @@ def _make(config: Config, instance: ec2.Instance, image: str) -> None:
         f"{seed}/meta-data": json.dumps(metadata | {"public-keys": list(instance.public_keys)}),
         f"{seed}/user-data": ec2.user_data(config, instance) or "#cloud-config\n{}\n",
         "usr/local/share/ca-certificates/sandbox-ca.crt": (config.state / "ca.pem").read_text(),
-        "etc/sandbox/environment": f"METADATA_ADDRESS={config.gateway}:{config.metadata_port}\n",
         # On AWS the clients find the APIs by the region's public names; here by this.
         "root/.aws/config": f"[default]\nregion = {instance.zone[:-1]}\nendpoint_url = {config.endpoint}\n",
     }
     files.copy_into(name, content)
+    # For root alone: with it, whoever is on the network could ask in the host's name.
+    proof = keys.load(config.state).proof(instance.id)
+    environment = f"METADATA_ADDRESS={config.gateway}:{config.metadata_port}\nMETADATA_PROOF={proof}\n"
+    files.copy_into(name, {"etc/sandbox/environment": environment}, mode=0o600)
     docker("start", name)
 
 

@@ -66,13 +66,13 @@ class Journal:
             )
         if not path.exists():
             head = {"format": FORMAT, "moto": VERSION, "created": now(), "seed": secrets.token_hex(32)}
-            files.write(path, json.dumps(head) + "\n", mode=0o600)
+            files.write(path, json.dumps(head) + "\n")
         content = path.read_bytes()
         # The power went while the last line was written: that request was never answered.
         self._size = content.rfind(b"\n") + 1
         self._lines = content[: self._size].splitlines()
-        head = self._head()
-        self.seed, self.created = str(head["seed"]), float(head["created"])
+        told = self._head()
+        self.seed, self.created = str(told["seed"]), float(told["created"])
         self.count, self._digest = 0, hashlib.sha256(self._lines[0]).hexdigest()
         self._descriptor = os.open(path, os.O_WRONLY)
 

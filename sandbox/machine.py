@@ -8,8 +8,11 @@ that a read is the first to touch makes its default resources then.
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import datetime
 import hashlib
+import importlib
 import importlib.metadata
 import io
 import itertools
@@ -29,6 +32,8 @@ from sandbox.config import ACCOUNT, REGION, ROOT
 from sandbox.errors import SandboxError
 
 Environ = dict[str, Any]
+# Where WSGI's environment keeps the spelling of headers with underscores.
+NAMES = "moto.preserved_header_names"
 VERSION = importlib.metadata.version("moto")
 
 
@@ -39,6 +44,15 @@ class Answer:
     status: str
     headers: tuple[tuple[str, str], ...]
     body: bytes
+
+
+@dataclass(frozen=True)
+class Secret:
+    """What belongs to an access key's id; a session has a token, and expires at a time in seconds since 1970."""
+
+    secret: str
+    token: str | None = None
+    expires: float | None = None
 
 
 @dataclass(frozen=True)
@@ -54,10 +68,11 @@ class Machine:
 
     Args:
         seed: what all randomness and every secret that moto makes comes from.
+        registry: the password that ECR's API hands out.
         created: the time, in seconds since 1970, at which default resources were made.
     """
 
-    def __init__(self, seed: str, created: float) -> None:
+    def __init__(self, seed: str, created: float, registry: str) -> None:
         ours, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
@@ -77,7 +92,7 @@ class Machine:
                 pass_fds=[theirs.fileno()],
             )
         self._pipe = Connection(ours.detach())
-        self._call("begin", seed, created)
+        self._call("begin", seed, created, registry)
 
     def answer(self, environ: Environ, body: bytes, nonce: str, now: float) -> Answer:
         """What moto answers to a request at a time.
@@ -99,6 +114,11 @@ class Machine:
         deleted: Deleted = self._call("deleted")
         return deleted
 
+    def secret(self, key: str) -> Secret | None:
+        """What belongs to a key that the APIs handed out, to a user or with a role; None when they did not."""
+        secret: Secret | None = self._call("secret", key)
+        return secret
+
     def close(self) -> None:
         """Ends the process."""
         self._pipe.close()
@@ -114,6 +134,11 @@ class Machine:
             ) from None
 
 
+def _module(name: str) -> Any:
+    """A module of moto's, to be changed."""
+    return importlib.import_module(name)
+
+
 class _Clock:
     """The time that moto sees: it stands still during a request, and whoever waits moves it on and does not wait."""
 
@@ -121,7 +146,7 @@ class _Clock:
         import time_machine
 
         self._traveller = time_machine.travel(0, tick=False).start()
-        time.sleep = self._traveller.shift
+        time.sleep = self._traveller.shift  # type: ignore[assignment]
         wait, wait_for = threading.Condition.wait, threading.Condition.wait_for
 
         def pass_time(condition: threading.Condition, timeout: float | None = None) -> bool:
@@ -138,8 +163,8 @@ class _Clock:
             self._traveller.shift(max(timeout, 0))
             return predicate()
 
-        threading.Condition.wait = pass_time  # type: ignore[method-assign]
-        threading.Condition.wait_for = pass_time_for  # type: ignore[method-assign]
+        threading.Condition.wait = pass_time  # type: ignore[assignment,method-assign]
+        threading.Condition.wait_for = pass_time_for  # type: ignore[assignment,method-assign]
 
     def set(self, now: float) -> None:
         self._traveller.move_to(now)
@@ -153,7 +178,7 @@ class _Chance:
         os.urandom = self._bytes.randbytes
         # The name under which `random.SystemRandom`, and so `secrets`, knows it.
         random._urandom = self._bytes.randbytes  # type: ignore[attr-defined]
-        self._sources: list[random.Random] = [self._bytes, random._inst]  # type: ignore[attr-defined]
+        self._sources: list[random.Random] = [self._bytes, random._inst]
 
     def also(self, source: random.Random) -> None:
         self._sources.append(source)
@@ -209,9 +234,7 @@ def _keys_by_chance() -> None:
         def generate() -> ed25519.Ed25519PrivateKey:
             return ed25519.Ed25519PrivateKey.from_private_bytes(os.urandom(32))
 
-    from moto.ec2 import utils
-
-    utils.Ed25519PrivateKey = Ed25519
+    _module("moto.ec2.utils").Ed25519PrivateKey = Ed25519
 
 
 class _Moto:
@@ -221,18 +244,16 @@ class _Moto:
         # In this order: moto's modules take names from what is replaced here when they are imported.
         self._clock, self._chance = _Clock(), _Chance()
         _keys_by_chance()
-        from moto.core import base_backend
-
+        base_backend = _module("moto.core.base_backend")
         # Numbers for what is made when a service is first needed: whose request that is must make no difference.
         base_backend.uuid4 = itertools.count().__next__
-        from moto.ec2 import ec2_backends
-        from moto.ecr import ecr_backends
         from moto.moto_api._internal import mock_random
         from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
         self._chance.also(mock_random)
         self._application = DomainDispatcherApplication(create_backend_app)
-        self._ec2, self._ecr = ec2_backends[ACCOUNT], ecr_backends[ACCOUNT]
+        self._ec2 = _module("moto.ec2").ec2_backends[ACCOUNT]
+        self._ecr = _module("moto.ecr").ecr_backends[ACCOUNT]
         self._volumes: set[str] = set()
         self._tags: set[str] = set()
         original = base_backend.AccountSpecificBackend.__getitem__
@@ -251,8 +272,21 @@ class _Moto:
 
         base_backend.AccountSpecificBackend.__getitem__ = backend
 
-    def begin(self, seed: str, created: float) -> None:
+    def begin(self, seed: str, created: float, registry: str) -> None:
+        responses = _module("moto.ecr.responses").ECRResponse
         self._seed, self._created = seed, created
+        original = responses.get_authorization_token
+        hours = datetime.timedelta(hours=12)
+        token = base64.b64encode(f"AWS:{registry}".encode()).decode()
+
+        def get_authorization_token(response: Any) -> Any:
+            """moto's is the same everywhere, and has long expired."""
+            result = original(response)
+            for one in result.result["authorizationData"]:
+                one.update(authorizationToken=token, expiresAt=datetime.datetime.now(datetime.UTC) + hours)
+            return result
+
+        responses.get_authorization_token = get_authorization_token
 
     def answer(self, environ: Environ, body: bytes, nonce: str, now: float) -> Answer:
         self._clock.set(now)
@@ -270,6 +304,16 @@ class _Moto:
 
     def deleted(self) -> Deleted:
         return Deleted(frozenset(self._volumes), frozenset(self._tags))
+
+    def secret(self, key: str) -> Secret | None:
+        for role in _module("moto.sts").sts_backends[ACCOUNT]["aws"].assumed_roles:
+            if role.access_key_id == key:
+                return Secret(role.secret_access_key, role.session_token, role.expiration.timestamp())
+        for user in _module("moto.iam").iam_backends[ACCOUNT]["aws"].users.values():
+            for one in user.access_keys:
+                if one.access_key_id == key and one.status == "Active":
+                    return Secret(one.secret_access_key)
+        return None
 
     def _held(self) -> tuple[set[str], set[str]]:
         """The EBS volumes that there are, and the tags of ECR's images as ``repository:tag``."""

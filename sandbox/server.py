@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 import traceback
-import urllib.error
-import urllib.request
 from pathlib import Path
 
-from sandbox import ecr, hosts, images
+from botocore.exceptions import BotoCoreError, ClientError
+
+from sandbox import ec2, ecr, hosts, images, keys
 from sandbox.config import ROOT, Config
 from sandbox.errors import SandboxError
 
@@ -30,7 +31,7 @@ def serve(config: Config) -> None:
     from sandbox.metadata import Metadata
 
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
-    apis = Apis(config.state / "aws.journal")
+    apis = Apis(config.state / "aws.journal", keys.load(config.state), f"{config.gateway}:{config.aws_port}")
     hosts.recognise(config, apis.instances(), apis.count)
     for port, application in ((config.aws_port, apis), (config.metadata_port, Metadata(config))):
         server = make_server(config.gateway, port, application, threaded=True, request_handler=MotoRequestHandler)
@@ -53,11 +54,14 @@ def serve(config: Config) -> None:
 
 
 def answers(config: Config) -> bool:
-    """Whether the APIs answer."""
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    """Whether the APIs answer, and to this sandbox's key."""
+    with socket.socket() as probe:
+        probe.settimeout(3)
+        if probe.connect_ex((config.gateway, config.aws_port)):
+            return False
     try:
-        opener.open(f"{config.endpoint}/moto-api/", timeout=3)
-    except (urllib.error.URLError, OSError):
+        ec2.client(config, "sts").get_caller_identity()
+    except (BotoCoreError, ClientError):
         return False
     return True
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import os
 import random
@@ -17,8 +18,14 @@ from typing import Any
 
 import boto3
 import pytest
+import requests
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
 from botocore.config import Config
+from botocore.credentials import Credentials
 from botocore.exceptions import BotoCoreError, ClientError
+
+from sandbox import keys
 
 ROOT = Path(__file__).resolve().parents[3]
 SERVE = """
@@ -26,9 +33,11 @@ import sys
 from pathlib import Path
 from moto.moto_server.werkzeug_app import MotoRequestHandler
 from werkzeug.serving import make_server
+from sandbox import keys
 from sandbox.aws import Apis
-make_server("127.0.0.1", int(sys.argv[1]), Apis(Path(sys.argv[2])), threaded=True,
-            request_handler=MotoRequestHandler).serve_forever()
+port, folder = int(sys.argv[1]), Path(sys.argv[2])
+apis = Apis(folder / "aws.journal", keys.load(folder), f"127.0.0.1:{port}")
+make_server("127.0.0.1", port, apis, threaded=True, request_handler=MotoRequestHandler).serve_forever()
 """
 
 
@@ -38,11 +47,13 @@ class Server:
     def __init__(self, folder: Path) -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
-        self.journal = folder / "aws.journal"
+        self.journal, self._folder = folder / "aws.journal", folder
+        keys.make(folder)
+        self.keys = keys.load(folder)
         self.start()
 
     def start(self) -> None:
-        command = [sys.executable, "-c", SERVE, str(self.port), str(self.journal)]
+        command = [sys.executable, "-c", SERVE, str(self.port), str(self._folder)]
         self.process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
         for _ in range(600):
             with socket.socket() as probe:
@@ -59,15 +70,34 @@ class Server:
         os.kill(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
-    def client(self, service: str) -> Any:
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def client(self, service: str, *key: str) -> Any:
+        """The client of a service; with the sandbox's key unless another is given."""
+        access, secret, token = (*key, None)[:3] if key else (self.keys.access, self.keys.secret, None)
         return boto3.Session().client(
             service,
-            endpoint_url=f"http://127.0.0.1:{self.port}",
+            endpoint_url=self.url,
             region_name="us-east-1",
-            aws_access_key_id="x",
-            aws_secret_access_key="x",
-            config=Config(proxies={}, retries={"total_max_attempts": 1}),
+            aws_access_key_id=access,
+            aws_secret_access_key=secret,
+            aws_session_token=token,
+            # boto3 signs addresses in the way of 2006 otherwise, which AWS itself takes from old accounts only.
+            config=Config(proxies={}, retries={"total_max_attempts": 1}, signature_version=self._version(service)),
         )
+
+    def _version(self, service: str) -> str:
+        return "s3v4" if service == "s3" else "v4"
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """For the tests that neither end it nor read its whole state."""
+    running = Server(tmp_path_factory.mktemp("shared"))
+    yield running
+    running.kill()
 
 
 @pytest.fixture
@@ -284,3 +314,172 @@ def test_disk_that_is_full(tmp_path: Path) -> None:
             server.kill()
     finally:
         subprocess.run(["umount", "--lazy", disk], check=True)
+
+
+def session(server: Server) -> list[str]:
+    """The key, secret and token of an assumed role."""
+    role = "arn:aws:iam::123456789012:role/host"
+    given = server.client("sts").assume_role(RoleArn=role, RoleSessionName="i-1234")["Credentials"]
+    return [given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"]]
+
+
+def user(server: Server) -> list[str]:
+    """The key and secret of an IAM user."""
+    iam = server.client("iam")
+    iam.create_user(UserName="operator")
+    made = iam.create_access_key(UserName="operator")["AccessKey"]
+    return [made["AccessKeyId"], made["SecretAccessKey"]]
+
+
+def test_keys_that_the_apis_hand_out(server: Server) -> None:
+    """They work, say who asks, survive a restart, and are of no use with anything changed."""
+    for made, name in ((session(server), "assumed-role/host/i-1234"), (user(server), "user/operator")):
+        for _ in range(2):
+            assert server.client("sts", *made).get_caller_identity()["Arn"].endswith(name)
+            server.client("s3", *made).list_buckets()
+            server.kill()
+            server.start()
+        for number in range(len(made)):
+            changed = [
+                part[:-1] + ("A" if part[-1] != "A" else "B") if i == number else part for i, part in enumerate(made)
+            ]
+            with pytest.raises(ClientError):
+                server.client("sts", *changed).get_caller_identity()
+    server.client("iam").delete_access_key(UserName="operator", AccessKeyId=made[0])
+    with pytest.raises(ClientError, match="InvalidClientTokenId"):
+        server.client("sts", *made).get_caller_identity()
+
+
+def test_session_expires(shared: Server) -> None:
+    given = shared.client("sts").assume_role(
+        RoleArn="arn:aws:iam::123456789012:role/host", RoleSessionName="short", DurationSeconds=900
+    )["Credentials"]
+    assert 890 < given["Expiration"].timestamp() - time.time() <= 900
+
+
+@pytest.mark.parametrize(
+    "service, call, code",
+    [
+        ("ec2", "describe_instances", "AuthFailure"),
+        ("sts", "get_caller_identity", "InvalidClientTokenId"),
+        ("iam", "list_roles", "InvalidClientTokenId"),
+        ("s3", "list_buckets", "InvalidAccessKeyId"),
+        ("ssm", "describe_parameters", "UnrecognizedClientException"),
+        ("ecr", "get_authorization_token", "UnrecognizedClientException"),
+    ],
+)
+def test_wrong_key_is_refused_as_by_aws(shared: Server, service: str, call: str, code: str) -> None:
+    for key, expected in ((("sandbox", "sandbox"), code), ((shared.keys.access, "guessed"), None)):
+        with pytest.raises(ClientError) as refused:
+            getattr(shared.client(service, *key), call)()
+        found = refused.value.response["Error"]["Code"]
+        assert (
+            found == expected
+            or expected is None
+            and found
+            in {
+                "AuthFailure",
+                "SignatureDoesNotMatch",
+                "InvalidSignatureException",
+            }
+        )
+
+
+def test_s3_signed_beforehand_and_unsigned_bodies(server: Server) -> None:
+    s3 = server.client("s3")
+    s3.create_bucket(Bucket="state")
+    where = {"Bucket": "state", "Key": "a/b c+d~é"}
+    put = s3.generate_presigned_url("put_object", Params=where)
+    assert requests.put(put, data=b"by address").status_code == 200
+    get = s3.generate_presigned_url("get_object", Params=where)
+    assert requests.get(get).content == b"by address"
+    assert requests.get(get.replace("state/a", "state/b")).status_code == 403
+    assert requests.get(get[:-1] + ("0" if get[-1] != "0" else "1")).status_code == 403
+    expired = s3.generate_presigned_url("get_object", Params=where, ExpiresIn=0)
+    time.sleep(1.1)
+    assert "ExpiredToken" in requests.get(expired).text
+    plain = boto3.Session().client(
+        "s3",
+        endpoint_url=server.url,
+        region_name="us-east-1",
+        aws_access_key_id=server.keys.access,
+        aws_secret_access_key=server.keys.secret,
+        config=Config(proxies={}, s3={"payload_signing_enabled": False}),
+    )
+    plain.put_object(**where, Body=b"not signed")
+    assert s3.get_object(**where)["Body"].read() == b"not signed"
+    # None of the signatures that were given out is in the journal.
+    assert "X-Amz-Signature" not in server.journal.read_text() and server.keys.access not in server.journal.read_text()
+    server.kill()
+    server.start()
+    assert s3.get_object(**where)["Body"].read() == b"not signed"
+
+
+def test_what_was_changed_on_the_way(shared: Server) -> None:
+    """A signature is for one method, one address, one body, and a quarter of an hour."""
+    made = AWSRequest("POST", f"{shared.url}/", data="Action=DescribeInstances&Version=2016-11-15")
+    made.headers["Content-Type"] = "application/x-www-form-urlencoded"
+    SigV4Auth(Credentials(shared.keys.access, shared.keys.secret), "ec2", "us-east-1").add_auth(made)
+    headers = dict(made.headers.items())
+    whole = made.prepare()
+    assert requests.post(whole.url, whole.body, headers=headers).status_code == 200
+    other = requests.post(whole.url, "Action=RunInstances&Version=2016-11-15", headers=headers)
+    assert other.status_code == 401 and "AuthFailure" in other.text
+    assert requests.post(f"{shared.url}/?x=y", whole.body, headers=headers).status_code == 401
+    later = headers | {"X-Amz-Date": "20200101T000000Z"}
+    assert requests.post(whole.url, whole.body, headers=later).status_code in {400, 401}
+
+
+def test_change_by_get_is_journalled(server: Server) -> None:
+    made = AWSRequest("GET", f"{server.url}/?Action=CreateVpc&CidrBlock=10.7.0.0%2F16&Version=2016-11-15")
+    SigV4Auth(Credentials(server.keys.access, server.keys.secret), "ec2", "us-east-1").add_auth(made)
+    assert "CreateVpcResponse" in requests.get(made.url, headers=dict(made.headers.items())).text
+    server.kill()
+    server.start()
+    assert "10.7.0.0/16" in {vpc["CidrBlock"] for vpc in server.client("ec2").describe_vpcs()["Vpcs"]}
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {"Host": "evil.example"},
+        {"Host": "localhost"},
+        {"Host": "state.s3.amazonaws.com"},
+    ],
+)
+def test_pages_of_a_browser(shared: Server, headers: dict[str, str]) -> None:
+    """Signed or not: a page of another origin, or one whose name was made to lead here."""
+    made = AWSRequest("GET", f"{shared.url}/?Action=DescribeVpcs&Version=2016-11-15")
+    SigV4Auth(Credentials(shared.keys.access, shared.keys.secret), "ec2", "us-east-1").add_auth(made)
+    for method in ("GET", "POST", "OPTIONS"):
+        reply = requests.request(method, made.url, headers=dict(made.headers.items()) | headers)
+        assert reply.status_code == 403 and reply.text.startswith("sandbox: it ")
+        assert not [name for name in reply.headers if name.lower().startswith("access-control")]
+
+
+@pytest.mark.parametrize("path", ["/moto-api/", "/moto-api/reset", "/moto-api/data.json", "/latest/meta-data/iam/"])
+def test_doors_of_moto(shared: Server, path: str) -> None:
+    shared.client("s3").create_bucket(Bucket="kept")
+    for method in ("GET", "POST"):
+        made = AWSRequest(method, f"{shared.url}{path}")
+        SigV4Auth(Credentials(shared.keys.access, shared.keys.secret), "s3", "us-east-1").add_auth(made)
+        assert requests.request(method, made.url, headers=dict(made.headers.items())).status_code == 403
+    assert [one["Name"] for one in shared.client("s3").list_buckets()["Buckets"]] == ["kept"]
+
+
+@pytest.mark.parametrize("body", ["", "Action=RunInstances&Version=2016-11-15", "Action=AssumeRoleWithWebIdentity"])
+def test_not_signed(shared: Server, body: str) -> None:
+    size = shared.journal.stat().st_size
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    assert requests.post(f"{shared.url}/", body, headers=form).status_code in {401, 403}
+    assert requests.get(f"{shared.url}/?{body}").status_code in {401, 403}
+    assert shared.journal.stat().st_size == size
+
+
+def test_password_of_the_image_store(shared: Server) -> None:
+    """It is this sandbox's own, and is not expired."""
+    given = shared.client("ecr").get_authorization_token()["authorizationData"][0]
+    assert base64.b64decode(given["authorizationToken"]).decode() == f"AWS:{shared.keys.registry}"
+    assert given["expiresAt"].timestamp() > time.time() + 3600
