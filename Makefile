@@ -2,8 +2,14 @@
 PYTHON ?= python3
 TARGET ?= sandbox
 VERB := .venv/bin/python -m verbs
-export TARGET TAG TO FROM DELETE_DATA CMD HOST SERVICE EDGE_PORT GRAFANA_IMAGE WATCH READY ADDRESS
-export PYTHONDONTWRITEBYTECODE := 1
+# What people give; verbs/inputs.py says what each may look like. Passed on as it was given: make would expand the `$` of
+# CMD='echo $HOME'.
+INPUTS := TARGET TAG TO FROM DELETE_DATA CMD HOST SERVICE EDGE_PORT GRAFANA_IMAGE WATCH READY ADDRESS TIERS
+$(foreach name,$(INPUTS),$(if $(filter-out undefined,$(origin $(name))),$(eval override $(name) := $$(value $(name)))))
+export $(INPUTS)
+# Compiled modules are kept, or every tool that starts compiles all it is made of; but not beside the sources, which are copied.
+export PYTHONDONTWRITEBYTECODE :=
+export PYTHONPYCACHEPREFIX := $(CURDIR)/.state/pycache
 
 .DEFAULT_GOAL := help
 .PHONY: help up down status env ssh logs tunnel image images release rollback releases open close plan backup backups restore drill check test bench prove venv venvtest clean
@@ -44,10 +50,10 @@ image: venv ## build the API's image and push it to ECR
 images: venv ## the API's images in ECR, the newest first
 	@$(VERB) images
 
-check: venvtest ## linters and unit tests: the fast inner loop
+check: venvtest ## linters, types and unit tests: the fast inner loop; no root, no Docker, no network
 	@$(VERB) check
 
-test: venvtest ## every test, with all the set-up that they need, in a sandbox of its own
+test: venvtest ## every test, with all the set-up that they need, in a sandbox of its own; TIERS= some of check, parts, site
 	@$(VERB) test
 
 bench: venvtest ## the API's speed beside the original's and bare Flask's, as a table

@@ -1,5 +1,6 @@
 """What all dashboards have in common: their frame, three kinds of panel, and colours by threshold."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from grafana_foundation_sdk.builders import common as c
@@ -11,6 +12,7 @@ from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
 TAG = "comentarios"
 DATASOURCE = mc.DataSourceRef(type_val="prometheus", uid="${datasource}")
+AnyPanel = timeseries.Panel | stat.Panel | table.Panel
 # Grafana's grid is 24 wide.
 FULL, HALF, THIRD, QUARTER, SIXTH = 24, 12, 8, 6, 4
 
@@ -31,13 +33,13 @@ class Limits:
     red: float | None
 
     def steps(self) -> d.ThresholdsConfig:
-        points = [(at, colour) for at, colour in ((self.amber, "orange"), (self.red, "red")) if at is not None]
-        colours = ["green"] + [colour for _, colour in points]
-        if len(points) == 2 and self.red < self.amber:
-            points.reverse()
+        bounds = [at for at in (self.amber, self.red) if at is not None]
+        colours = ["green", *(colour for at, colour in ((self.amber, "orange"), (self.red, "red")) if at is not None)]
+        if bounds != sorted(bounds):
+            bounds.reverse()
             colours.reverse()
-        bounds = [None] + [value for value, _ in points]
-        steps = [md.Threshold(value=bound, color=colour) for bound, colour in zip(bounds, colours, strict=True)]
+        starts = [None, *bounds]
+        steps = [md.Threshold(value=bound, color=colour) for bound, colour in zip(starts, colours, strict=True)]
         return d.ThresholdsConfig().mode(md.ThresholdsMode.ABSOLUTE).steps(steps)
 
     @property
@@ -81,7 +83,7 @@ class Board:
                 .include_vars(False)
                 .keep_time(True)
                 # The SDK's default hides it in a menu that versions before 13 do not have.
-                .placement(None)
+                .placement(None)  # type: ignore[arg-type]
             )
         )
 
@@ -115,7 +117,7 @@ class Board:
             .use_value_for_time(True)
             .title_format(title)
             .step("60s")
-            .placement(None)
+            .placement(None)  # type: ignore[arg-type]
         )
 
     def row(self, title: str) -> None:
@@ -203,7 +205,19 @@ class Board:
     def build(self) -> md.Dashboard:
         return self._board.build()
 
-    def _add(self, panel, title, description, unit, queries, limits, width, height, empty, as_table=False):
+    def _add(
+        self,
+        panel: AnyPanel,
+        title: str,
+        description: str,
+        unit: str,
+        queries: Sequence[Q],
+        limits: Limits,
+        width: int,
+        height: int,
+        empty: str | None,
+        as_table: bool = False,
+    ) -> None:
         panel.id(self._next_id()).title(title).description(description).unit(unit)
         panel.datasource(DATASOURCE).span(width).height(height).thresholds(limits.steps())
         if empty is not None:

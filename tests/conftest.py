@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.support import variants
+from tests.support import variants, waiting
 from tests.support.releases import Releases
-from tests.support.site import OWN, Beginning, Site, end_abandoned, make
+from tests.support.site import NOT_RUN, OWN, ROOT, Site, end_abandoned, make
 from verbs import host
 from verbs.environment import target
 
@@ -21,32 +20,32 @@ for name in ("TAG", "TO", "FROM", "HOST", "CMD"):
     os.environ.pop(name, None)
 
 
-BEGINNING = pytest.StashKey[Beginning]()
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts what shares a site, or a component's servers, on one worker; what changes the site's shape comes last."""
+    items.sort(key=lambda item: item.get_closest_marker("reshapes_site") is not None)
+    for item in items:
+        folders = item.path.relative_to(ROOT).parts
+        if folders[:2] == ("tests", "site"):
+            item.add_marker(pytest.mark.xdist_group("site"))
+        elif "parts" in folders:
+            item.add_marker(pytest.mark.xdist_group("/".join(folders[:3])))
 
 
-def pytest_collection_finish(session: pytest.Session) -> None:
-    """Begins `make up` before the first test, where one of the chosen needs it: most of its time it waits."""
-    needed = {name for item in session.items for name in getattr(item, "fixturenames", ())}
-    if "up" in needed and not session.config.option.collectonly:
-        end_abandoned()
-        session.stash[BEGINNING] = Beginning()
-
-
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Takes down what was begun, if no test came so far as to need it."""
-    if beginning := session.stash.get(BEGINNING, None):
-        beginning.interrupt()
-        make("down")
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Names what could not be tried here, and why, so that a skipped test is not taken for one that passed."""
+    reasons = [report.longrepr[2] for report in terminalreporter.stats.get("skipped", [])]
+    for reason in sorted(set(reasons)):
+        count = reasons.count(reason)
+        terminalreporter.write_line(f"NOT RUN, {count} tests: {reason.partition(NOT_RUN)[2] or reason}", yellow=True)
 
 
 @pytest.fixture(scope="session")
-def up(request: pytest.FixtureRequest) -> Iterator[Site]:
+def up() -> Iterator[Site]:
     """`make up` in the tests' own sandbox, and `make down` when the last test is over (KEEP=yes: it stays up)."""
-    beginning = request.session.stash[BEGINNING]
-    del request.session.stash[BEGINNING]
+    end_abandoned()
     try:
-        status, output = beginning.end()
-        assert status == 0, output[-6000:]
+        made = make("up", timeout=1500)
+        assert made.returncode == 0, made.stdout[-6000:]
         here = target()
         yield Site(f"http://127.0.0.1:{os.environ['EDGE_PORT']}", here, host.chosen(here))
     finally:
@@ -56,33 +55,20 @@ def up(request: pytest.FixtureRequest) -> Iterator[Site]:
 
 @pytest.fixture(scope="session")
 def eventually() -> Callable[..., object]:
-    """Calls something until it returns a true value without an error, for a bounded time; returns that value."""
-
-    def poll(attempt: Callable[[], object], seconds: float = 60, pause: float = 0.5) -> object:
-        deadline = time.monotonic() + seconds
-        while True:
-            try:
-                value = attempt()
-                if value or time.monotonic() > deadline:
-                    assert value, f"not within {seconds} s"
-                    return value
-            except Exception:
-                if time.monotonic() > deadline:
-                    raise
-            time.sleep(pause)
-
-    return poll
+    """`tests.support.waiting.eventually`, for tests that take it as a fixture."""
+    return waiting.eventually
 
 
 @pytest.fixture(scope="session")
-def releases(up) -> Releases:
+def releases(up: Site) -> Releases:
     return Releases(up)
 
 
 @pytest.fixture(scope="session")
-def pushed(releases) -> Iterator[Callable[[str], str]]:
+def pushed(releases: Releases) -> Iterator[Callable[[str], str]]:
     """Gives the tag of an image in ECR: a new one of a kind of images/Dockerfile."""
-    good, made = releases.live()["tag"], []
+    good: str = releases.live()["tag"]
+    made: list[str] = []
 
     def push(kind: str) -> str:
         made.append(variants.push(releases.site.target, good, kind))

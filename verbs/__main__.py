@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 
 from sandbox.errors import SandboxError
 from sandbox.progress import fail, say
-from verbs import backup, host, image, release, status, terraform, testing, up, window
+from verbs import backup, host, image, inputs, release, status, terraform, testing, up, window
 from verbs.environment import Target, exports, target
 from verbs.errors import VerbError
 
@@ -19,28 +20,25 @@ def env(chosen: Target) -> None:
 
 def ssh(chosen: Target) -> int:
     command = os.environ.get("CMD")
-    return subprocess.run(
-        host.ssh(chosen, host.chosen(chosen), *([command] if command else [])), check=False
-    ).returncode
+    return subprocess.run(host.ssh(chosen, host.chosen(chosen), command or ""), check=False).returncode
 
 
 def logs(chosen: Target) -> int:
     service = os.environ.get("SERVICE", "")
-    follow = f"docker compose --project-directory /opt/comentarios logs --follow --tail 100 {service}"
-    return subprocess.run(host.ssh(chosen, host.chosen(chosen), "-t", follow), check=False).returncode
+    follow = "docker compose --project-directory /opt/comentarios logs --follow --tail 100"
+    command = f"{follow} -- {shlex.quote(service)}" if service else follow
+    return subprocess.run(host.ssh(chosen, host.chosen(chosen), command, "-t"), check=False).returncode
 
 
 def tunnel(chosen: Target) -> int:
     ports = {"Grafana": 3000, "Prometheus": 9090, "Alertmanager": 9093}
-    command = host.ssh(chosen, host.chosen(chosen))
     forwards = [part for port in ports.values() for part in ("-L", f"127.0.0.1:{port}:127.0.0.1:{port}")]
     for name, port in ports.items():
         say(f"  {name:<13} http://127.0.0.1:{port}")
     say("  Grafana's user is admin, its password is in SSM (/comentarios/grafana/admin_password) and on the host:")
     say("  make ssh CMD='sudo cat /opt/comentarios/grafana/secrets/admin_password'. Ctrl-C ends the tunnel.")
-    return subprocess.run(
-        [*command[:-1], "-N", "-o", "ExitOnForwardFailure=yes", *forwards, command[-1]], check=False
-    ).returncode
+    command = host.ssh(chosen, host.chosen(chosen), "", "-N", "-o", "ExitOnForwardFailure=yes", *forwards)
+    return subprocess.run(command, check=False).returncode
 
 
 def images(chosen: Target) -> None:
@@ -62,11 +60,11 @@ def plan(chosen: Target) -> int:
 
 
 def check(_: Target) -> int:
-    return testing.pytest(*testing.CHECK)
+    return testing.check()
 
 
 def test(_: Target) -> int:
-    return testing.pytest(*testing.TEST)
+    return testing.test()
 
 
 def bench(_: Target) -> int:
@@ -120,6 +118,7 @@ FROM_NOTHING = {"bench", "check", "clean", "down", "env", "prove", "status", "te
 def main() -> int:
     verb = sys.argv[1]
     try:
+        inputs.check(os.environ)
         chosen = target()
         if verb not in FROM_NOTHING:
             terraform.ensure_up(chosen)

@@ -114,9 +114,9 @@ def provider_mirror() -> Path | None:
     """A folder of this machine that mirrors Terraform's registry and holds the AWS provider, None where there is none.
 
     Terraform reads the standard ones by itself; a machine that cannot reach the registry may have it elsewhere. A CLI
-    configuration of the user's own, when TF_CLI_CONFIG_FILE names one that exists, comes first.
+    configuration of the user's own, when TF_CLI_CONFIG_FILE names one that it may read, comes first.
     """
-    if Path(os.environ.get("TF_CLI_CONFIG_FILE", "")).is_file():
+    if os.access(os.environ.get("TF_CLI_CONFIG_FILE", ""), os.R_OK):
         return None
     for folder in ("/opt", "/usr/share", "/usr/local/share", "/srv"):
         for found in sorted(Path(folder).glob("*/registry.*/hashicorp/aws")):

@@ -43,7 +43,9 @@ def hosts(target: Target) -> list[Host]:
     return [
         Host(
             name,
-            *(_plain(variables[key]) for key in ("ansible_host", "ansible_user", "ec2_instance_id")),
+            _plain(variables["ansible_host"]),
+            _plain(variables["ansible_user"]),
+            _plain(variables["ec2_instance_id"]),
             _plain(variables["ec2_tags"].get("edge_domain", "")),
         )
         for name, variables in sorted(known["_meta"]["hostvars"].items())
@@ -84,15 +86,17 @@ def edge(target: Target, host: Host) -> str:
     return f"http://{host.address}"
 
 
-def ssh(target: Target, host: Host, *arguments: str) -> list[str]:
-    """The command line of ``ssh`` to a host; further arguments go behind the destination."""
+def ssh(target: Target, host: Host, command: str = "", *options: str) -> list[str]:
+    """The command line of ``ssh`` to a host, where a command is never taken for an option."""
     key = target.variables.get("ANSIBLE_PRIVATE_KEY_FILE")
     return [
         *("ssh", "-o", f"HostKeyAlias={host.instance_id}", "-o", f"UserKnownHostsFile={target.state}/known_hosts"),
         *("-o", "StrictHostKeyChecking=accept-new", "-o", "ConnectTimeout=10", "-o", "LogLevel=ERROR"),
         *(["-i", key] if key else []),
+        *options,
+        "--",
         f"{host.user}@{host.address}",
-        *arguments,
+        *([command] if command else []),
     ]
 
 

@@ -72,11 +72,11 @@ def play(target: Target, playbook: str, **variables: Any) -> None:
         VerbError: it failed, with the release's own reason where there is one, or it was interrupted.
     """
     bounds = {"release_watch_seconds": "WATCH", "release_ready_seconds": "READY"}
-    variables |= {name: seconds(given) for name, given in bounds.items() if os.environ.get(given)}
+    variables |= {name: int(os.environ[given]) for name, given in bounds.items() if os.environ.get(given)}
     host.greet(target)
     with _named_run(target) as (token, abandoned):
         variables |= {"release_owner": owner(), "release_token": token, "release_abandoned": ",".join(abandoned)}
-        command = ["ansible-playbook", playbook, "--extra-vars", json.dumps(variables)]
+        command = ["ansible-playbook", playbook, "--extra-vars", extra_variables(variables)]
         environment = {**target.environment(), RUN: token}
         process = subprocess.Popen(command, cwd=ROOT, env=environment, preexec_fn=_end_with_parent)
         try:
@@ -111,16 +111,13 @@ def owner() -> str:
     return f"{getpass.getuser()}@{socket.gethostname()}"
 
 
-def seconds(variable: str) -> int:
-    """A number of seconds from the environment.
+def extra_variables(variables: dict[str, Any]) -> str:
+    """Variables for ansible-playbook, as YAML in which a text is never a template."""
+    return "{" + ", ".join(f"{name}: {_plain(value)}" for name, value in variables.items()) + "}"
 
-    Raises:
-        VerbError: it is none.
-    """
-    text = os.environ[variable]
-    if not text.isdigit():
-        raise VerbError(f"{variable}={text} is no number of seconds: give a whole one, 0 or more")
-    return int(text)
+
+def _plain(value: Any) -> str:
+    return ("!unsafe " if isinstance(value, str) else "") + json.dumps(value)
 
 
 @contextlib.contextmanager

@@ -42,7 +42,7 @@ def account(target: Target) -> str:
     try:
         # STS answers without a region, everything after it does not.
         client(target, "ec2")
-        return client(target, "sts").get_caller_identity()["Account"]
+        return str(client(target, "sts").get_caller_identity()["Account"])
     except NoRegionError as error:
         raise VerbError(f"AWS does not know where: {error}; {help_}") from None
     # RuntimeError is what botocore raises when credential_process hands out a session that has expired.

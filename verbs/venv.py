@@ -36,10 +36,11 @@ def main(kind: str) -> int:
     if not (VENV / "bin" / "uv").exists():
         if not make_empty():
             return 1
-        pip = [VENV / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        if subprocess.run([*pip, "--require-hashes", "-r", LOCKS / "uv.txt"], check=False).returncode:
+        pip: list[str | Path] = [VENV / "bin" / "python", "-m", "pip", "--quiet", "--disable-pip-version-check"]
+        if subprocess.run([*pip, "install", "--require-hashes", "-r", LOCKS / "uv.txt"], check=False).returncode:
             return fail("pip cannot install requirements/uv.txt: is the package index within reach? (see above)")
-    uv = [VENV / "bin" / "uv", "pip", "install", "--quiet", "--python", VENV / "bin" / "python", "--require-hashes"]
+    python = VENV / "bin" / "python"
+    uv: list[str | Path] = [VENV / "bin" / "uv", "pip", "install", "--quiet", "--require-hashes", "--python", python]
     if subprocess.run([*uv, "-r", lock], env=environment(), check=False).returncode:
         return fail(
             f"requirements/{kind}.txt cannot be installed (see above); running the same command again carries on"
@@ -52,7 +53,7 @@ def main(kind: str) -> int:
 def make_empty() -> bool:
     """Makes the empty environment; installs Debian's venv package first where it is missing and may be."""
     shutil.rmtree(VENV, ignore_errors=True)
-    command = [sys.executable, "-m", "venv", VENV]
+    command: list[str | Path] = [sys.executable, "-m", "venv", VENV]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode and debian.may_install():
         with contextlib.suppress(debian.PackageError):

@@ -57,7 +57,7 @@ def groups(target: Target) -> list[dict[str, Any]]:
     """The security groups that carry the tag."""
     tags = {"Project": "comentarios", "SshWindow": "pipeline"}
     filters = [{"Name": f"tag:{name}", "Values": [value]} for name, value in tags.items()]
-    found = client(target, "ec2").describe_security_groups(Filters=filters)["SecurityGroups"]
+    found: list[dict[str, Any]] = client(target, "ec2").describe_security_groups(Filters=filters)["SecurityGroups"]
     if not found:
         raise VerbError("no security group carries the tags Project=comentarios and SshWindow=pipeline: run `make up`")
     return found

@@ -13,7 +13,7 @@ from tests.support.site import run
 Scenarios = dict[str, "Future[subprocess.CompletedProcess[str]]"]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="session", autouse=True)
 def scenarios(request: pytest.FixtureRequest, up) -> Iterator[Scenarios]:
     """Every scenario that a chosen test asks for, begun one after the other as soon as the site is up."""
     chosen = [

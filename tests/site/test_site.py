@@ -6,38 +6,42 @@ import json
 import os
 import re
 import subprocess
+import time
 
 import pytest
 import requests
 
-# The site is up: molecule's scenarios begin, so that they are over before the tests under load.
-pytestmark = pytest.mark.usefixtures("scenarios")
 
-COMMENT = {"email": "alice@example.com", "comment": "first post!", "content_id": 1}
+@pytest.fixture
+def thread() -> int:
+    """The number of a thread that nobody has written to."""
+    return time.time_ns()
 
 
-def test_challenge_commands(up):
+def test_challenge_commands(up, thread):
     """The three commands as the challenge writes them, with curl."""
-    post = ["-X", "POST", "-H", "Content-Type: application/json", "-d", json.dumps(COMMENT)]
+    comment = {"email": "alice@example.com", "comment": "first post!", "content_id": thread}
+    post = ["-X", "POST", "-H", "Content-Type: application/json", "-d", json.dumps(comment)]
     assert _curl(f"{up.edge}/api/comment/new", *post) == (
         200,
-        {"status": "SUCCESS", "message": "comment created and associated with content_id 1"},
+        {"status": "SUCCESS", "message": f"comment created and associated with content_id {thread}"},
     )
     first = {"email": "alice@example.com", "comment": "first post!"}
-    assert _curl(f"{up.edge}/api/comment/list/1") == (200, [first])
-    assert _curl(f"{up.edge}/api/comment/list/9") == (
+    assert _curl(f"{up.edge}/api/comment/list/{thread}") == (200, [first])
+    assert _curl(f"{up.edge}/api/comment/list/{thread + 1}") == (
         404,
-        {"status": "NOT-FOUND", "message": "content_id 9 not found"},
+        {"status": "NOT-FOUND", "message": f"content_id {thread + 1} not found"},
     )
-    second = {"email": "bob@example.com", "comment": "me too", "content_id": "1"}
-    assert requests.post(f"{up.edge}/api/comment/new", json=second, timeout=10).status_code == 200
-    assert _curl(f"{up.edge}/api/comment/list/1") == (200, [first, {"email": second["email"], "comment": "me too"}])
+    _post(up, str(thread), "me too")
+    second = {"email": "bob@example.com", "comment": "me too"}
+    assert _curl(f"{up.edge}/api/comment/list/{thread}") == (200, [first, second])
 
 
-def test_every_replica_lists_the_same(up):
+def test_every_replica_lists_the_same(up, thread):
     """Twenty requests reach both replicas; the original's two workers disagreed."""
-    answers = {requests.get(f"{up.edge}/api/comment/list/1", timeout=10).text for _ in range(20)}
-    assert len(answers) == 1
+    _post(up, thread, "for all")
+    answers = [requests.get(f"{up.edge}/api/comment/list/{thread}", timeout=10).json() for _ in range(20)]
+    assert answers == [[{"email": "bob@example.com", "comment": "for all"}]] * 20
 
 
 def test_metrics_stay_inside(up):
@@ -104,21 +108,21 @@ def test_plan_shows_what_would_change(up):
         up.ssh(f"sudo sed --in-place '$d' {rules}")
 
 
-def test_comments_survive_the_containers(up, eventually):
+def test_comments_survive_the_containers(up, thread, eventually):
     """The API's containers are made anew: every comment is there again."""
-    before = requests.get(f"{up.edge}/api/comment/list/1", timeout=10).json()
+    _post(up, thread, "before")
     done = up.ssh("cd /opt/comentarios && sudo docker compose up -d --force-recreate --wait api", timeout=120)
     assert done.returncode == 0, done.stderr
-    assert eventually(lambda: requests.get(f"{up.edge}/api/comment/list/1", timeout=5).json()) == before
+    assert eventually(lambda: _listed(up, thread)) == ["before"]
 
 
-def test_comments_survive_a_reboot(up, eventually):
+def test_comments_survive_a_reboot(up, thread, eventually):
     """The host reboots: it comes back by itself, its release is live, and it can still pull from ECR."""
-    before = requests.get(f"{up.edge}/api/comment/list/1", timeout=10).json()
+    _post(up, thread, "before")
     booted = up.ssh("cat /proc/1/stat | cut -d' ' -f22").stdout
     up.ssh("sudo systemctl reboot")
     eventually(lambda: up.ssh("cat /proc/1/stat | cut -d' ' -f22", timeout=15).stdout not in {"", booted}, 120)
-    assert eventually(lambda: _listed(up), 120) == before
+    assert eventually(lambda: _listed(up, thread), 120) == ["before"]
     assert "policy drop" in up.ssh("sudo nft list table inet comentarios").stdout
     pulled = up.ssh("sudo docker pull $(grep ^API_IMAGE= /opt/comentarios/.env | cut -d= -f2)", timeout=120)
     assert pulled.returncode == 0, pulled.stderr
@@ -132,9 +136,15 @@ def test_image_that_ecr_does_not_have(up):
     assert requests.get(f"{up.edge}/readyz", timeout=10).status_code == 200
 
 
-def _listed(up) -> list | None:
-    response = requests.get(f"{up.edge}/api/comment/list/1", timeout=5)
-    return response.json() if response.status_code == 200 else None
+def _post(up, thread: int | str, comment: str) -> None:
+    body = {"email": "bob@example.com", "comment": comment, "content_id": thread}
+    reply = requests.post(f"{up.edge}/api/comment/new", json=body, timeout=10)
+    assert reply.json()["status"] == "SUCCESS", reply.text
+
+
+def _listed(up, thread: int) -> list[str]:
+    response = requests.get(f"{up.edge}/api/comment/list/{thread}", timeout=5)
+    return [one["comment"] for one in response.json()] if response.status_code == 200 else []
 
 
 def _curl(*arguments: str) -> tuple[int, object]:

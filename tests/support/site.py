@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -13,10 +12,13 @@ from pathlib import Path
 
 from sandbox import claim, server
 from sandbox.config import Config
-from verbs import host, terraform
-from verbs.environment import STATE, Target
+from verbs import host
+from verbs.environment import Target
+from verbs.host import Host
 
 ROOT = Path(__file__).resolve().parents[2]
+# What the reason of a skipped test begins with, when it cannot be tried here.
+NOT_RUN = "not run: "
 # The tests' own sandbox, unless the caller chose one.
 OWN = {
     "SANDBOX_NAME": "comentarios-test",
@@ -39,49 +41,19 @@ class Site:
 
     edge: str
     target: Target
-    host: host.Host
+    host: Host
 
     def ssh(self, command: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
         """Runs a command on the host; not checked."""
         return host.run(self.target, self.host, command, timeout)
 
-    def on(self, other: host.Host) -> Site:
+    def on(self, other: Host) -> Site:
         """The same site with another of its hosts."""
         return dataclasses.replace(self, host=other)
 
     def make(self, *arguments: str, timeout: float = 900, **variables: str) -> subprocess.CompletedProcess[str]:
         """Runs a verb with standard error in its output; not checked."""
         return make(*arguments, timeout=timeout, **variables)
-
-
-class Beginning:
-    """`make up`, begun: what needs no site is tested meanwhile. Its output goes to a file."""
-
-    def __init__(self) -> None:
-        # Both would write it, and the second would find it half-written.
-        terraform.write_cli_configuration()
-        self._log = STATE / "logs" / "up.log"
-        self._log.parent.mkdir(parents=True, exist_ok=True)
-        with self._log.open("w") as output:
-            self._process = subprocess.Popen(
-                ["make", "up"],
-                cwd=ROOT,
-                env=environment({}),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-
-    def end(self, timeout: float = 1500) -> tuple[int, str]:
-        """Waits for its end: exit status and output."""
-        return self._process.wait(timeout), self._log.read_text()
-
-    def interrupt(self) -> None:
-        """Ends it as Ctrl-C does."""
-        if self._process.poll() is None:
-            os.killpg(self._process.pid, signal.SIGINT)
-            self._process.wait(60)
 
 
 def make(*arguments: str, timeout: float = 900, **variables: str) -> subprocess.CompletedProcess[str]:

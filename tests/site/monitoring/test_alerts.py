@@ -31,7 +31,12 @@ def _started(up) -> str:
 
 
 def _receiver(sink: Sink) -> dict:
-    return {"alertmanager_webhooks": [{"url": f"http://{Config().gateway}:{sink.port}/hook", "token": "t0ken"}]}
+    """The receiver, and waits short enough for a test."""
+    return {
+        "alertmanager_webhooks": [{"url": f"http://{Config().gateway}:{sink.port}/hook", "token": "t0ken"}],
+        "alertmanager_group_wait": "2s",
+        "alertmanager_group_interval": "5s",
+    }
 
 
 @pytest.fixture(scope="module")

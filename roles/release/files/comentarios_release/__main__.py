@@ -8,27 +8,51 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from . import files
+from .edge import Edge
 from .engine import Engine, image_of
 from .lock import LockFile
-from .records import GOOD, RUNNING, Record, Records
+from .records import GOOD, PHASES, Record, Records
 from .rollout import Rollout
-from .settings import ReleaseError, Settings
+from .settings import FILE, ReleaseError, Settings
 
 UNIT = "comentarios-release.service"
 
+Result = dict[str, Any]
+
+
+def _systemctl(*arguments: str) -> str:
+    done = subprocess.run(["systemctl", *arguments], capture_output=True, text=True, check=False)
+    return done.stdout.strip()
+
 
 class Command:
-    def __init__(self, settings: Settings, arguments: argparse.Namespace):
+    """The verbs; each returns what is printed as JSON."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        arguments: argparse.Namespace,
+        engine: Engine,
+        rollout: Callable[[Record], Rollout],
+        *,
+        systemctl: Callable[..., str] = _systemctl,
+        sleep: Callable[[float], None] = time.sleep,
+    ):
         self._settings = settings
         self._arguments = arguments
         self._records = Records(settings.releases)
-        self._engine = Engine(settings)
+        self._engine = engine
+        self._rollout = rollout
         self._lock = LockFile(settings.releases)
+        self._systemctl = systemctl
+        self._sleep = sleep
 
-    def lock(self) -> dict:
+    def lock(self) -> Result:
         """Takes the lock, after what an interrupted release left behind was brought to its end."""
         given = self._arguments
         abandoned = tuple(token for token in given.abandoned.split(",") if token)
@@ -36,22 +60,24 @@ class Command:
         holder, record = self._lock.holder(), self._records.unfinished()
         if record and (holder is None or holder.token in (given.token, *abandoned)):
             # Whoever began it is gone. It is the unit's work, which still runs, or is started again here.
-            _systemctl("start", UNIT)
+            self._systemctl("start", UNIT)
             ended = self._records.get(record.number)
-            if ended.outcome == RUNNING:
+            if ended.finished is None:
                 raise ReleaseError(
                     f"release {ended.number} was interrupted and cannot be brought to an end: `journalctl -u {UNIT}`"
                 )
         self._lock.take(given.owner, given.token, given.seconds, abandoned)
         return {"ended": ended and {"number": ended.number, "outcome": ended.outcome, "reason": ended.reason}}
 
-    def unlock(self) -> dict:
+    def unlock(self) -> Result:
         self._lock.release(self._arguments.token)
         return {}
 
-    def apply(self) -> dict:
+    def apply(self) -> Result:
         """Makes a release of what Ansible wrote, unless it is what runs already; the unit carries it out."""
-        self._hold()
+        return self._hold(self._apply)
+
+    def _apply(self) -> Result:
         staged, in_place = files.listing(self._settings.staged), files.listing(self._settings.stack_dir)
         wanted = staged | {name: path for name, path in in_place.items() if name.split("/")[0] in files.IN_PLACE}
         self._put_together(wanted)
@@ -66,19 +92,20 @@ class Command:
             changed = files.differing(files.listing(configuration), files.listing(before))
             if not (changed or files.differing(files.listing(before), in_place) or self._wrong(identity, replicas)):
                 shutil.rmtree(self._records.new)
-                self._lock.release(self._arguments.token)
                 return {"changed": False, "number": live.number}
             edges = {self._engine.identity(folder, "edge") for folder in (configuration, before)}
-            if identity == live.identity and "caddy/Caddyfile" not in changed and len(edges) == 1:
+            if identity == live.identity and "haproxy/haproxy.cfg" not in changed and len(edges) == 1:
                 watch_seconds = 0  # Nothing that serves requests changes.
         record = self._record("release" if not live or image != live.image else "configuration", live)
         record.image, record.identity, record.replicas = image, identity, replicas
         record.watch_seconds = watch_seconds if live else 0
         return self._begin(record)
 
-    def rollback(self) -> dict:
+    def rollback(self) -> Result:
         """Makes a release of an earlier one's image and configuration; the unit carries it out."""
-        self._hold()
+        return self._hold(self._rollback)
+
+    def _rollback(self) -> Result:
         live = self._records.live()
         if not live:
             raise ReleaseError("no release is live on this host yet: run `make up`")
@@ -93,13 +120,13 @@ class Command:
         record.image, record.identity, record.replicas, record.origin = to.image, to.identity, to.replicas, to.origin
         return self._begin(record)
 
-    def work(self) -> dict:
+    def work(self) -> Result:
         """The unit's: carries out the release that is not finished, if there is one."""
         if record := self._records.unfinished():
-            Rollout(self._settings, record).run()
+            self._rollout(record).run()
         return {}
 
-    def wait(self) -> dict:
+    def wait(self) -> Result:
         """Waits until a release has reached a phase.
 
         Raises:
@@ -108,29 +135,42 @@ class Command:
         idle = 0
         while True:
             record = self._records.get(self._arguments.number)
-            if record.outcome not in (RUNNING, GOOD):
+            ended = record.finished is not None
+            if ended and record.outcome != GOOD:
                 raise ReleaseError(f"release {record.number} of {record.tag} {_ended(record)}: {record.reason}")
-            if record.outcome == GOOD or (self._arguments.phase != "done" and record.reached(self._arguments.phase)):
+            if ended or (self._arguments.phase != "done" and record.reached(self._arguments.phase)):
                 return {"seconds": round((record.finished or time.time()) - record.started, 1)}
             # Between a crash and its new start by systemd the unit is not active for a moment.
-            idle = idle + 1 if _systemctl("is-active", UNIT) in ("inactive", "failed") else 0
+            idle = idle + 1 if self._systemctl("is-active", UNIT) in ("inactive", "failed") else 0
             if idle > 15:
                 raise ReleaseError(
                     f"release {record.number} stopped after the step `{record.phase}` (`journalctl -u {UNIT}`): "
                     "the next release completes or undoes it"
                 )
-            time.sleep(0.3)
+            self._sleep(0.3)
 
-    def cancel(self) -> dict:
+    def cancel(self) -> Result:
         """Undoes the release that this token's owner began, if it is still on its way, and gives the lock back."""
         record = self._records.unfinished()
         if record and record.token == self._arguments.token:
-            _systemctl("stop", UNIT)
+            self._systemctl("stop", UNIT)
             record = self._records.get(record.number)
+            if record.finished is None:
+                # The program could not be told: it had just begun, or had crashed and was to be started again.
+                if not record.undoing and not record.reached(PHASES[-1]):
+                    record.cancel()
+                    self._records.save(record)
+                self._systemctl("start", UNIT)
+                record = self._records.get(record.number)
         self._lock.release(self._arguments.token)
         return {"outcome": record.outcome if record and record.token == self._arguments.token else None}
 
-    def list(self) -> dict:
+    def reload(self) -> Result:
+        """Has the edge read its configuration and its certificates again."""
+        Edge(self._settings, self._engine).reload()
+        return {}
+
+    def list(self) -> Result:
         """Every release on the list, the oldest first; which one is live; who releases just now."""
         live, holder = self._records.live(), self._lock.holder()
         fields = (
@@ -149,10 +189,16 @@ class Command:
         listed = [{name: getattr(one, name) for name in fields} | {"tag": one.tag} for one in self._records.all()]
         return {"live": live and live.number, "releases": listed, "lock": holder and vars(holder)}
 
-    def _hold(self) -> None:
+    def _hold(self, verb: Callable[[], Result]) -> Result:
+        """Has the lock for a verb, and for the release that it begins; gives it back when it begins none."""
         self._lock.take(self._arguments.owner, self._arguments.token, 600)
         if record := self._records.unfinished():
             raise ReleaseError(f"release {record.number} is still on its way: wait until it has ended")
+        try:
+            return verb()
+        finally:
+            if not self._records.unfinished():
+                self._lock.release(self._arguments.token)
 
     def _put_together(self, listing: dict[str, Path]) -> None:
         shutil.rmtree(self._records.new, ignore_errors=True)
@@ -178,9 +224,9 @@ class Command:
             started=time.time(),
         )
 
-    def _begin(self, record: Record) -> dict:
+    def _begin(self, record: Record) -> Result:
         self._records.add(record)
-        _systemctl("start", "--no-block", UNIT)
+        self._systemctl("start", "--no-block", UNIT)
         shown = ("number", "kind", "tag", "watch_seconds")
         return {"changed": True} | {name: getattr(record, name) for name in shown}
 
@@ -189,12 +235,7 @@ def _ended(record: Record) -> str:
     return {"rolled back": "was rolled back", "cancelled": "was undone"}.get(record.outcome, record.outcome)
 
 
-def _systemctl(*arguments: str) -> str:
-    done = subprocess.run(["systemctl", *arguments], capture_output=True, text=True, check=False)
-    return done.stdout.strip()
-
-
-def main() -> int:
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="comentarios-release", description="Releases of the stack on this host.")
     verbs = parser.add_subparsers(dest="verb", required=True)
     who = argparse.ArgumentParser(add_help=False)
@@ -215,10 +256,19 @@ def main() -> int:
     wait.add_argument("phase", choices=("ready", "switched", "stopped", "done"))
     verbs.add_parser("work")
     verbs.add_parser("list")
-    arguments = parser.parse_args()
+    verbs.add_parser("reload")
+    return parser.parse_args(arguments)
+
+
+def main(given: Sequence[str] | None = None, file: Path = FILE) -> int:
+    arguments = parse(given)
     try:
-        result = getattr(Command(Settings.read(), arguments), arguments.verb)()
-    except ReleaseError as error:
+        settings = Settings.read(file)
+        engine = Engine(settings)
+        edge = Edge(settings, engine)
+        command = Command(settings, arguments, engine, lambda record: Rollout(settings, record, engine, edge))
+        result = getattr(command, arguments.verb)()
+    except (ReleaseError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
     print(json.dumps(result))

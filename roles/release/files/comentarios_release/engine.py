@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -11,6 +12,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from .files import variables
 from .settings import ReleaseError, Settings
@@ -43,8 +45,9 @@ class Container:
 
 
 class Engine:
-    def __init__(self, settings: Settings):
+    def __init__(self, settings: Settings, pull_pause: float = 2):
         self._settings = settings
+        self._pull_pause = pull_pause
 
     def docker(self, *arguments: str, timeout: float = 120, check: bool = True) -> str:
         """Runs the client; returns what it printed.
@@ -62,9 +65,11 @@ class Engine:
             command += ["--file", str(configuration / name)]
         return self._run([*command, *arguments], timeout, True, {"API_RELEASE": identity})
 
-    def services(self, configuration: Path, identity: str = "") -> dict[str, dict]:
+    def services(self, configuration: Path, identity: str = "") -> dict[str, Any]:
         """The services of a configuration as Compose understands it."""
-        return json.loads(self.compose(configuration, identity, "config", "--format", "json"))["services"]
+        found = json.loads(self.compose(configuration, identity, "config", "--format", "json"))
+        services: dict[str, Any] = found["services"]
+        return services
 
     def identity(self, configuration: Path, service: str) -> str:
         """A name for a service as a configuration has it: the same for the same image and settings."""
@@ -82,16 +87,15 @@ class Engine:
         inspected = json.loads(self.docker("container", "inspect", *found, check=False) or "[]")
         return sorted((self._container(one) for one in inspected), key=lambda container: container.name)
 
-    def logs(self, container: Container, lines: int = 15) -> str:
-        """The last lines that a container wrote."""
-        done = subprocess.run(
-            ["docker", "logs", "--tail", str(lines), container.id],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=30,
-            check=False,
-        )
+    def logs(self, container: Container, lines: int = 15, timeout: float = 30) -> str:
+        """The last lines that a container wrote; that they cannot be read is no error of the release."""
+        command = ["docker", "logs", "--tail", str(lines), container.id]
+        try:
+            done = subprocess.run(
+                command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=timeout, check=False
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            return f"(they cannot be read: {error})"
         return done.stdout.strip() or "(it wrote nothing)"
 
     def stop(self, containers: Iterable[Container]) -> None:
@@ -133,7 +137,7 @@ class Engine:
                 # What the registry does not have it will not have in a second; a token or a connection may come.
                 if not left or "not found" in str(error) or "manifest unknown" in str(error):
                     raise ReleaseError(f"{image} is neither on this host nor can it be pulled: {error}") from None
-            time.sleep(2)
+            time.sleep(self._pull_pause)
 
     def commit(self, image: str) -> str:
         """The commit that an image says it was built from."""
@@ -149,7 +153,7 @@ class Engine:
         """Removes an image that nothing runs; one that is in use stays."""
         self.docker("image", "rm", image, check=False)
 
-    def _container(self, found: dict) -> Container:
+    def _container(self, found: dict[str, Any]) -> Container:
         network = found["NetworkSettings"]["Networks"].get(f"{self._settings.project}_default") or {}
         return Container(
             id=found["Id"],
@@ -171,7 +175,8 @@ class Engine:
         pid = int(self.docker("inspect", "--format", "{{.State.Pid}}", container.id))
         # 0 is a container that has just ended: it reads its configuration when it starts, and kill(0) would be for us.
         if pid:
-            os.kill(pid, signal.SIGHUP)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGHUP)
 
     def restart(self, container: Container) -> None:
         self.docker("restart", container.id)
@@ -189,11 +194,17 @@ class Engine:
                 start_new_session=True,
             )
         except subprocess.TimeoutExpired:
-            raise ReleaseError(f"`{' '.join(command[:4])} …` did not end within {timeout:.0f} s") from None
+            raise ReleaseError(f"`{_shown(command)}` did not end within {timeout:g} s") from None
+        except OSError as error:
+            raise ReleaseError(f"`{command[0]}` cannot be run: {error}") from None
         if check and done.returncode:
-            lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
+            lines = done.stderr.strip().splitlines() or [f"`{_shown(command)}` ended with {done.returncode}"]
             raise ReleaseError(lines[-1])
         return done.stdout
+
+
+def _shown(command: list[str]) -> str:
+    return " ".join(command[:4]) + (" …" if len(command) > 4 else "")
 
 
 def image_of(configuration: Path) -> str:

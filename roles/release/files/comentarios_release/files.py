@@ -5,25 +5,42 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from .settings import ReleaseError
+
 # What a release keeps of the configuration. The first four come from Ansible's staging folder, the others are
 # changed in place by their roles.
-STAGED = ("docker-compose.yml", "docker-compose.override.yml", ".env", "caddy/Caddyfile")
+STAGED = ("docker-compose.yml", "docker-compose.override.yml", ".env", "haproxy/haproxy.cfg")
 IN_PLACE = ("prometheus", "alertmanager", "grafana")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A file beside this one, which takes its place when the block ends well, and else is gone.
+
+    Its name is always the same, so that what a killed run leaves behind is overwritten.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.new")
+    try:
+        yield temporary
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def write(path: Path, text: str, mode: int = 0o644) -> None:
     """Replaces a file in one step: a reader, or a crash, finds the old content or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("w") as stream:
+    with replacing(path) as temporary, temporary.open("w") as stream:
         os.fchmod(stream.fileno(), mode)
         stream.write(text)
         stream.flush()
         os.fsync(stream.fileno())
-    temporary.replace(path)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -31,11 +48,17 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """The file's content, None where there is none."""
+    """The file's content, None where there is none.
+
+    Raises:
+        ReleaseError: it is no JSON.
+    """
     try:
         return json.loads(path.read_text())
     except FileNotFoundError:
         return None
+    except ValueError as error:
+        raise ReleaseError(f"{path} is damaged ({error}): restore or remove it") from None
 
 
 def listing(root: Path) -> dict[str, Path]:
@@ -60,12 +83,10 @@ def differing(one: dict[str, Path], other: dict[str, Path]) -> set[str]:
 
 def copy(source: Path, target: Path) -> None:
     """Copies a file in one step, with its mode and owner."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}")
-    shutil.copy2(source, temporary)
-    status = source.stat()
-    os.chown(temporary, status.st_uid, status.st_gid)
-    temporary.replace(target)
+    with replacing(target) as temporary:
+        shutil.copy2(source, temporary)
+        status = source.stat()
+        os.chown(temporary, status.st_uid, status.st_gid)
 
 
 def place(configuration: Path, stack_dir: Path) -> set[str]:

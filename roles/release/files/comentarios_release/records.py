@@ -29,7 +29,7 @@ class Record:
         replicas: how many of them.
         owner, token: whose run it is.
         watch_seconds: how long it is watched once it serves; 0 for not at all.
-        started, finished: seconds since the epoch.
+        started, finished: seconds since the epoch; without the second there is something left to carry on with.
         phase: the last of PHASES that it reached; times: when it reached each.
         undoing: why it is being undone, and the outcome once it is; None while it is not.
         outcome: RUNNING, GOOD, FAILED, ROLLED_BACK (by its own watch or by a later rollback) or CANCELLED.
@@ -55,7 +55,7 @@ class Record:
     undoing: dict[str, str] | None = None
     outcome: str = RUNNING
     reason: str = ""
-    baseline: dict | None = None
+    baseline: dict[str, float] | None = None
 
     @property
     def tag(self) -> str:
@@ -63,6 +63,10 @@ class Record:
 
     def reached(self, phase: str) -> bool:
         return PHASES.index(self.phase) >= PHASES.index(phase)
+
+    def cancel(self) -> None:
+        """Whoever carries on with it undoes it."""
+        self.undoing = {"outcome": CANCELLED, "reason": "it was cancelled"}
 
 
 class Records:
@@ -83,14 +87,19 @@ class Records:
         return self._folder / "new"
 
     def get(self, number: int) -> Record:
-        values = read_json(self.folder(number) / "release.json")
-        if values is None:
+        record = self._read(number)
+        if record is None:
             raise ReleaseError(f"there is no release {number}: `make releases` lists them")
-        return Record(**values)
+        return record
+
+    def _read(self, number: int) -> Record | None:
+        values = read_json(self.folder(number) / "release.json")
+        return None if values is None else Record(**values)
 
     def all(self) -> list[Record]:
-        """Every release, the oldest first."""
-        return [self.get(number) for number in sorted(int(path.name) for path in self._folder.glob("[0-9]*"))]
+        """Every release, the oldest first; one that is removed meanwhile is left out."""
+        numbers = sorted(int(path.name) for path in self._folder.glob("[0-9]*") if path.name.isdecimal())
+        return [record for number in numbers if (record := self._read(number))]
 
     def next_number(self) -> int:
         return max((record.number for record in self.all()), default=0) + 1
@@ -101,7 +110,7 @@ class Records:
         self.new.rename(self.folder(record.number))
 
     def unfinished(self) -> Record | None:
-        return next((record for record in reversed(self.all()) if record.outcome == RUNNING), None)
+        return next((record for record in reversed(self.all()) if record.finished is None), None)
 
     def live(self) -> Record | None:
         """The release that serves; while another one is on its way, the one before it."""
@@ -156,5 +165,9 @@ class Records:
         old = [record for record in records[:-keep_records] if record.number not in needed]
         return set(images[:keep_images]), old
 
-    def remove(self, record: Record) -> None:
-        shutil.rmtree(self.folder(record.number))
+    def remove(self, records: list[Record]) -> None:
+        """Removes releases, each in one step: one of which a part is left would be taken for whole."""
+        for record in records:
+            self.folder(record.number).rename(self._folder / f"removed-{record.number}")
+        for left in self._folder.glob("removed-*"):
+            shutil.rmtree(left)

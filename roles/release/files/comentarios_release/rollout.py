@@ -11,7 +11,7 @@ from . import files, textfile
 from .edge import Edge, get
 from .engine import Container, Engine
 from .lock import LockFile
-from .records import CANCELLED, FAILED, GOOD, ROLLED_BACK, Record, Records
+from .records import CANCELLED, FAILED, GOOD, PHASES, ROLLED_BACK, Record, Records
 from .settings import ReleaseError, Settings
 from .watch import Baseline, Sample, Watch
 
@@ -31,32 +31,49 @@ class BadRelease(ReleaseError):
 class Rollout:
     """Carries out the release of a record. Every step may run twice."""
 
-    def __init__(self, settings: Settings, record: Record):
+    def __init__(
+        self,
+        settings: Settings,
+        record: Record,
+        engine: Engine,
+        edge: Edge,
+        *,
+        probe: Callable[[str], tuple[int, str]] = get,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ):
         self._settings = settings
         self._record = record
         self._records = Records(settings.releases)
         self._lock = LockFile(settings.releases)
-        self._engine = Engine(settings)
-        self._edge = Edge(settings, self._engine)
+        self._engine = engine
+        self._edge = edge
+        self._probe = probe
+        self._clock = clock
+        self._sleep = sleep
         self._configuration = self._records.configuration(record.number)
         self._previous = self._records.get(record.previous) if record.previous else None
-        self._may_cancel = True
+        self._restarts: dict[str, int] = {}
+        # What was watched to its end is as good as live: it is completed.
+        self._may_cancel = not record.reached(PHASES[-1])
 
     def run(self) -> None:
         """Ends with the release live, or with the one before it as live as it was; the record says which."""
-        signal.signal(signal.SIGTERM, self._on_signal)
-        signal.signal(signal.SIGINT, self._on_signal)
         try:
-            if not self._record.undoing:
-                self._forward()
+            try:
+                signal.signal(signal.SIGTERM, self._on_signal)
+                signal.signal(signal.SIGINT, self._on_signal)
+                if not self._record.undoing:
+                    self._forward()
+            finally:
+                # From here on nothing is cancelled any more: half-undone is the one state to avoid.
+                self._may_cancel = False
         except BadRelease as error:
             self._record.undoing = {"outcome": ROLLED_BACK, "reason": str(error)}
-        except ReleaseError as error:
+        except (ReleaseError, OSError) as error:
             self._record.undoing = {"outcome": FAILED, "reason": str(error)}
         except Cancelled:
-            self._record.undoing = {"outcome": CANCELLED, "reason": "it was cancelled"}
-        # From here on nothing is cancelled any more: half-undone is the one state to avoid.
-        self._may_cancel = False
+            self._record.cancel()
         if self._record.undoing:
             self._records.save(self._record)
             self._undo()
@@ -74,7 +91,8 @@ class Rollout:
         }
         for phase, step in steps.items():
             if not self._record.reached(phase):
-                self._lock.renew(self._record.owner, self._record.token, self._settings.ready_seconds + 300)
+                seconds = self._settings.ready_seconds + self._record.watch_seconds + 300
+                self._lock.renew(self._record.owner, self._record.token, seconds)
                 step()
                 self._records.reach(self._record, phase)
 
@@ -110,6 +128,8 @@ class Rollout:
 
     def _switch(self) -> None:
         self._edge.switch(self._record.identity)
+        # Only now: the edge's process from before the reload goes on with the replicas that it knows then.
+        self._reload_edge()
         problem = self._until(10, self._edge.answers)
         if problem:
             raise ReleaseError(f"the edge does not get through to the new replicas: {problem}")
@@ -117,7 +137,7 @@ class Rollout:
     def _stop_old(self) -> None:
         old = [one for one in self._engine.containers("api") if not self._is_new(one) and one.runs]
         if old:
-            time.sleep(SETTLE_SECONDS)
+            self._sleep(SETTLE_SECONDS)
             # Stopped and not removed: while the release is watched, the way back is a second's.
             self._engine.stop(old)
 
@@ -125,11 +145,11 @@ class Rollout:
         if not self._record.watch_seconds:
             return
         # An interrupted watch begins anew: what happened meanwhile was seen by nobody.
-        end = time.monotonic() + self._record.watch_seconds
+        end = self._clock() + self._record.watch_seconds
         watch = Watch(Baseline(**(self._record.baseline or {})), self._edge.sample() or Sample())
         unready: dict[str, int] = {}
-        while time.monotonic() < end:
-            time.sleep(1)
+        while self._clock() < end:
+            self._sleep(1)
             sample = self._edge.sample()
             if problem := watch.judge(sample) if sample else "":
                 raise BadRelease(f"{problem}; {self._last_lines(self._engine.containers('api'))}")
@@ -139,10 +159,10 @@ class Rollout:
         """With few requests their failures say little: the replicas themselves are asked too."""
         replicas = [one for one in self._engine.containers("api") if self._is_new(one)]
         for one in replicas:
-            if not one.runs or one.restarts:
+            if not one.runs or self._restarted(one):
                 raise BadRelease(f"replica {one.name} ended (status {one.exit_code}); {self._last_lines([one])}")
             url = f"http://{one.address}:8000/readyz"
-            status, body = get(url)
+            status, body = self._probe(url)
             unready[one.id] = 0 if status == 200 else unready.get(one.id, 0) + 1
             if unready[one.id] >= 3:
                 raise BadRelease(
@@ -157,17 +177,20 @@ class Rollout:
             def belongs(one: Container) -> bool:
                 return one.release == before.identity
 
-            self._engine.start(one for one in self._engine.containers("api") if belongs(one) and not one.runs)
-            missing = before.replicas - sum(belongs(one) for one in self._engine.containers("api"))
-            if missing > 0:
-                scale = f"api={len(self._engine.containers('api')) + missing}"
-                arguments = ("up", "--detach", "--no-deps", "--no-recreate", "--no-build", "--scale", scale, "api")
-                self._engine.compose(configuration, before.identity, *arguments)
-            self._ready(belongs, before.replicas)
+            # Before the switch they were left alone. Were they not ready already, the undo would never end.
             if self._edge.target() != before.identity:
+                self._engine.start(one for one in self._engine.containers("api") if belongs(one) and not one.runs)
+                missing = before.replicas - sum(belongs(one) for one in self._engine.containers("api"))
+                if missing > 0:
+                    scale = f"api={len(self._engine.containers('api')) + missing}"
+                    arguments = ("up", "--detach", "--no-deps", "--no-recreate", "--no-build", "--scale", scale, "api")
+                    self._engine.compose(configuration, before.identity, *arguments)
+                self._ready(belongs, before.replicas)
                 self._edge.switch(before.identity)
-                time.sleep(SETTLE_SECONDS)
+                self._sleep(SETTLE_SECONDS)
             self._apply(configuration, before.identity)
+            if self._record.reached("ready"):
+                self._reload_edge()
         keep = self._previous.identity if self._previous else self._edge.target()
         failed = [one for one in self._engine.containers("api") if one.release != keep and self._is_new(one)]
         self._engine.stop(one for one in failed if one.runs)
@@ -175,7 +198,6 @@ class Rollout:
 
     def _finish(self) -> None:
         record, undoing = self._record, self._record.undoing
-        record.finished = time.time()
         record.outcome, record.reason = (undoing["outcome"], undoing["reason"]) if undoing else (GOOD, "")
         if not undoing:
             self._engine.remove(one for one in self._engine.containers("api") if not self._is_new(one))
@@ -185,6 +207,9 @@ class Rollout:
         self._prune()
         textfile.publish(self._settings.textfile, self._records.live(), record.outcome in (GOOD, CANCELLED))
         self._lock.release(record.token)
+        # Last: until this is written, somebody carries on here.
+        record.finished = time.time()
+        self._records.save(record)
 
     def _retire_newer(self) -> None:
         """After a rollback by hand, what it went back from counts as good no longer."""
@@ -198,12 +223,13 @@ class Rollout:
 
     def _prune(self) -> None:
         images, old = self._records.prune(self._settings.keep_images, self._settings.keep_records)
+        kept = [record for record in self._records.all() if record not in old]
         gone = {image for record in old for image in self._other_images(record)}
-        for record in old:
-            self._records.remove(record)
-        gone -= {image for record in self._records.all() for image in self._other_images(record)}
-        for image in gone | (set(self._engine.tags(self._record.image)) - images):
+        gone -= {image for record in kept for image in self._other_images(record)}
+        for image in sorted(gone | (set(self._engine.tags(self._record.image)) - images)):
             self._engine.remove_image(image)
+        # After the images, which only these know.
+        self._records.remove(old)
 
     # --- parts of several steps ---------------------------------------------------------------------------------------
 
@@ -212,16 +238,20 @@ class Rollout:
         files.place(configuration, self._settings.stack_dir)
         # What the two releases differ in, not what was just copied: an interrupted step is so made up for.
         changed = self._changed()
-        if "caddy/Caddyfile" in changed:
-            self._edge.reload()
-        others = sorted(set(self._engine.services(configuration, identity)) - {"api"})
-        arguments = ("up", "--detach", "--no-deps", "--no-build", "--remove-orphans", "--pull", "never")
-        self._engine.compose(configuration, identity, *arguments, "--wait", "--wait-timeout", "120", *others)
+        # What ended before this step left these alone: one that was not well already would hold the undo up for ever.
+        if self._record.reached("ready"):
+            others = sorted(set(self._engine.services(configuration, identity)) - {"api"})
+            arguments = ("up", "--detach", "--no-deps", "--no-build", "--remove-orphans", "--pull", "never")
+            self._engine.compose(configuration, identity, *arguments, "--wait", "--wait-timeout", "120", *others)
         if self._record.undoing or self._record.kind == "rollback":
             # On the way forward the roles have done this, who changed their files in place.
             self._tell(changed, "prometheus", self._engine.hang_up)
             self._tell(changed, "alertmanager", self._engine.hang_up)
             self._tell({name for name in changed if "/dashboards/" not in name}, "grafana", self._engine.restart)
+
+    def _reload_edge(self) -> None:
+        if "haproxy/haproxy.cfg" in self._changed():
+            self._edge.reload()
 
     def _changed(self) -> set[str]:
         wanted = files.listing(self._configuration)
@@ -241,23 +271,23 @@ class Rollout:
         Raises:
             ReleaseError: one ended, or the time is over: address and status of the probe, and what the replica wrote.
         """
-        end = time.monotonic() + self._settings.ready_seconds
+        end = self._clock() + self._settings.ready_seconds
         while True:
             replicas = [one for one in self._engine.containers("api") if belongs(one)]
             problems = []
             for one in replicas:
-                if one.state in ("exited", "restarting", "dead") or one.restarts:
+                if one.state in ("exited", "restarting", "dead") or self._restarted(one):
                     raise ReleaseError(
                         f"replica {one.name} of {one.image} ended at its start (status {one.exit_code}); "
                         f"{self._last_lines([one])}"
                     )
                 url = f"http://{one.address}:8000/readyz"
-                status, body = get(url)
+                status, body = self._probe(url)
                 if status != 200:
                     problems.append((one, f"{url} answered {status or 'nothing'}: {body}"))
             if len(replicas) >= count and not problems:
                 return
-            if time.monotonic() > end:
+            if self._clock() > end:
                 seconds = self._settings.ready_seconds
                 if not problems:
                     raise ReleaseError(f"only {len(replicas)} of {count} replicas are there after {seconds} s")
@@ -266,7 +296,12 @@ class Rollout:
                     f"replica {one.name} of {one.image} is not ready after {seconds} s: {problem}; "
                     f"{self._last_lines([one])}"
                 )
-            time.sleep(0.3)
+            self._sleep(0.3)
+
+    def _restarted(self, replica: Container) -> bool:
+        """Whether the engine has restarted it during this release: the one before has had a life of its own."""
+        known = self._previous is not None and replica.release == self._previous.identity
+        return replica.restarts > self._restarts.setdefault(replica.id, replica.restarts if known else 0)
 
     def _measure(self, before: Sample | None) -> dict[str, float] | None:
         now = self._edge.sample()
@@ -289,12 +324,11 @@ class Rollout:
     def _is_new(self, container: Container) -> bool:
         return container.release == self._record.identity
 
-    @staticmethod
-    def _until(seconds: float, probe: Callable[[], str]) -> str:
+    def _until(self, seconds: float, probe: Callable[[], str]) -> str:
         """Asks until the answer is empty or the time is over; returns the last answer."""
-        end = time.monotonic() + seconds
-        while (problem := probe()) and time.monotonic() < end:
-            time.sleep(0.3)
+        end = self._clock() + seconds
+        while (problem := probe()) and self._clock() < end:
+            self._sleep(0.3)
         return problem
 
     def _on_signal(self, *_arguments: object) -> None:

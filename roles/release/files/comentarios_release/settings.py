@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 FILE = Path("/etc/comentarios/release.json")
 
@@ -23,6 +24,7 @@ class Settings:
     keep_images: how many of the newest images of the API stay on the host.
     keep_records: how many of the newest releases stay on the list, with their configuration.
     textfile: file with the metrics for the node exporter.
+    edge_socket: where HAProxy's master process takes commands.
     """
 
     stack_dir: Path = Path("/opt/comentarios")
@@ -32,6 +34,7 @@ class Settings:
     keep_images: int = 5
     keep_records: int = 20
     textfile: Path = Path("/var/lib/node_exporter/textfile/release.prom")
+    edge_socket: Path = Path("/var/lib/comentarios-edge/run/master.sock")
 
     @property
     def releases(self) -> Path:
@@ -39,11 +42,19 @@ class Settings:
 
     @property
     def staged(self) -> Path:
-        """What Ansible writes: the Compose files and the Caddyfile as they are to be."""
+        """What Ansible writes: the Compose files and the edge's configuration as they are to be."""
         return self.releases / "staged"
 
     @classmethod
     def read(cls, file: Path = FILE) -> Settings:
-        values = json.loads(file.read_text())
+        """What the file says.
+
+        Raises:
+            ReleaseError: it is not there, or is not what role release of this version writes.
+        """
         paths = {field.name for field in fields(cls) if field.type == "Path"}
-        return cls(**{name: Path(value) if name in paths else value for name, value in values.items()})
+        try:
+            values: dict[str, Any] = json.loads(file.read_text())
+            return cls(**values | {name: Path(values[name]) for name in paths & values.keys()})
+        except (OSError, ValueError, AttributeError, TypeError) as error:
+            raise ReleaseError(f"{file} cannot be used ({error}): `make up` writes it anew") from None
