@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 
 from sandbox import images
 from sandbox.config import Config
-from sandbox.docker import docker, inspect
+from sandbox.docker import builder, docker, inspect
 from sandbox.progress import say, step
 from verbs.environment import ROOT, Target
 from verbs.errors import VerbError
@@ -104,7 +104,7 @@ def build(target: Target, wanted: str) -> None:
             stdout=output,
             stderr=subprocess.STDOUT,
             check=False,
-            env={**os.environ, "DOCKER_BUILDKIT": "0"},
+            env={**os.environ, **builder()},
         )
     if done.returncode:
         lines = log.read_text().strip().splitlines() or ["no output"]

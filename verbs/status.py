@@ -6,6 +6,8 @@ import json
 import subprocess
 import sys
 
+from sandbox import hosts, server
+from sandbox.config import Config
 from sandbox.progress import say
 from verbs import host
 from verbs.environment import ROOT, Target
@@ -15,11 +17,15 @@ COMPOSE = "docker compose --project-directory /opt/comentarios ps --all --format
 
 def status(target: Target) -> int:
     """Prints a line per component; returns 1 when one is not healthy."""
-    healthy = True
+    healthy, known = True, True
     if target.is_sandbox:
         command = [sys.executable, "-m", "sandbox", "status"]
         healthy = not subprocess.run(command, cwd=ROOT, env=target.environment(), check=False).returncode
-    found = host.hosts(target) if healthy else []
+        known = server.answers(Config())
+        if not known and hosts.names(Config()):
+            # Which there are was said, as far as it can be known without the APIs.
+            return 1
+    found = host.hosts(target) if known else []
     if not found:
         _line(False, "hosts", "none is running: run `make up`")
     for one in found:

@@ -58,8 +58,10 @@ def ensure_up(target: Target) -> None:
     """
     if not target.is_sandbox:
         account(target)
-    elif not target.state.exists() or not server.answers(Config()):
+    elif not target.state.exists():
         raise VerbError("nothing is up: run `make up`")
+    elif not server.answers(Config()):
+        raise VerbError("the sandbox's AWS APIs do not answer: `make up` starts them again, nothing is lost")
 
 
 def apply(target: Target) -> None:

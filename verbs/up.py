@@ -31,8 +31,12 @@ def up(target: Target) -> None:
     """Makes everything of the target that is not there yet, and changes nothing that is."""
     begin = time.monotonic()
     preflight(target)
+    # Terraform, Ansible and SSH keep things in the state folder that are nobody else's business.
+    os.umask(0o077)
     if target.is_sandbox:
         _sandbox(target, "start")
+        # The first start made the keys.
+        target.variables.update(Config().credentials())
         _variables(target)
         # Terraform waits most of its time, so the images are built meanwhile.
         with ThreadPoolExecutor() as pool:
