@@ -15,7 +15,6 @@ from typing import Any
 
 from sandbox.errors import SandboxError
 
-
 # What engines and clients of all versions say of what is not there.
 ABSENT = re.compile(r"no such|not found", re.IGNORECASE)
 
