@@ -2,11 +2,12 @@
 
 import threading
 from collections.abc import Callable
+from typing import Any
 
 
-def in_threads(count: int, function: Callable[[int], object]) -> list[object]:
+def in_threads(count: int, function: Callable[[int], object]) -> list[Any]:
     """Run `function(number)` in so many threads at once; what they returned or raised."""
-    results: list[object] = [None] * count
+    results: list[Any] = [None] * count
 
     def run(number: int) -> None:
         try:

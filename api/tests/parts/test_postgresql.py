@@ -99,6 +99,20 @@ def test_a_lock_that_stays_taken_is_given_up(postgres: Postgres) -> None:
     app.extensions["storage"].close()
 
 
+def test_readers_of_a_database_that_hangs_do_not_queue_up(postgres: Postgres) -> None:
+    """Each may wait for its turn and for the database once, however many there are."""
+    import psycopg
+
+    url = postgres.new_database()
+    app = create_app(Settings(database_url=url, connect_seconds=1), Lifecycle())
+    with psycopg.connect(url) as other:
+        other.execute("LOCK TABLE comments")
+        replies = in_threads(32, lambda _: timed(lambda: app.test_client().get("/api/comment/list/1")))
+    for reply, seconds in replies:
+        assert reply.status_code == 503 and seconds < 3.5
+    app.extensions["storage"].close()
+
+
 def test_pages_hide_no_comment_that_commits_late(postgres: Postgres) -> None:
     """PostgreSQL gives ids out before it commits; readers who page must not step over one."""
     url, comment = postgres.new_database(), NewComment("1", "alice@example.com", "first post!", 0)

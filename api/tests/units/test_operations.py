@@ -204,6 +204,17 @@ def test_log_line_of_a_request(client: FlaskClient, capsys: pytest.CaptureFixtur
     }
 
 
+def test_log_line_is_bounded(client: FlaskClient, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever anybody asks for; the longest content_id is shown whole."""
+    content_id = "💬" * 255
+    client.get(f"/api/comment/list/{content_id}")
+    client.get(f"/api/comment/list/{content_id * 10}")
+    whole, cut = capsys.readouterr().err.splitlines()
+    assert json.loads(whole)["path"] == f"/api/comment/list/{content_id}"
+    assert json.loads(cut)["path"] == f"/api/comment/list/{content_id * 10}"[:500]
+    assert len(cut) < 8_000
+
+
 def test_warning_level_leaves_requests_out(sqlite_url: str, capsys: pytest.CaptureFixture[str]) -> None:
     app = create_app(Settings(database_url=sqlite_url, log_level="warning"), Lifecycle())
     app.test_client().get("/healthz")

@@ -188,6 +188,12 @@ def test_two_addresses_are_refused(limited: servers.Server, second: str) -> None
     assert json.loads(reply.partition(b"\r\n\r\n")[2])["status"] == "BAD-REQUEST"
 
 
+def test_head_is_bounded(running: servers.Server) -> None:
+    assert get(running.port, "/healthz", "X-Long: " + "x" * 16_000).startswith(b"HTTP/1.1 200 ")
+    assert get(running.port, "/healthz", "X-Long: " + "x" * 400_000).startswith(b"HTTP/1.1 431 ")
+    assert status(running.url + "/healthz") == 200
+
+
 def test_http2_is_not_spoken(running: servers.Server) -> None:
     """One connection of it could have two hundred replies under way."""
     reply = talk(running.port, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0")
