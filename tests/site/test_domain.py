@@ -204,7 +204,8 @@ def test_renewed_certificate_is_served_and_cuts_no_connection(up, curl, domain):
     )
     before = up.ssh(served).stdout
     renewed = up.ssh(
-        f"sudo env REQUESTS_CA_BUNDLE=/opt/comentarios/acme_root.pem certbot renew --no-random-sleep-on-renew --force-renewal --cert-name {DOMAIN}"
+        "sudo env REQUESTS_CA_BUNDLE=/opt/comentarios/acme_root.pem"
+        f" certbot renew --no-random-sleep-on-renew --force-renewal --cert-name {DOMAIN}"
         " && sudo systemctl start comentarios-certbot.service"
     )
     assert renewed.returncode == 0, renewed.stdout + renewed.stderr
