@@ -63,8 +63,9 @@ prove: venvtest ## the long proofs: fifty kills, ten thousand bodies, releases u
 	@$(VERB) prove
 
 clean: ## `make down`, and then the images and the virtual environment, too
-	@if [ -x .venv/bin/uv ]; then $(VERB) clean; fi
-	@rm -rf .venv .state
+	@if [ -x .venv/bin/uv ]; then $(VERB) clean; \
+	elif [ -e .state ]; then echo '✗ .venv is missing, and a sandbox may be up: `make down`, then the same again' >&2; exit 1; fi
+	@rm -rf .venv .state terraform/.terraform terraform/bootstrap/.terraform
 
 release: venv ## build, push and roll out the working tree, no request lost; TAG= an image that is in ECR, WATCH= seconds
 	@$(VERB) release

@@ -7,6 +7,8 @@ import shlex
 import subprocess
 import sys
 
+from sandbox import claim
+from sandbox.config import Config
 from sandbox.errors import SandboxError
 from sandbox.progress import fail, say
 from verbs import backup, host, image, inputs, release, status, terraform, testing, up, window
@@ -114,12 +116,18 @@ VERBS = {
 # What works with nothing up, or finds out by itself what is.
 FROM_NOTHING = {"bench", "check", "clean", "down", "env", "prove", "status", "test", "up"}
 
+# What needs no sandbox, or asks whose it is where it begins.
+CLAIMS_ITSELF = {"bench", "check", "clean", "down", "prove", "test", "up"}
+
 
 def main() -> int:
     verb = sys.argv[1]
     try:
         inputs.check(os.environ)
         chosen = target()
+        if chosen.is_sandbox and verb not in CLAIMS_ITSELF:
+            # Somebody else's has the same addresses when this shell lacks the variables of one's own.
+            claim.check(Config())
         if verb not in FROM_NOTHING:
             terraform.ensure_up(chosen)
         return VERBS[verb](chosen) or 0

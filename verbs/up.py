@@ -83,7 +83,12 @@ def down(target: Target, images: bool = False) -> None:
     release.end_abandoned_runs(target)
     host.end_connections(target)
     if target.is_sandbox:
-        if engine.answers():
+        if target.state.exists() or engine.answers():
+            if not engine.answers():
+                raise VerbError(
+                    "no Docker Engine answers, so nothing was removed and nothing forgotten: start it, then the same "
+                    "command again"
+                )
             _sandbox(target, "down")
             if images:
                 sandbox_images.remove_all()
