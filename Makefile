@@ -2,8 +2,10 @@
 PYTHON ?= python3
 TARGET ?= sandbox
 VERB := .venv/bin/python -m verbs
-export TARGET TAG TO FROM DELETE_DATA CMD HOST SERVICE EDGE_PORT GRAFANA_IMAGE WATCH READY ADDRESS
+export V TARGET TAG TO FROM DELETE_DATA CMD HOST SERVICE EDGE_PORT GRAFANA_IMAGE WATCH READY ADDRESS
 export PYTHONDONTWRITEBYTECODE := 1
+# Whatever the locale, what Python reads and prints is UTF-8.
+export PYTHONUTF8 := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help up down status env ssh logs tunnel image images release rollback releases open close plan backup backups restore drill check test bench prove venv venvtest clean

@@ -11,6 +11,7 @@ import subprocess
 from pathlib import Path
 
 from sandbox.errors import SandboxError
+from sandbox.progress import failure, logged
 
 
 def docker(*arguments: str, stdin: str | None = None, timeout: float = 120, check: bool = True) -> str:
@@ -54,15 +55,5 @@ def build(folder: Path, tag: str, *, label: str, arguments: dict[str, str], log:
     command = ["docker", "build", "--tag", tag, "--label", label]
     for name, value in arguments.items():
         command += ["--build-arg", f"{name}={value}"]
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("w") as output:
-        done = subprocess.run(
-            [*command, str(folder)],
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            check=False,
-            env={**os.environ, "DOCKER_BUILDKIT": "0"},
-        )
-    if done.returncode:
-        lines = log.read_text().strip().splitlines() or ["no output"]
-        raise SandboxError(f"building {tag} failed: {lines[-1]} (whole log: {log})")
+    if logged([*command, str(folder)], log, env={**os.environ, "DOCKER_BUILDKIT": "0"}):
+        raise SandboxError(failure(f"building {tag} failed", log))

@@ -6,10 +6,12 @@ import os
 import subprocess
 import sys
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 from sandbox.errors import SandboxError
 from sandbox.progress import fail, say
 from verbs import backup, host, image, release, status, terraform, testing, up, window
-from verbs.environment import Target, exports, target
+from verbs.environment import ROOT, Target, exports, target
 from verbs.errors import VerbError
 
 
@@ -27,7 +29,15 @@ def ssh(chosen: Target) -> int:
 def logs(chosen: Target) -> int:
     service = os.environ.get("SERVICE", "")
     follow = f"docker compose --project-directory /opt/comentarios logs --follow --tail 100 {service}"
-    return subprocess.run(host.ssh(chosen, host.chosen(chosen), "-t", follow), check=False).returncode
+    return _until_interrupted(host.ssh(chosen, host.chosen(chosen), "-t", follow))
+
+
+def _until_interrupted(command: list[str]) -> int:
+    """Runs what ends by Ctrl-C, which is then no error."""
+    try:
+        return subprocess.run(command, check=False).returncode
+    except KeyboardInterrupt:
+        return 0
 
 
 def tunnel(chosen: Target) -> int:
@@ -58,7 +68,7 @@ def plan(chosen: Target) -> int:
     terraform.run(chosen, terraform.HOST, "plan", "-input=false")
     host.greet(chosen)
     command = ["ansible-playbook", "site.yml", "--check", "--diff"]
-    return subprocess.run(command, env=chosen.environment(), check=False).returncode
+    return subprocess.run(command, cwd=ROOT, env=chosen.environment(), check=False).returncode
 
 
 def check(_: Target) -> int:
@@ -121,11 +131,19 @@ def main() -> int:
     verb = sys.argv[1]
     try:
         chosen = target()
+        # For the children that are given no environment of their own, too.
+        os.environ.update({name: value for name, value in chosen.variables.items() if name == "LC_ALL"})
         if verb not in FROM_NOTHING:
             terraform.ensure_up(chosen)
         return VERBS[verb](chosen) or 0
     except (VerbError, SandboxError) as error:
         return fail(str(error))
+    except (BotoCoreError, ClientError) as error:
+        return fail(f"AWS refuses or does not answer: {str(error).splitlines()[0]}")
+    except OSError as error:
+        if not error.filename:
+            raise
+        return fail(f"{error.filename}: {error.strerror}")
     except KeyboardInterrupt:
         return fail("interrupted: run the same command again, it carries on")
 

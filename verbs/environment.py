@@ -6,8 +6,10 @@ The two targets differ in this and in nothing else.
 from __future__ import annotations
 
 import importlib.util
+import locale
 import os
 import shlex
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,7 +96,7 @@ def _common(chosen: Target) -> dict[str, str]:
     }
     for command in ("plan", "apply", "destroy", "console"):
         variables[f"TF_CLI_ARGS_{command}"] = f"-var-file={chosen.tfvars}"
-    variables |= _strategy()
+    variables |= _locale() | _strategy()
     mirror = provider_mirror()
     if mirror:
         variables["TF_CLI_CONFIG_FILE"] = str(STATE / "terraform.rc")
@@ -110,14 +112,41 @@ def _strategy() -> dict[str, str]:
     return {"ANSIBLE_STRATEGY": "mitogen_linear", "ANSIBLE_STRATEGY_PLUGINS": str(folder)}
 
 
+def _locale() -> dict[str, str]:
+    """A UTF-8 locale where there is none: Ansible refuses others, and one that is not installed is none."""
+    before = locale.setlocale(locale.LC_ALL)
+    try:
+        locale.setlocale(locale.LC_ALL, "")
+        if locale.nl_langinfo(locale.CODESET).upper().replace("-", "") == "UTF8":
+            return {}
+    except locale.Error:
+        pass
+    finally:
+        locale.setlocale(locale.LC_ALL, before)
+    # The C library's own, on every Linux; macOS has the other.
+    return {"LC_ALL": "C.UTF-8" if sys.platform == "linux" else "en_US.UTF-8"}
+
+
 def provider_mirror() -> Path | None:
     """A folder of this machine that mirrors Terraform's registry and holds the AWS provider, None where there is none.
 
     Terraform reads the standard ones by itself; a machine that cannot reach the registry may have it elsewhere. A CLI
     configuration of the user's own, when TF_CLI_CONFIG_FILE names one that exists, comes first.
+
+    Raises:
+        VerbError: TF_CLI_CONFIG_FILE cannot be read.
     """
-    if Path(os.environ.get("TF_CLI_CONFIG_FILE", "")).is_file():
-        return None
+    own = os.environ.get("TF_CLI_CONFIG_FILE")
+    if own:
+        try:
+            with open(own):
+                return None
+        except (FileNotFoundError, NotADirectoryError):
+            pass
+        except OSError as error:
+            raise VerbError(
+                f"TF_CLI_CONFIG_FILE={own} cannot be read: {error.strerror}; name a file that can, or unset it"
+            ) from None
     for folder in ("/opt", "/usr/share", "/usr/local/share", "/srv"):
         for found in sorted(Path(folder).glob("*/registry.*/hashicorp/aws")):
             return found.parent.parent.parent

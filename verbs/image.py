@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 from sandbox import images
 from sandbox.config import Config
 from sandbox.docker import docker, inspect
-from sandbox.progress import say, step
+from sandbox.progress import failure, logged, say, step
 from verbs.environment import ROOT, Target
 from verbs.errors import VerbError
 from verbs.terraform import client
@@ -96,19 +96,9 @@ def build(target: Target, wanted: str) -> None:
     config.state.mkdir(parents=True, exist_ok=True)
     base = images.base(config)
     log = target.state / "logs" / "build-api.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, str(ROOT / "api" / "image.py"), "build", "--tag", f"{REPOSITORY}:{wanted}"]
-    with log.open("w") as output:
-        done = subprocess.run(
-            [*command, "--base", base, "--version", wanted],
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            check=False,
-            env={**os.environ, "DOCKER_BUILDKIT": "0"},
-        )
-    if done.returncode:
-        lines = log.read_text().strip().splitlines() or ["no output"]
-        raise VerbError(f"building the image failed: {lines[-1]} (whole log: {log})")
+    if logged([*command, "--base", base, "--version", wanted], log, env={**os.environ, "DOCKER_BUILDKIT": "0"}):
+        raise VerbError(failure("building the image failed", log))
 
 
 def push(target: Target, wanted: str) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
+from sandbox import __main__ as sandbox
+from sandbox.config import Config
 from sandbox.progress import say
 from verbs import host
-from verbs.environment import ROOT, Target
+from verbs.environment import Target
 
 COMPOSE = "docker compose --project-directory /opt/comentarios ps --all --format json"
 
@@ -17,8 +17,7 @@ def status(target: Target) -> int:
     """Prints a line per component; returns 1 when one is not healthy."""
     healthy = True
     if target.is_sandbox:
-        command = [sys.executable, "-m", "sandbox", "status"]
-        healthy = not subprocess.run(command, cwd=ROOT, env=target.environment(), check=False).returncode
+        healthy = not sandbox.status(Config())
     found = host.hosts(target) if healthy else []
     if not found:
         _line(False, "hosts", "none is running: run `make up`")

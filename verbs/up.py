@@ -7,16 +7,17 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
+from sandbox import __main__ as sandbox
 from sandbox import debian
 from sandbox import images as sandbox_images
 from sandbox.config import Config
 from sandbox.progress import say, step
 from verbs import engine, host, image, release, terraform
-from verbs.environment import ROOT, STATE, Target
+from verbs.environment import STATE, Target
 from verbs.errors import VerbError
 
 TOOLS = {
@@ -29,10 +30,12 @@ TOOLS = {
 
 def up(target: Target) -> None:
     """Makes everything of the target that is not there yet, and changes nothing that is."""
-    begin = time.monotonic()
+    begin, lasted = time.monotonic(), target.state / "up-seconds"
+    say(_announcement(target, lasted))
     preflight(target)
     if target.is_sandbox:
-        _sandbox(target, "start")
+        config = Config()
+        sandbox.start(config)
         _variables(target)
         # Terraform waits most of its time, so the images are built meanwhile.
         with ThreadPoolExecutor() as pool:
@@ -40,19 +43,30 @@ def up(target: Target) -> None:
             terraform.apply(target)
             images.result()
         with step("sandbox: the hosts that EC2 lists"):
-            _sandbox(target, "sync")
+            sandbox.sync(config)
     else:
         terraform.apply(target)
-    tag = image.ensure(target)
-    with step("ansible: site.yml"):
-        release.play(target, "site.yml", stack_api_tag=tag)
-    say(f"✓ up in {time.monotonic() - begin:.0f} s")
+    release.play(target, "site", "site.yml", stack_api_tag=image.ensure(target))
+    seconds = time.monotonic() - begin
+    lasted.write_text(f"{seconds:.0f}")
+    say(f"✓ up in {seconds:.0f} s")
     urls(target)
+
+
+def _announcement(target: Target, lasted: Path) -> str:
+    """What comes, and about how long it takes: as long as the last time, if there was one."""
+    where = "a sandbox of AWS on this machine" if target.is_sandbox else "AWS"
+    took = f"took {lasted.read_text()} s last time" if lasted.exists() else "takes about four minutes the first time"
+    logs = os.path.relpath(target.state / "logs", Path.cwd())
+    return (
+        f"▸ make up: {where}, its host by Terraform, the API's image, the host's configuration by Ansible; {took}\n"
+        f"  details: V=1 prints them, {logs}/ keeps them; Ctrl-C, and the same command later, lose nothing"
+    )
 
 
 def _images(target: Target) -> None:
     """Every image that this machine builds: the sandbox's, the stack's, the API's."""
-    _sandbox(target, "build")
+    sandbox.build(Config())
     image.prepare(target)
 
 
@@ -80,7 +94,7 @@ def down(target: Target, images: bool = False) -> None:
     host.end_connections(target)
     if target.is_sandbox:
         if engine.answers():
-            _sandbox(target, "down")
+            sandbox.down(Config())
             if images:
                 sandbox_images.remove_all()
         engine.stop(STATE / "engine")
@@ -99,9 +113,7 @@ def _down_on_aws(target: Target) -> None:
     what = (
         "the host, the comments and their backups" if delete else "the host; the comments' volume and the backups stay"
     )
-    typed = input(f"This removes {what}. Type the project's name (comentarios) to go on: ")
-    if typed.strip() != "comentarios":
-        raise VerbError("nothing was removed: the name was not typed")
+    confirm(f"This removes {what}.")
     terraform.init(target, bucket)
     change = ["-var", "delete_data=true"] if delete else ["-var", "parked=true"]
     terraform.run(target, terraform.HOST, "apply", "-input=false", "-auto-approve", *change)
@@ -110,6 +122,20 @@ def _down_on_aws(target: Target) -> None:
     else:
         say("  kept: the data volume and the backups; DELETE_DATA=yes removes them, too")
     say(f"  kept: s3://{bucket} and ECR (terraform/bootstrap), which hold the state and the images")
+
+
+def confirm(what: str) -> None:
+    """Has the project's name typed before something is removed.
+
+    Raises:
+        VerbError: it was not, or there is nobody to type it.
+    """
+    try:
+        typed = input(f"{what} Type the project's name (comentarios) to go on: ")
+    except EOFError:
+        typed = ""
+    if typed.strip() != "comentarios":
+        raise VerbError("nothing was removed: the name was not typed")
 
 
 def preflight(target: Target) -> None:
@@ -132,12 +158,6 @@ def _tools() -> None:
         missing = [name for name in TOOLS if not shutil.which(name)]
     if missing:
         raise VerbError(f"{missing[0]} is missing: {TOOLS[missing[0]]} and put it on the PATH")
-
-
-def _sandbox(target: Target, command: str) -> None:
-    done = subprocess.run([sys.executable, "-m", "sandbox", command], cwd=ROOT, env=target.environment(), check=False)
-    if done.returncode:
-        raise VerbError(f"the sandbox stopped at `{command}` (see above); running the same command again carries on")
 
 
 def _variables(target: Target) -> None:
