@@ -2,13 +2,13 @@
 PYTHON ?= python3
 TARGET ?= sandbox
 VERB := .venv/bin/python -m verbs
-export V TARGET TAG TO FROM DELETE_DATA CMD HOST SERVICE EDGE_PORT GRAFANA_IMAGE WATCH READY ADDRESS
+export V TARGET TAG TO FROM DELETE_DATA CMD HOST SERVICE EDGE_PORT GRAFANA_IMAGE GRAFANA_PORT PROMETHEUS_PORT ALERTMANAGER_PORT WATCH READY ADDRESS
 export PYTHONDONTWRITEBYTECODE := 1
 # Whatever the locale, what Python reads and prints is UTF-8.
 export PYTHONUTF8 := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status env ssh logs tunnel image images release rollback releases open close plan backup backups restore drill check test bench prove venv venvtest clean
+.PHONY: help up down status env ssh logs tunnel image images release rollback releases open close plan doctor backup backups restore drill check test bench prove venv venvtest clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,7 +37,7 @@ ssh: venv ## a shell on the host, or one command: CMD='docker compose ls'; HOST=
 logs: venv ## follow the stack's logs; SERVICE= chooses
 	@$(VERB) logs
 
-tunnel: venv ## Grafana, Prometheus and Alertmanager on 127.0.0.1:3000, 9090 and 9093
+tunnel: venv ## Grafana, Prometheus and Alertmanager on 127.0.0.1; GRAFANA_PORT=, PROMETHEUS_PORT=, ALERTMANAGER_PORT= choose
 	@$(VERB) tunnel
 
 image: venv ## build the API's image and push it to ECR
@@ -76,6 +76,9 @@ open: venv ## port 22 of the hosts for this machine's address, until `make close
 
 close: venv ## take out what `make open` let in
 	@$(VERB) close
+
+doctor: venv ## every prerequisite and path as a table: what was found, and what to do
+	@$(VERB) doctor
 
 plan: venv ## what would change: Terraform's plan and Ansible's --check --diff
 	@$(VERB) plan

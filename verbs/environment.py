@@ -5,11 +5,13 @@ The two targets differ in this and in nothing else.
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import locale
 import os
 import shlex
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,6 +43,14 @@ class Target:
         return self.state / "sandbox.tfvars.json" if self.is_sandbox else ROOT / "terraform" / "aws.tfvars"
 
     @property
+    def connections(self) -> Path:
+        """Folder of the sockets of SSH connections; their paths may have some 100 characters at most."""
+        folder = self.state / "ssh" / "control"
+        if len(str(folder)) <= 60:
+            return folder
+        return Path(tempfile.gettempdir(), f"comentarios-{hashlib.sha256(str(folder).encode()).hexdigest()[:12]}")
+
+    @property
     def is_sandbox(self) -> bool:
         return self.name == "sandbox"
 
@@ -59,12 +69,12 @@ def target() -> Target:
     if name == "sandbox":
         config = Config()
         variables = config.credentials() | {
-            "ANSIBLE_INVENTORY": f"{ROOT}/inventory/aws_ec2.yml,{config.state}/inventory",
+            "ANSIBLE_INVENTORY": f"{ROOT}/inventory/aws_ec2.yml,{config.state}/inventory,{config.state}/settings",
             "ANSIBLE_PRIVATE_KEY_FILE": str(config.state / "ssh" / "id_ed25519"),
         }
         made = Target(name, config.state, variables, config.push_address)
     elif name == "aws":
-        made = Target(name, STATE / "aws", {"ANSIBLE_INVENTORY": f"{ROOT}/inventory/aws_ec2.yml"})
+        made = Target(name, STATE / "aws", {"ANSIBLE_INVENTORY": f"{ROOT}/inventory/aws_ec2.yml,{STATE}/aws/settings"})
         region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
         if region:
             made.variables.update({"AWS_REGION": region, "AWS_DEFAULT_REGION": region})
@@ -89,13 +99,13 @@ def _common(chosen: Target) -> dict[str, str]:
         "TARGET": chosen.name,
         "COMENTARIOS_STATE": str(chosen.state),
         "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
-        "ANSIBLE_SSH_CONTROL_PATH_DIR": str(chosen.state / "ssh" / "control"),
+        "ANSIBLE_SSH_CONTROL_PATH_DIR": str(chosen.connections),
         "PATH": f"{ROOT / '.venv' / 'bin'}:{os.environ.get('PATH', '')}",
         "TF_DATA_DIR": f".terraform/{chosen.state.name}",
         "TF_IN_AUTOMATION": "1",
     }
     for command in ("plan", "apply", "destroy", "console"):
-        variables[f"TF_CLI_ARGS_{command}"] = f"-var-file={chosen.tfvars}"
+        variables[f"TF_CLI_ARGS_{command}"] = shlex.quote(f"-var-file={chosen.tfvars}")
     variables |= _locale() | _strategy()
     mirror = provider_mirror()
     if mirror:

@@ -41,6 +41,7 @@ def hosts(target: Target) -> list[Host]:
     """
     # SSH keeps the hosts' keys in it.
     target.state.mkdir(parents=True, exist_ok=True)
+    target.connections.mkdir(parents=True, exist_ok=True, mode=0o700)
     filters = [
         {"Name": "tag:Project", "Values": ["comentarios"]},
         {"Name": "instance-state-name", "Values": ["running"]},
@@ -89,17 +90,25 @@ def edge(target: Target, host: Host) -> str:
     if target.is_sandbox:
         config = Config()
         container = inspect("container", f"{config.name}-{host.instance_id}")
-        if container and container["HostConfig"]["PortBindings"]:
-            return f"http://127.0.0.1:{config.edge_port}"
+        # As it was made, whatever EDGE_PORT says now.
+        bindings = container["HostConfig"]["PortBindings"] if container else None
+        if bindings:
+            return f"http://127.0.0.1:{bindings['80/tcp'][0]['HostPort']}"
     return f"http://{host.address}"
 
 
 def ssh(target: Target, host: Host, *arguments: str) -> list[str]:
     """The command line of ``ssh`` to a host; further arguments go behind the destination."""
     key = target.variables.get("ANSIBLE_PRIVATE_KEY_FILE")
+    # One connection for all that is asked within a minute. It is named after the instance: its address may be another's
+    # tomorrow.
+    control = target.connections / host.instance_id
     return [
-        *("ssh", "-o", f"HostKeyAlias={host.instance_id}", "-o", f"UserKnownHostsFile={target.state}/known_hosts"),
+        # SSH reads its options as it does its files: a path with a space stands in quotes.
+        *("ssh", "-o", f"HostKeyAlias={host.instance_id}", "-o", f'UserKnownHostsFile="{target.state}/known_hosts"'),
         *("-o", "StrictHostKeyChecking=accept-new", "-o", "ConnectTimeout=10", "-o", "LogLevel=ERROR"),
+        *("-o", "ControlMaster=auto", "-o", f'ControlPath="{control}"', "-o", "ControlPersist=60"),
+        *("-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3"),
         *(["-i", key] if key else []),
         f"{host.user}@{host.address}",
         *arguments,
@@ -141,6 +150,6 @@ def greet(target: Target, timeout: float = 300) -> list[Host]:
 
 def end_connections(target: Target) -> None:
     """Ends the SSH connections that Ansible keeps open between runs."""
-    for socket in (target.state / "ssh" / "control").glob("*"):
-        command = ["ssh", "-o", f"ControlPath={socket}", "-O", "exit", "host"]
+    for socket in target.connections.glob("*"):
+        command = ["ssh", "-o", f'ControlPath="{socket}"', "-O", "exit", "host"]
         subprocess.run(command, capture_output=True, check=False)

@@ -11,7 +11,7 @@ import time
 
 from botocore.exceptions import ClientError
 
-from sandbox import images
+from sandbox import images as sandbox_images
 from sandbox.config import Config
 from sandbox.docker import docker, inspect
 from sandbox.progress import failure, logged, say, step
@@ -72,6 +72,17 @@ def ensure(target: Target) -> str:
     return wanted
 
 
+def push_verb(target: Target) -> None:
+    """``make image``: the tag that is in ECR now."""
+    say(ensure(target))
+
+
+def images(target: Target) -> None:
+    """``make images``: the tags in ECR, the newest first."""
+    for one in listing(target):
+        say(one)
+
+
 def prepare(target: Target) -> None:
     """Builds the working tree's image where ``ensure`` would, before there is an ECR to ask."""
     wanted = tag()
@@ -94,7 +105,7 @@ def build(target: Target, wanted: str) -> None:
     """Builds ``comentarios-api:<tag>`` in this machine's engine."""
     config = Config()
     config.state.mkdir(parents=True, exist_ok=True)
-    base = images.base(config)
+    base = sandbox_images.base(config)
     log = target.state / "logs" / "build-api.log"
     command = [sys.executable, str(ROOT / "api" / "image.py"), "build", "--tag", f"{REPOSITORY}:{wanted}"]
     if logged([*command, "--base", base, "--version", wanted], log, env={**os.environ, "DOCKER_BUILDKIT": "0"}):

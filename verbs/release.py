@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from sandbox.progress import Step, failure, logged, say, step
-from verbs import host, image
+from verbs import host, image, settings
 from verbs.environment import ROOT, Target
 from verbs.errors import VerbError
 
@@ -84,6 +84,7 @@ def play(target: Target, what: str, playbook: str, **variables: Any) -> list[dic
     """
     bounds = {"release_watch_seconds": "WATCH", "release_ready_seconds": "READY"}
     variables |= {name: seconds(given) for name, given in bounds.items() if os.environ.get(given)}
+    settings.apply(target)
     log = target.state / "logs" / f"ansible-{what}.log"
     with _named_run(target) as (token, abandoned), step(f"ansible: {playbook}") as shown:
         shown.detail = "waiting for SSH"

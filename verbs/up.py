@@ -10,14 +10,15 @@ import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from sandbox import __main__ as sandbox
 from sandbox import debian
 from sandbox import images as sandbox_images
 from sandbox.config import Config
 from sandbox.progress import say, step
-from verbs import engine, host, image, release, terraform
-from verbs.environment import STATE, Target
+from verbs import doctor, engine, host, image, release, settings, terraform
+from verbs.environment import ROOT, STATE, Target
 from verbs.errors import VerbError
 
 TOOLS = {
@@ -33,9 +34,11 @@ def up(target: Target) -> None:
     begin, lasted = time.monotonic(), target.state / "up-seconds"
     say(_announcement(target, lasted))
     preflight(target)
+    settings.apply(target)
     if target.is_sandbox:
         config = Config()
         sandbox.start(config)
+        doctor.require_path(config)
         _variables(target)
         # Terraform waits most of its time, so the images are built meanwhile.
         with ThreadPoolExecutor() as pool:
@@ -75,6 +78,9 @@ def urls(target: Target) -> None:
     first = host.chosen(target)
     edge = host.edge(target, first)
     say(f"  API         {edge}/api/comment/list/1 (documentation: {edge}/docs)")
+    asked = os.environ.get("EDGE_PORT")
+    if target.is_sandbox and asked and edge.startswith("http://127.0.0.1:") and not edge.endswith(f":{asked}"):
+        say(f"              EDGE_PORT={asked} is for a host that is made new: this one keeps its port")
     say("  Prometheus, Alertmanager, Grafana: `make tunnel`")
     say(f"  host        `make ssh` ({first.name}, {first.instance_id})")
     variables = target.state / "inventory" / "group_vars" / "all.yml"
@@ -124,6 +130,22 @@ def _down_on_aws(target: Target) -> None:
     say(f"  kept: s3://{bucket} and ECR (terraform/bootstrap), which hold the state and the images")
 
 
+def clean(target: Target) -> None:
+    """``down``, and the images that were built."""
+    down(target, images=True)
+
+
+def plan(target: Target) -> int:
+    """Shows what would change: Terraform's plan, and Ansible's --check --diff."""
+    settings.apply(target)
+    terraform.prepare(target)
+    terraform.init(target, terraform.bucket_name(target))
+    terraform.run(target, terraform.HOST, "plan", "-input=false")
+    host.greet(target)
+    command = ["ansible-playbook", "site.yml", "--check", "--diff"]
+    return subprocess.run(command, cwd=ROOT, env=target.environment(), check=False).returncode
+
+
 def confirm(what: str) -> None:
     """Has the project's name typed before something is removed.
 
@@ -146,6 +168,7 @@ def preflight(target: Target) -> None:
     """
     _tools()
     engine.ensure(STATE / "engine")
+    doctor.require(target)
     if not target.is_sandbox:
         say(f"▸ AWS account {terraform.account(target)}")
 
@@ -164,12 +187,12 @@ def _variables(target: Target) -> None:
     """What Terraform and SSH need of this machine: a key pair and the variables' values."""
     config = Config()
     key = target.state / "ssh" / "id_ed25519"
-    (target.state / "ssh" / "control").mkdir(parents=True, exist_ok=True)
+    key.parent.mkdir(parents=True, exist_ok=True)
     if not key.exists():
         subprocess.run(
             ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "comentarios-sandbox", "-f", str(key)], check=True
         )
-    values = {
+    values: dict[str, Any] = {
         "admin_cidrs": [f"{config.gateway}/32"],
         "ssh_address": "private",
         "ssh_public_key": key.with_suffix(".pub").read_text().strip(),
@@ -177,4 +200,5 @@ def _variables(target: Target) -> None:
     }
     if os.environ.get("INSTANCE_TYPE"):
         values["instance_type"] = os.environ["INSTANCE_TYPE"]
+    values |= settings.read(target).terraform
     target.tfvars.write_text(json.dumps(values, indent=2))

@@ -132,7 +132,7 @@ def test_failure_shows_the_last_lines(tmp_path, capsys):
 def test_reader_that_has_gone():
     """`make releases | head`: no traceback, and the work goes on."""
     code = "from sandbox.progress import say\nfor n in range(5000): say('x' * 100)\nimport sys; sys.exit(7)"
-    command = f"{sys.executable} -c \"{code}\"; echo status=$? >&2"
+    command = f'{sys.executable} -c "{code}"; echo status=$? >&2'
     done = subprocess.run(
         ["bash", "-c", f"({command}) | head -1"], cwd=ROOT, capture_output=True, text=True, check=False
     )
