@@ -7,7 +7,7 @@ import json
 from sandbox import __main__ as sandbox
 from sandbox.config import Config
 from sandbox.progress import say
-from verbs import host
+from verbs import doctor, host
 from verbs.environment import Target
 
 COMPOSE = "docker compose --project-directory /opt/comentarios ps --all --format json"
@@ -17,7 +17,11 @@ def status(target: Target) -> int:
     """Prints a line per component; returns 1 when one is not healthy."""
     healthy = True
     if target.is_sandbox:
-        healthy = not sandbox.status(Config())
+        config = Config()
+        healthy = not sandbox.status(config)
+        if healthy and (problem := doctor.blocked(config)):
+            healthy = False
+            _line(False, "firewall", problem)
     found = host.hosts(target) if healthy else []
     if not found:
         _line(False, "hosts", "none is running: run `make up`")
