@@ -2,8 +2,14 @@
 PYTHON ?= python3
 TARGET ?= sandbox
 VERB := .venv/bin/python -m verbs
-export V TARGET TAG TO FROM DELETE_DATA CMD HOST SERVICE EDGE_PORT GRAFANA_IMAGE GRAFANA_PORT PROMETHEUS_PORT ALERTMANAGER_PORT WATCH READY ADDRESS
-export PYTHONDONTWRITEBYTECODE := 1
+# What people give; verbs/inputs.py says what each may look like. Passed on as it was given: make would expand the `$` of
+# CMD='echo $HOME'.
+INPUTS := V TARGET TAG TO FROM DELETE_DATA CMD HOST SERVICE EDGE_PORT GRAFANA_PORT PROMETHEUS_PORT ALERTMANAGER_PORT GRAFANA_IMAGE WATCH READY TIERS ADDRESS
+$(foreach name,$(INPUTS),$(if $(filter-out undefined,$(origin $(name))),$(eval override $(name) := $$(value $(name)))))
+export $(INPUTS)
+# Compiled modules are kept, or every tool that starts compiles all it is made of; but not beside the sources, which are copied.
+export PYTHONDONTWRITEBYTECODE :=
+export PYTHONPYCACHEPREFIX := $(CURDIR)/.state/pycache
 # Whatever the locale, what Python reads and prints is UTF-8.
 export PYTHONUTF8 := 1
 
@@ -46,10 +52,10 @@ image: venv ## build the API's image and push it to ECR
 images: venv ## the API's images in ECR, the newest first
 	@$(VERB) images
 
-check: venvtest ## linters and unit tests: the fast inner loop
+check: venvtest ## linters, types and unit tests: the fast inner loop; no root, no Docker, no network
 	@$(VERB) check
 
-test: venvtest ## every test, with all the set-up that they need, in a sandbox of its own
+test: venvtest ## every test, with all the set-up that they need, in a sandbox of its own; TIERS= some of check, parts, site
 	@$(VERB) test
 
 bench: venvtest ## the API's speed beside the original's and bare Flask's, as a table

@@ -3,6 +3,7 @@
 import signal
 import sys
 import threading
+from types import FrameType
 
 from comentarios.config import ConfigError, Settings
 from comentarios.lifecycle import Lifecycle
@@ -20,11 +21,12 @@ threads = 32
 bind = "127.0.0.1:8000"
 
 
-def post_worker_init(worker):
+def post_worker_init(_: object) -> None:
     """On SIGTERM, turn /readyz to 503 and go on serving for DRAIN_SECONDS before the worker stops."""
     stop = signal.getsignal(signal.SIGTERM)
+    assert callable(stop)
 
-    def drain(number, frame):
+    def drain(number: int, frame: FrameType | None) -> None:
         lifecycle = Lifecycle.of_process()
         if lifecycle.draining or settings.drain_seconds == 0:
             lifecycle.drain()

@@ -24,6 +24,7 @@ import tarfile
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import IO, Any
 
 HERE = Path(__file__).resolve().parent
 CONTEXT = ("Dockerfile", "requirements.txt", "api.py", "comentarios")
@@ -98,12 +99,12 @@ def _make_reproducible(raw: str, base: str, tag: str, epoch: int, folder: Path) 
     saved = folder / "saved.tar"
     _run(["docker", "save", "--output", str(saved), raw], "docker save failed", True)
     with tarfile.open(saved) as archive:
-        manifest = json.load(archive.extractfile("manifest.json"))[0]
-        config = json.load(archive.extractfile(manifest["Config"]))
+        manifest = json.load(_member(archive, "manifest.json"))[0]
+        config = json.load(_member(archive, manifest["Config"]))
         layers = []
         for number, name in enumerate(manifest["Layers"]):
             path = folder / f"layer-{number}.tar"
-            with archive.extractfile(name) as stream, path.open("wb") as target:
+            with _member(archive, name) as stream, path.open("wb") as target:
                 if number < len(base_layers):
                     # As it is, so that it stays the one that the base's own image has.
                     shutil.copyfileobj(stream, target)
@@ -124,13 +125,21 @@ def _make_reproducible(raw: str, base: str, tag: str, epoch: int, folder: Path) 
     return _load(config, layers, tag, folder)
 
 
+def _member(archive: tarfile.TarFile, name: str) -> IO[bytes]:
+    found = archive.extractfile(name)
+    if found is None:
+        raise RuntimeError(f"docker save wrote {name} as something else than a file")
+    return found
+
+
 def _layers_of(base: str) -> list[str]:
     """The digests of its layers; none when only the builder has it, as BuildKit may: then all layers are rewritten."""
     done = subprocess.run(["docker", "image", "inspect", base], capture_output=True, text=True, check=False)
-    return json.loads(done.stdout)[0]["RootFS"]["Layers"] if done.returncode == 0 else []
+    layers: list[str] = json.loads(done.stdout)[0]["RootFS"]["Layers"] if done.returncode == 0 else []
+    return layers
 
 
-def _rewrite_layer(source: io.BufferedIOBase, target: io.BufferedIOBase) -> None:
+def _rewrite_layer(source: IO[bytes], target: IO[bytes]) -> None:
     """The same files, sorted by name, each with the one time and without what only this machine knows."""
     with (
         tarfile.open(fileobj=source, mode="r:*") as old,
@@ -143,7 +152,7 @@ def _rewrite_layer(source: io.BufferedIOBase, target: io.BufferedIOBase) -> None
             new.addfile(entry, old.extractfile(entry) if entry.isreg() else None)
 
 
-def _load(config: dict, layers: list[Path], tag: str, folder: Path) -> str:
+def _load(config: dict[str, Any], layers: list[Path], tag: str, folder: Path) -> str:
     text = json.dumps(config, sort_keys=True, separators=(",", ":")).encode()
     identity = hashlib.sha256(text).hexdigest()
     manifest = [

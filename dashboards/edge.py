@@ -2,61 +2,62 @@
 
 from .parts import QUARTER, THIRD, Board, Limits, Q
 
-# The one handler that every public request passes once; see rules/slo.yml.
-PUBLIC = 'job="edge", handler="subroute"'
-REQUESTS = "caddy_http_request_duration_seconds_count"
-BUCKETS = f"caddy_http_request_duration_seconds_bucket{{{PUBLIC}}}"
-
-
-def quantile(share: float) -> Q:
-    return Q(
-        f"histogram_quantile({share}, sum by (le) (rate({BUCKETS}[$__rate_interval])))",
-        f"{share:.0%}",
-    )
+# What goes to the API; the crowd are clients with many requests under way. See rules/slo.yml.
+API = 'job="edge", proxy=~"api|crowd"'
+PUBLIC = 'job="edge", proxy="public"'
+RESPONSES = "haproxy_backend_http_responses_total"
 
 
 def by_class(digit: str) -> Q:
-    expr = f'sum(rate({REQUESTS}{{{PUBLIC}, code=~"{digit}.."}}[$__rate_interval])) or vector(0)'
+    expr = f'sum(rate(haproxy_frontend_http_responses_total{{{PUBLIC}, code="{digit}xx"}}[$__rate_interval]))'
     return Q(expr, f"{digit}xx")
 
 
+def average(part: str, legend: str) -> Q:
+    return Q(f"max(haproxy_backend_{part}_time_average_seconds{{{API}}})", legend)
+
+
+def total(metric: str, labels: str, legend: str) -> Q:
+    return Q(f"sum(rate({metric}{{{labels}}}[$__rate_interval]))", legend)
+
+
 def board() -> Board:
-    b = Board("edge", "Edge and monitoring", "Caddy, through which everything passes, and the monitoring itself.")
+    b = Board("edge", "Edge and monitoring", "HAProxy, through which everything passes, and the monitoring itself.")
 
     b.row("Edge")
     b.number(
         "Requests",
-        "Requests answered in a second, errors included.",
+        "Requests that came in a second, refused ones included.",
         "reqps",
-        Q(f"sum(rate({REQUESTS}{{{PUBLIC}}}[$__rate_interval]))", "requests"),
+        total("haproxy_frontend_http_requests_total", PUBLIC, "requests"),
     )
     b.number(
         "Error ratio",
-        "Share of the requests that were answered with a 5xx, by the API or by the edge in its place.",
+        "Share of the requests to the API that were answered with a 5xx, by it or by the edge in its place.",
         "percentunit",
         Q(
-            f'(sum(rate({REQUESTS}{{{PUBLIC}, code=~"5.."}}[$__rate_interval])) or vector(0))'
-            f" / (sum(rate({REQUESTS}{{{PUBLIC}}}[$__rate_interval])) > 0)",
+            f'sum(rate({RESPONSES}{{{API}, code="5xx"}}[$__rate_interval]))'
+            f" / (sum(rate({RESPONSES}{{{API}}}[$__rate_interval])) > 0)",
             "5xx",
         ),
         Limits(amber=0.001, red=0.01),
     )
     b.number(
         "In flight",
-        "Requests that wait for their answer.",
+        "Requests to the API that wait for their answer or receive it.",
         "short",
-        Q(f"sum(caddy_http_requests_in_flight{{{PUBLIC}}})", "requests"),
+        Q(f"sum(haproxy_backend_current_sessions{{{API}}})", "requests"),
     )
     b.number(
-        "Configuration",
-        "1 when the newest Caddyfile is in force, 0 when Caddy refused it.",
-        "none",
-        Q("caddy_config_last_reload_successful", "in force"),
-        Limits(amber=1, red=0.5),
+        "Waiting",
+        "Requests that wait for a place at a replica. After five seconds they are answered with 503.",
+        "short",
+        Q(f"sum(haproxy_backend_current_queue{{{API}}})", "requests"),
+        Limits(amber=1, red=100),
     )
     b.number(
         "Certificate",
-        "Time until the certificate expires. Caddy renews it 30 days before.",
+        "Time until the certificate expires. certbot renews it 30 days before.",
         "s",
         Q("comentarios_certificate_expiry_timestamp_seconds - time()", "{{domain}}"),
         Limits(amber=28 * 86400, red=14 * 86400),
@@ -64,9 +65,9 @@ def board() -> Board:
     )
     b.number(
         "Memory",
-        "Resident memory of the edge.",
+        "Memory in the edge's own pools, nearly all that it has: buffers of requests and replies above all.",
         "bytes",
-        Q('process_resident_memory_bytes{job="edge"}', "edge"),
+        Q('haproxy_process_pool_allocated_bytes{job="edge"}', "edge"),
     )
     b.graph(
         "Requests by class",
@@ -79,21 +80,46 @@ def board() -> Board:
         width=THIRD,
     )
     b.graph(
-        "Latency",
-        "Half, 95 % and 99 % of the requests are answered within these times; the line is the objective's 250 ms.",
+        "Where the time goes",
+        "Averages of the last 1,024 requests: in the queue, until the reply began, until its last byte was sent.",
         "s",
-        quantile(0.5),
-        quantile(0.95),
-        quantile(0.99),
+        average("queue", "queue"),
+        average("response", "reply begins"),
+        average("total", "reply sent"),
         limits=Limits(None, 0.25),
         width=THIRD,
     )
     b.graph(
         "Failures of the edge",
-        "Requests in a second that the edge could not pass on to any replica, or only in part.",
-        "reqps",
-        Q(f"sum(rate(caddy_http_request_errors_total{{{PUBLIC}}}[$__rate_interval])) or vector(0)", "failed"),
+        "In a second: connections that no replica took, requests that were tried again for it, replies broken off.",
+        "ops",
+        total("haproxy_backend_connection_errors_total", API, "not taken"),
+        total("haproxy_backend_retry_warnings_total", API, "tried again"),
+        total("haproxy_backend_response_errors_total", API, "broken off"),
         limits=Limits(None, 0.1),
+        width=THIRD,
+    )
+    b.graph(
+        "Refused",
+        "In a second: requests above a client's or the API's limits, and what is no HTTP or did not arrive in time.",
+        "ops",
+        total("haproxy_frontend_requests_denied_total", PUBLIC, "above a limit"),
+        total("haproxy_frontend_request_errors_total", PUBLIC, "not readable"),
+        width=THIRD,
+    )
+    b.graph(
+        "Connections",
+        "Open connections, of clients and of the monitoring, and how many there may be.",
+        "short",
+        Q('haproxy_process_current_connections{job="edge"}', "open"),
+        Q('haproxy_process_max_connections{job="edge"}', "limit"),
+        width=THIRD,
+    )
+    b.graph(
+        "Replicas",
+        "Replicas that answer the edge's checks.",
+        "short",
+        Q('haproxy_backend_active_servers{job="edge", proxy="api"}', "replicas"),
         width=THIRD,
     )
 

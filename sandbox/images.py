@@ -27,7 +27,7 @@ FOLDERS = ROOT / "sandbox" / "images"
 IMAGE_VARIABLES = ROOT / "inventory" / "group_vars" / "all" / "images.yml"
 # Variable of the stack's image → folder that builds its stand-in. Grafana has none: Debian has no package of it.
 STAND_INS = {
-    "edge_image": "caddy",
+    "edge_image": "haproxy",
     "prometheus_image": "prometheus",
     "alertmanager_image": "alertmanager",
     "node_exporter_image": "node-exporter",

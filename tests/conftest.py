@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.support import variants
+from tests.support import variants, waiting
 from tests.support.releases import Releases
-from tests.support.site import OWN, ROOT, Site, end_abandoned, make
+from tests.support.site import NOT_RUN, OWN, ROOT, Site, end_abandoned, make
 from verbs import host
 from verbs.environment import target
 
@@ -21,18 +20,15 @@ for name in ("TAG", "TO", "FROM", "HOST", "CMD"):
     os.environ.pop(name, None)
 
 
-NOT_RUN = "not run: "
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Puts what shares a site, or a component's servers, on one worker; what changes the site's shape comes last."""
     items.sort(key=lambda item: item.get_closest_marker("reshapes_site") is not None)
     for item in items:
-        tier, component = item.path.relative_to(ROOT / "tests").parts[:2] if "tests" in item.path.parts else ("", "")
-        if tier == "site":
+        folders = item.path.relative_to(ROOT).parts
+        if folders[:2] == ("tests", "site"):
             item.add_marker(pytest.mark.xdist_group("site"))
-        elif tier == "parts":
-            item.add_marker(pytest.mark.xdist_group(component))
+        elif "parts" in folders:
+            item.add_marker(pytest.mark.xdist_group("/".join(folders[:3])))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -59,33 +55,20 @@ def up() -> Iterator[Site]:
 
 @pytest.fixture(scope="session")
 def eventually() -> Callable[..., object]:
-    """Calls something until it returns a true value without an error, for a bounded time; returns that value."""
-
-    def poll(attempt: Callable[[], object], seconds: float = 60, pause: float = 0.5) -> object:
-        deadline = time.monotonic() + seconds
-        while True:
-            try:
-                value = attempt()
-                if value or time.monotonic() > deadline:
-                    assert value, f"not within {seconds} s"
-                    return value
-            except Exception:
-                if time.monotonic() > deadline:
-                    raise
-            time.sleep(pause)
-
-    return poll
+    """`tests.support.waiting.eventually`, for tests that take it as a fixture."""
+    return waiting.eventually
 
 
 @pytest.fixture(scope="session")
-def releases(up) -> Releases:
+def releases(up: Site) -> Releases:
     return Releases(up)
 
 
 @pytest.fixture(scope="session")
-def pushed(releases) -> Iterator[Callable[[str], str]]:
+def pushed(releases: Releases) -> Iterator[Callable[[str], str]]:
     """Gives the tag of an image in ECR: a new one of a kind of images/Dockerfile."""
-    good, made = releases.live()["tag"], []
+    good: str = releases.live()["tag"]
+    made: list[str] = []
 
     def push(kind: str) -> str:
         made.append(variants.push(releases.site.target, good, kind))

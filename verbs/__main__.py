@@ -10,7 +10,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from sandbox.errors import SandboxError
 from sandbox.progress import fail
-from verbs import terraform
+from verbs import inputs, terraform
 from verbs.environment import target
 from verbs.errors import VerbError
 
@@ -51,6 +51,7 @@ FROM_NOTHING = {"bench", "check", "clean", "doctor", "down", "env", "prove", "st
 def main() -> int:
     verb = sys.argv[1]
     try:
+        inputs.check(os.environ)
         chosen = target()
         # For the children that are given no environment of their own, too.
         os.environ.update({name: value for name, value in chosen.variables.items() if name == "LC_ALL"})

@@ -97,8 +97,8 @@ def edge(target: Target, host: Host) -> str:
     return f"http://{host.address}"
 
 
-def ssh(target: Target, host: Host, *arguments: str) -> list[str]:
-    """The command line of ``ssh`` to a host; further arguments go behind the destination."""
+def ssh(target: Target, host: Host, command: str = "", *options: str) -> list[str]:
+    """The command line of ``ssh`` to a host, where a command is never taken for an option."""
     key = target.variables.get("ANSIBLE_PRIVATE_KEY_FILE")
     # One connection for all that is asked within a minute. It is named after the instance: its address may be another's
     # tomorrow.
@@ -110,8 +110,10 @@ def ssh(target: Target, host: Host, *arguments: str) -> list[str]:
         *("-o", "ControlMaster=auto", "-o", f'ControlPath="{control}"', "-o", "ControlPersist=60"),
         *("-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3"),
         *(["-i", key] if key else []),
+        *options,
+        "--",
         f"{host.user}@{host.address}",
-        *arguments,
+        *([command] if command else []),
     ]
 
 

@@ -83,14 +83,14 @@ def play(target: Target, what: str, playbook: str, **variables: Any) -> list[dic
         VerbError: it failed, with the release's own reason where there is one, or it was interrupted.
     """
     bounds = {"release_watch_seconds": "WATCH", "release_ready_seconds": "READY"}
-    variables |= {name: seconds(given) for name, given in bounds.items() if os.environ.get(given)}
+    variables |= {name: int(os.environ[given]) for name, given in bounds.items() if os.environ.get(given)}
     settings.apply(target)
     log = target.state / "logs" / f"ansible-{what}.log"
     with _named_run(target) as (token, abandoned), step(f"ansible: {playbook}") as shown:
         shown.detail = "waiting for SSH"
         found = host.greet(target)
         variables |= {"release_owner": owner(), "release_token": token, "release_abandoned": ",".join(abandoned)}
-        command = ["ansible-playbook", playbook, "--extra-vars", json.dumps(variables)]
+        command = ["ansible-playbook", playbook, "--extra-vars", extra_variables(variables)]
         environment = {**target.environment(), RUN: token}
         follower = Follower(target, found, token, shown)
         try:
@@ -181,16 +181,13 @@ def owner() -> str:
     return f"{getpass.getuser()}@{socket.gethostname()}"
 
 
-def seconds(variable: str) -> int:
-    """A number of seconds from the environment.
+def extra_variables(variables: dict[str, Any]) -> str:
+    """Variables for ansible-playbook, as YAML in which a text is never a template."""
+    return "{" + ", ".join(f"{name}: {_plain(value)}" for name, value in variables.items()) + "}"
 
-    Raises:
-        VerbError: it is none.
-    """
-    text = os.environ[variable]
-    if not text.isdigit():
-        raise VerbError(f"{variable}={text} is no number of seconds: give a whole one, 0 or more")
-    return int(text)
+
+def _plain(value: Any) -> str:
+    return ("!unsafe " if isinstance(value, str) else "") + json.dumps(value)
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import socket
 import subprocess
 
@@ -21,16 +22,16 @@ INSIDE = {
 
 def ssh(target: Target) -> int:
     """A shell on the host, or CMD there; its exit status."""
-    command = os.environ.get("CMD")
-    chosen = host.chosen(target)
-    return subprocess.run(host.ssh(target, chosen, *([command] if command else [])), check=False).returncode
+    command = os.environ.get("CMD") or ""
+    return subprocess.run(host.ssh(target, host.chosen(target), command), check=False).returncode
 
 
 def logs(target: Target) -> int:
     """Follows the stack's logs, or SERVICE's, until Ctrl-C."""
     service = os.environ.get("SERVICE", "")
-    follow = f"docker compose --project-directory /opt/comentarios logs --follow --tail 100 {service}"
-    return _until_interrupted(host.ssh(target, host.chosen(target), "-t", follow))
+    follow = "docker compose --project-directory /opt/comentarios logs --follow --tail 100"
+    command = f"{follow} -- {shlex.quote(service)}" if service else follow
+    return _until_interrupted(host.ssh(target, host.chosen(target), command, "-t"))
 
 
 def tunnel(target: Target) -> int:
@@ -53,9 +54,9 @@ def tunnel(target: Target) -> int:
         say("  make ssh CMD='sudo cat /opt/comentarios/grafana/secrets/admin_password'")
     say("  Ctrl-C ends the tunnel.")
     # A connection of its own, which takes the ports along when it ends.
-    own = ("-N", "-o", "ControlPath=none", "-o", "ExitOnForwardFailure=yes")
-    command = host.ssh(target, chosen)
-    return _until_interrupted([command[0], *own, *command[1:-1], *forwards, command[-1]])
+    # SSH takes the first value of an option that it is given: this one stands before the shared connection's.
+    command = host.ssh(target, chosen, "", "-N", "-o", "ExitOnForwardFailure=yes", *forwards)
+    return _until_interrupted([command[0], "-o", "ControlPath=none", *command[1:]])
 
 
 def port(variable: str, default: int) -> int:

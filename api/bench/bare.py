@@ -6,5 +6,5 @@ app = Flask(__name__)
 
 
 @app.route("/")
-def fixed():
+def fixed() -> str:
     return "ok"

@@ -15,9 +15,12 @@ from datetime import date
 from pathlib import Path
 
 import servers
-from load import LoadError, ensure_wrk, wrk
+from load import LoadError, Measured, ensure_wrk, wrk
 
 LIST_PATH = "/api/comment/list/twenty"
+
+# (server, workload): one of each round.
+Results = dict[tuple[str, str], list[Measured]]
 
 
 def main() -> None:
@@ -27,7 +30,7 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=16, help="kept open (default: %(default)s)")
     parser.add_argument("--only", help="measure only the rows whose name holds this text")
     options = parser.parse_args()
-    if os.cpu_count() < 2:
+    if (os.cpu_count() or 1) < 2:
         sys.exit("bench: this machine has one core; the server and the load need one each")
     try:
         ensure_wrk()
@@ -39,8 +42,8 @@ def main() -> None:
     print_table(results, options)
 
 
-def measure(folder: Path, options: argparse.Namespace) -> dict:
-    """(server, workload) -> list of `Measured`, one of each round."""
+def measure(folder: Path, options: argparse.Namespace) -> Results:
+    """Every server under each of its workloads."""
     core = {"cores": {0}}
     running = {
         "API, Granian": servers.api(f"sqlite:///{folder}/granian.db", **core),
@@ -62,11 +65,11 @@ def measure(folder: Path, options: argparse.Namespace) -> dict:
                     "content_id": "twenty",
                 }
                 code, reply = servers.post(server.url, body)
-                if code != 200:
+                if code != 200 or reply["status"] != "SUCCESS":
                     raise RuntimeError(f"{name} answered {code}: {reply}")
             work[name, "POST"] = (server.url, True)
             work[name, "GET 20"] = (server.url + LIST_PATH, False)
-        results = {key: [] for key in work if not options.only or options.only in " ".join(key)}
+        results: Results = {key: [] for key in work if not options.only or options.only in " ".join(key)}
         for number in range(options.rounds + 1):
             for key, measured in results.items():
                 url, post = work[key]
@@ -82,7 +85,7 @@ def measure(folder: Path, options: argparse.Namespace) -> dict:
             server.stop()
 
 
-def print_table(results: dict, options: argparse.Namespace) -> None:
+def print_table(results: Results, options: argparse.Namespace) -> None:
     """Markdown, on standard output."""
 
     def median(key: tuple[str, str], what: str) -> float | None:
@@ -99,7 +102,7 @@ def print_table(results: dict, options: argparse.Namespace) -> None:
         rate = median((name, workload), "requests_per_second")
         original = median(("original, gunicorn", workload), "requests_per_second")
         bare = median((f"bare Flask, {name.split(', ')[1]}", "fixed reply"), "requests_per_second")
-        ratios = [f"{rate / other:.2f}" if other else "" for other in (original, bare)]
+        ratios = [f"{rate / other:.2f}" if rate and other else "" for other in (original, bare)]
         latency = [f"{median((name, workload), what):.1f}" for what in ("p50", "p99")]
         print(f"| {' | '.join([name, workload, f'{rate:,.0f}', *latency, *ratios])} |")
 

@@ -34,18 +34,18 @@ _nearly = st.fixed_dictionaries(
 )
 
 
-def _dump(value) -> bytes:
+def _dump(value: object) -> bytes:
     return json.dumps(value).encode()
 
 
-def _dump_raw(value) -> bytes:
+def _dump_raw(value: object) -> bytes:
     return json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass")
 
 
 @st.composite
-def _damaged(draw) -> bytes:
+def _damaged(draw: st.DrawFn) -> bytes:
     """A comment with some bytes replaced, doubled or left out."""
-    body = draw(_good.map(_dump))
+    body: bytes = draw(_good.map(_dump))
     at = draw(st.integers(0, len(body)))
     return body[:at] + draw(st.binary(max_size=8)) + body[draw(st.integers(0, len(body))) :]
 

@@ -48,7 +48,7 @@ def kill_rounds(database_url: str, rounds: int, seconds: float) -> Outcome:
     with servers.api(database_url) as server:
         counts: dict[str, int] = {}
         for number in range(rounds):
-            for text in _read(server.url, f"kill-{number}"):
+            for text in servers.read_thread(server.url, f"kill-{number}"):
                 counts[text] = counts.get(text, 0) + 1
     outcome.lost = sum(text not in counts for text in acknowledged)
     outcome.doubled = sum(count > 1 for count in counts.values())
@@ -88,11 +88,3 @@ class _Writer(threading.Thread):
                     self.acknowledged.add(text)
             except (OSError, http.client.HTTPException, ValueError):
                 return
-
-
-def _read(url: str, content_id: str) -> list[str]:
-    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=30)
-    connection.request("GET", f"/api/comment/list/{content_id}")
-    reply = connection.getresponse()
-    comments = json.load(reply)
-    return [one["comment"] for one in comments] if reply.status == 200 else []

@@ -57,18 +57,25 @@ def wrk(url: str, seconds: float, connections: int, cores: set[int] | None, post
     bad = re.search(r"Non-2xx or 3xx responses: (\d+)", done.stdout)
     broken = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", done.stdout)
     # A server without keep-alive ends each connection, which wrk may count as a read error; the rest may not be.
-    if bad or (broken and any(int(broken[group]) for group in (1, 3, 4))):
-        raise LoadError(f"{url} did not answer every request: {(bad or broken)[0]}")
+    if broken and not any(int(broken[group]) for group in (1, 3, 4)):
+        broken = None
+    if fault := bad or broken:
+        raise LoadError(f"{url} did not answer every request: {fault[0]}")
     return Measured(
-        float(re.search(r"Requests/sec:\s+([\d.]+)", done.stdout)[1]),
+        float(_found(r"Requests/sec:\s+([\d.]+)", done.stdout)[1]),
         _milliseconds(done.stdout, "50%"),
         _milliseconds(done.stdout, "99%"),
-        int(re.search(r"(\d+) requests in", done.stdout)[1]),
+        int(_found(r"(\d+) requests in", done.stdout)[1]),
     )
 
 
 def _milliseconds(text: str, percentile: str) -> float:
-    match = re.search(rf"^\s+{percentile}\s+([\d.]+)(us|ms|s|m)$", text, re.MULTILINE)
-    if not match:
-        raise LoadError(f"wrk told no latency: {text.strip()}")
+    match = _found(rf"^\s+{percentile}\s+([\d.]+)(us|ms|s|m)$", text)
     return float(match[1]) * UNITS[match[2]]
+
+
+def _found(pattern: str, text: str) -> re.Match[str]:
+    match = re.search(pattern, text, re.MULTILINE)
+    if not match:
+        raise LoadError(f"wrk printed something unknown: {text.strip()}")
+    return match

@@ -1,13 +1,13 @@
 """What the challenge's original does, written anew from its contract: a dict of one process."""
 
-from flask import Flask, jsonify, request
+from flask import Flask, Response, jsonify, request
 
 app = Flask(__name__)
-comments: dict[str, list] = {}
+comments: dict[str, list[dict[str, str]]] = {}
 
 
 @app.route("/api/comment/new", methods=["POST"])
-def new():
+def new() -> Response:
     body = request.get_json()
     content_id = str(body["content_id"])
     comments.setdefault(content_id, []).append({"email": body["email"], "comment": body["comment"]})
@@ -16,7 +16,7 @@ def new():
 
 
 @app.route("/api/comment/list/<content_id>")
-def listing(content_id):
+def listing(content_id: str) -> Response | tuple[Response, int]:
     if content_id not in comments:
         return jsonify({"status": "NOT-FOUND", "message": f"content_id {content_id} not found"}), 404
     return jsonify(comments[content_id])

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -9,6 +10,8 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import Any, Self
+from urllib.parse import quote, urljoin
 
 API = Path(__file__).resolve().parent.parent
 BENCH = Path(__file__).resolve().parent
@@ -18,15 +21,16 @@ def free_port() -> int:
     """A port of the loopback interface that nothing listens on now."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+        port: int = listener.getsockname()[1]
+        return port
 
 
-def wait_until_ready(url: str, path: str, process: subprocess.Popen | None = None) -> None:
+def wait_until_ready(url: str, path: str, process: subprocess.Popen[bytes] | None = None) -> None:
     """Ask until it answers. Raises `RuntimeError` after 30 s, or when `process` has ended."""
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         if process and process.poll() is not None:
-            raise RuntimeError(f"{' '.join(process.args)} ended with {process.returncode}")
+            raise RuntimeError(f"{process.args!r} ended with {process.returncode}")
         try:
             urllib.request.urlopen(url + path, timeout=2).close()
             return
@@ -47,7 +51,16 @@ class Server:
     all. log: where its output goes, None for nowhere. ready: path that answers once it is up.
     """
 
-    def __init__(self, command, port, environment=None, folder=API, cores=None, log=None, ready="/"):
+    def __init__(
+        self,
+        command: list[str],
+        port: int,
+        environment: dict[str, str] | None = None,
+        folder: Path = API,
+        cores: set[int] | None = None,
+        log: str | Path | None = None,
+        ready: str = "/",
+    ):
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
         self._log = open(log or os.devnull, "ab")  # noqa: SIM115 - closed by stop()
@@ -90,15 +103,15 @@ class Server:
         self._log.close()
         return status
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         if self.process.poll() is None:
             self.stop()
 
 
-def api(database_url: str, **options) -> Server:
+def api(database_url: str, **options: Any) -> Server:
     """The API as the image serves it."""
     port = free_port()
     environment = {"DATABASE_URL": database_url, "PORT": str(port), "HOST": "127.0.0.1"}
@@ -106,7 +119,7 @@ def api(database_url: str, **options) -> Server:
     return Server(["comentarios.serve"], port, environment, ready="/readyz", **options)
 
 
-def api_gunicorn(database_url: str, **options) -> Server:
+def api_gunicorn(database_url: str, **options: Any) -> Server:
     """The API as `gunicorn api:app` serves it, with api/gunicorn.conf.py."""
     port = free_port()
     command = ["gunicorn", "--bind", f"127.0.0.1:{port}", "api:app"]
@@ -114,28 +127,56 @@ def api_gunicorn(database_url: str, **options) -> Server:
     return Server(command, port, environment, ready="/readyz", **options)
 
 
-def original(**options) -> Server:
+def original(**options: Any) -> Server:
     """The original as its README starts it, on another port."""
     port = free_port()
     command = ["gunicorn", "--log-level", "debug", "--bind", f"127.0.0.1:{port}", "original:app"]
     return Server(command, port, folder=BENCH, **options)
 
 
-def bare_granian(**options) -> Server:
+def bare_granian(**options: Any) -> Server:
     """Bare Flask under Granian with the API's own options."""
     port = free_port()
     environment = {"PORT": str(port), "HOST": "127.0.0.1", "PYTHONPATH": str(API)}
     return Server(["bare_granian"], port, environment, folder=BENCH, **options)
 
 
-def bare_gunicorn(**options) -> Server:
+def bare_gunicorn(**options: Any) -> Server:
     """Bare Flask under gunicorn with the API's own options."""
     port = free_port()
     command = ["gunicorn", "--config", str(API / "gunicorn.conf.py"), "--bind", f"127.0.0.1:{port}", "bare:app"]
     return Server(command, port, {"PYTHONPATH": str(API)}, folder=BENCH, **options)
 
 
-def post(url: str, body: dict, timeout: float = 10) -> tuple[int, dict]:
+def status(url: str) -> int:
+    """The HTTP status of a GET, whatever it is."""
+    try:
+        with urllib.request.urlopen(url, timeout=10) as reply:
+            return int(reply.status)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
+
+
+def read_thread(url: str, content_id: str) -> list[str]:
+    """The comments' texts, of all pages; none when the thread was never seen."""
+    texts: list[str] = []
+    page: str | None = f"{url}/api/comment/list/{quote(content_id, safe='')}"
+    while page:
+        try:
+            with urllib.request.urlopen(page, timeout=30) as reply:
+                texts += [comment["comment"] for comment in json.load(reply)]
+                link = re.fullmatch(r'<(.+)>; rel="next"', reply.headers.get("Link", ""))
+        except urllib.error.HTTPError as error:
+            with error:
+                if error.code != 404:
+                    raise
+                break
+        page = urljoin(page, link[1]) if link else None
+    return texts
+
+
+def post(url: str, body: dict[str, Any], timeout: float = 10) -> tuple[int, dict[str, Any]]:
     """POST one comment; HTTP status and the reply's JSON."""
     request = urllib.request.Request(
         url + "/api/comment/new", json.dumps(body).encode(), {"Content-Type": "application/json"}

@@ -30,18 +30,10 @@ def create_app(settings: Settings | None = None, lifecycle: Lifecycle | None = N
     app.extensions["storage"] = storage
     errors.init_app(app, settings)
     metrics.init_app(app)
-    comments = Comments(storage, metrics, settings.max_body_bytes)
+    comments = Comments(storage, metrics, settings)
     comments.init_app(app)
     Health(settings, storage, lifecycle, metrics).init_app(app)
     docs.init_app(app, settings)
-    app.wsgi_app = Gateway(
-        app.wsgi_app,
-        comments,
-        metrics,
-        lifecycle,
-        settings.max_body_bytes,
-        settings.log_level in ("debug", "info"),
-        settings.client_rate,
-    )
+    app.wsgi_app = Gateway(app.wsgi_app, comments, metrics, lifecycle, settings)  # type: ignore[method-assign]
     storage.prepare()
     return app

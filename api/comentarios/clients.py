@@ -1,15 +1,23 @@
 """How many requests one client may make of this replica."""
 
+import functools
 import ipaddress
 import time
 
+from .errors import ApiError
+
 WINDOW = 10  # seconds over which the rate is averaged, so that a burst is no offence
+
+# Without a dash: WSGI folds `X-Real-IP` and `X_Real_IP`, which anybody may send, into one variable.
+HEADER = "ClientIP"
+_VARIABLE = f"HTTP_{HEADER.upper()}"
+_LONGEST = len("ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255")
 
 
 class ClientRate:
     """Counts the requests of each client in the current window.
 
-    A client is the address in X-Real-IP, which the edge sets, or of an IPv6 address its network of 64 bits. Who comes
+    A client is the address in `HEADER`, which the edge sets, or of an IPv6 address its network of 64 bits. Who comes
     without one does not come through the edge: probes, development. Counts are one replica's own.
 
     rate: requests a second that one client may make, averaged over `WINDOW`.
@@ -22,16 +30,20 @@ class ClientRate:
         self._counts: dict[str, int] = {}
         self._ends = 0.0
 
-    def wait(self, environ: dict) -> int:
-        """Seconds after which this client may ask again; 0 when it may now, and then the request is counted."""
-        client = environ.get("HTTP_X_REAL_IP")
-        if not client:
+    def wait(self, environ: dict[str, str]) -> int:
+        """Seconds after which this client may ask again; 0 when it may now, and then the request is counted.
+
+        Raises `ApiError` when the header holds anything but one address.
+        """
+        address = environ.get(_VARIABLE)
+        if address is None:
             return 0
+        client = _client(address) if len(address) <= _LONGEST else None
+        if client is None:
+            raise ApiError(400, f"the header {HEADER} should be one IP address, and only the edge should set it")
         now = time.monotonic()
         if now >= self._ends:
             self._counts, self._ends = {}, now + WINDOW
-        if ":" in client:
-            client = _network(client)
         count = self._counts.get(client, 0)
         if count >= self._most:
             return max(1, round(self._ends - now))
@@ -39,8 +51,16 @@ class ClientRate:
         return 0
 
 
-def _network(address: str) -> str:
+@functools.lru_cache(maxsize=1024)
+def _client(text: str) -> str | None:
+    """What counts as one client; None when `text` is no address."""
     try:
-        return str(ipaddress.ip_network(f"{address.partition('%')[0]}/64", strict=False))
+        address = ipaddress.ip_address(text)
     except ValueError:
-        return address
+        return None
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(address)
+    if address.ipv4_mapped:
+        # As a socket for both versions shows IPv4: one network of 64 bits would be all of it.
+        return str(address.ipv4_mapped)
+    return str(ipaddress.IPv6Network((int(address) >> 64 << 64, 64)))

@@ -22,7 +22,9 @@ class Settings:
     version, commit: what the image was built from; shown on /healthz and in a metric.
     log_level: debug, info, warning or error. One line per request is written at info.
     drain_seconds: after SIGTERM, how long to go on serving with /readyz at 503 before the server stops.
-    max_body_bytes: a larger request body is answered with 413.
+    max_body_bytes: a larger request body is answered with 413. Every field may be as long as it may be in characters,
+        each of them a pair of escapes (12 bytes, 126 KiB in all).
+    max_reply_bytes: a list ends before the comment that would make it larger; a link leads on.
     host, port: where `python -m comentarios.serve` listens.
     client_rate: requests a second that one client may make of this replica, averaged over 10 s; 0 is no limit.
     busy_seconds: how long a write waits for another process that holds SQLite's lock.
@@ -36,12 +38,13 @@ class Settings:
     drain_seconds: float = 0.0
     host: str = "0.0.0.0"
     port: int = 8000
-    max_body_bytes: int = 64 * 1024
+    max_body_bytes: int = 128 * 1024
+    max_reply_bytes: int = 512 * 1024
     client_rate: float = 0.0
     busy_seconds: float = 5.0
     connect_seconds: float = 3.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         scheme = urlsplit(self.database_url).scheme
         if scheme not in ("sqlite", "postgresql", "postgres"):
             raise ConfigError(

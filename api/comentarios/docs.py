@@ -34,7 +34,8 @@ def _policy(page: str) -> str:
     """Only the page's own script and style may run, and it may talk to this server alone."""
     hashes = {}
     for tag in ("script", "style"):
-        text = re.search(f"<{tag}>(.*?)</{tag}>", page, re.DOTALL)[1]
-        digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        found = re.search(f"<{tag}>(.*?)</{tag}>", page, re.DOTALL)
+        assert found
+        digest = base64.b64encode(hashlib.sha256(found[1].encode()).digest()).decode()
         hashes[tag] = f"{tag}-src 'sha256-{digest}'"
     return f"default-src 'none'; connect-src 'self'; {hashes['script']}; {hashes['style']}; base-uri 'none'"

@@ -7,7 +7,7 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from . import replies
 from .config import Settings
-from .replies import Reply
+from .replies import FieldError, Reply
 from .storage import StorageError
 
 log = logging.getLogger("comentarios.errors")
@@ -16,7 +16,7 @@ log = logging.getLogger("comentarios.errors")
 class ApiError(Exception):
     """A refusal with the reply to give: HTTP `code`, `message` and, for a body, `errors` by field."""
 
-    def __init__(self, code: int, message: str, errors: list[dict] | None = None):
+    def __init__(self, code: int, message: str, errors: list[FieldError] | None = None):
         super().__init__(message)
         self.code, self.message, self.errors = code, message, errors
 

@@ -9,17 +9,22 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterable
 from http import HTTPMethod
+from typing import TYPE_CHECKING, Any
 
 from . import replies
 from .clients import ClientRate
 from .comments import LIST_PATH, LIST_RULE, NEW_PATH, NEW_RULE, Comments
-from .errors import reply_to
+from .config import Settings
+from .errors import ApiError, reply_to
 from .lifecycle import Lifecycle
 from .logs import request_line
-from .metrics import Metrics
+from .metrics import NO_ROUTE, Metrics
+from .metrics import PATH as METRICS_PATH
 from .replies import Reply
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIApplication
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 METHODS = frozenset(HTTPMethod)
@@ -32,23 +37,21 @@ class Gateway:
 
     def __init__(
         self,
-        wsgi_app,
+        wsgi_app: "WSGIApplication",
         comments: Comments,
         metrics: Metrics,
         lifecycle: Lifecycle,
-        max_body_bytes: int,
-        log_requests: bool,
-        client_rate: float,
+        settings: Settings,
     ):
         self._app = wsgi_app
         self._comments = comments
         self._metrics = metrics
         self._lifecycle = lifecycle
-        self._max_body_bytes = max_body_bytes
-        self._log_requests = log_requests
-        self._clients = ClientRate(client_rate) if client_rate else None
+        self._max_body_bytes = settings.max_body_bytes
+        self._log_requests = settings.log_level in ("debug", "info")
+        self._clients = ClientRate(settings.client_rate) if settings.client_rate else None
 
-    def __call__(self, environ: dict, start_response) -> Iterable[bytes]:
+    def __call__(self, environ: dict[str, Any], start_response: "StartResponse") -> list[bytes]:
         started = time.perf_counter()
         method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
         request_id = environ.get("HTTP_X_REQUEST_ID", "")
@@ -56,7 +59,7 @@ class Gateway:
             request_id = os.urandom(16).hex()
         outcome = ""
 
-        def start(status: str, headers: list, exc_info=None):
+        def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
             nonlocal outcome
             outcome = status
             headers.append(("X-Request-ID", request_id))
@@ -64,7 +67,8 @@ class Gateway:
                 headers.append(("Connection", "close"))
             return start_response(status, headers, exc_info)
 
-        self._metrics.in_flight.inc()
+        if path != METRICS_PATH:  # Else the scrape would always find itself.
+            self._metrics.in_flight.inc()
         try:
             if not path.isascii():
                 # WSGI hands the path over as bytes in disguise; a wrong one would be taken for another thread's.
@@ -74,51 +78,66 @@ class Gateway:
                     return replies.error(400, "the path is not UTF-8").send(start)
             if refusal := self._refusal(method, environ):
                 label = method if method in METHODS else "OTHER"
-                self._metrics.observe(label, refusal.code, None, time.perf_counter() - started)
+                self._metrics.observe(label, refusal.code, NO_ROUTE, time.perf_counter() - started)
                 _discard_body(environ)
                 return refusal.send(start)
-            reply, rule = self._short_way(method, path, environ)
-            if reply is None:
-                response = self._app(environ, start)
+            if answered := self._short_way(method, path, environ):
+                reply, rule = answered
+                self._metrics.observe(method, reply.code, rule, time.perf_counter() - started)
+                return reply.send(start)
+            response = self._app(environ, start)
+            try:
+                return [*response]
+            finally:
+                if close := getattr(response, "close", None):
+                    close()
                 _discard_body(environ)
-                return response
-            self._metrics.observe(method, reply.code, rule, time.perf_counter() - started)
-            return reply.send(start)
         finally:
-            self._metrics.in_flight.dec()
+            if path != METRICS_PATH:
+                self._metrics.in_flight.dec()
             if self._log_requests:
                 seconds = time.perf_counter() - started
                 sys.stderr.write(request_line(method, path, outcome[:3], request_id, seconds))
 
-    def _refusal(self, method: str, environ: dict) -> Reply | None:
+    def _refusal(self, method: str, environ: dict[str, Any]) -> Reply | None:
         """What is refused whatever it asks for."""
         if method not in METHODS:
             # Each name would be a time series of its own, and anybody can invent names.
             message = "HTTP has no such method; the Allow header lists those that are here"
             return replies.error(405, message, headers=(("Allow", "GET, HEAD, OPTIONS, POST"),))
-        if self._clients and (seconds := self._clients.wait(environ)):
-            message = f"too many requests from your address; try again in {seconds} s"
-            return replies.error(429, message, headers=(("Retry-After", str(seconds)),))
+        if self._clients:
+            try:
+                seconds = self._clients.wait(environ)
+            except ApiError as error:
+                return reply_to(error, self._max_body_bytes)
+            if seconds:
+                message = f"too many requests from your address; try again in {seconds} s"
+                return replies.error(429, message, headers=(("Retry-After", str(seconds)),))
         return None
 
-    def _short_way(self, method: str, path: str, environ: dict) -> tuple[Reply | None, str | None]:
-        """The reply and the rule it counts under; no reply when Flask should answer."""
+    def _short_way(self, method: str, path: str, environ: dict[str, Any]) -> tuple[Reply, str] | None:
+        """The reply and the rule it counts under; None when Flask should answer."""
         try:
             if method == "GET" and path.startswith(LIST_PATH):
                 content_id = path[len(LIST_PATH) :]
                 if content_id and not environ.get("QUERY_STRING"):
-                    return self._comments.whole(content_id), LIST_RULE
-            elif method == "POST" and path == NEW_PATH and environ.get("CONTENT_TYPE") == replies.JSON:
+                    return self._comments.page(content_id), LIST_RULE
+            elif (
+                method == "POST"
+                and path == NEW_PATH
+                and environ.get("CONTENT_TYPE") == replies.JSON
+                and "HTTP_CONTENT_ENCODING" not in environ
+            ):
                 digits = environ.get("CONTENT_LENGTH") or ""
                 if digits.isdecimal() and (length := int(digits)) <= self._max_body_bytes:
                     return self._comments.new(environ["wsgi.input"].read(length), length), NEW_RULE
         except Exception as error:
             rule = LIST_RULE if method == "GET" else NEW_RULE
             return reply_to(error, self._max_body_bytes), rule
-        return None, None
+        return None
 
 
-def _discard_body(environ: dict) -> None:
+def _discard_body(environ: dict[str, Any]) -> None:
     """Read what a refusal left unread.
 
     A server that closes a connection with bytes still coming resets it, and the client, or the proxy between, may

@@ -12,7 +12,7 @@ class Lifecycle:
 
     _process: "Lifecycle | None" = None
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._byte = mmap.mmap(-1, 1)
 
     @classmethod

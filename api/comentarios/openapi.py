@@ -1,12 +1,17 @@
 """The API's description, OpenAPI 3.1; its bounds are those that the validation uses."""
 
-from .validation import CURSOR, MAX_COMMENT, MAX_CONTENT_ID, MAX_EMAIL, MAX_LIMIT, NO_NUL
+from typing import Any
+
+from .config import Settings
+from .validation import CURSOR, MAX_COMMENT, MAX_CONTENT_ID, MAX_EMAIL, MAX_LIMIT
+
+NO_NUL = r"^[^\x00]*$"
 
 ERRORS = {
     400: "The request is not valid; `errors` names each field at fault.",
     404: "No comment has this content_id.",
-    413: "The body is larger than 64 KiB.",
-    415: "The body is not application/json.",
+    413: f"The body is larger than {Settings.max_body_bytes // 1024} KiB.",
+    415: "The body is not application/json, or it has a Content-Encoding.",
     429: "Too many requests from one address; try again after `Retry-After` seconds.",
     503: "The database cannot be reached, or this replica is stopping; try again after `Retry-After` seconds.",
     507: "There is no room left to store comments.",
@@ -20,7 +25,7 @@ REQUEST_ID = {
 }
 
 
-def document(version: str) -> dict:
+def document(version: str) -> dict[str, Any]:
     """The description of the API of this `version`."""
     return {
         "openapi": "3.1.0",
@@ -45,7 +50,7 @@ def document(version: str) -> dict:
     }
 
 
-def _new() -> dict:
+def _new() -> dict[str, Any]:
     return {
         "operationId": "newComment",
         "tags": ["comments"],
@@ -82,13 +87,13 @@ def _new() -> dict:
     }
 
 
-def _list() -> dict:
+def _list() -> dict[str, Any]:
     return {
         "operationId": "listComments",
         "tags": ["comments"],
         "summary": "List the comments on a content_id",
-        "description": "Oldest first. The whole thread without parameters; by pages with `limit` and `after`: "
-        "follow the `Link` header until there is none.",
+        "description": f"Oldest first, at most {MAX_LIMIT} comments and {Settings.max_reply_bytes // 1024} KiB, with "
+        "`limit` fewer. What does not fit is on further pages: follow the `Link` header until there is none.",
         "parameters": [
             {
                 "name": "content_id",
@@ -101,7 +106,7 @@ def _list() -> dict:
             {
                 "name": "limit",
                 "in": "query",
-                "description": f"Comments on a page. {MAX_LIMIT} when only `after` is given.",
+                "description": f"Comments on a page at most; {MAX_LIMIT} when it is not given.",
                 "schema": {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT},
             },
             {
@@ -131,7 +136,7 @@ def _list() -> dict:
     }
 
 
-def _healthz() -> dict:
+def _healthz() -> dict[str, Any]:
     return {
         "operationId": "alive",
         "tags": ["operations"],
@@ -148,7 +153,7 @@ def _healthz() -> dict:
     }
 
 
-def _readyz() -> dict:
+def _readyz() -> dict[str, Any]:
     return {
         "operationId": "ready",
         "tags": ["operations"],
@@ -161,7 +166,7 @@ def _readyz() -> dict:
     }
 
 
-def _schemas() -> dict:
+def _schemas() -> dict[str, Any]:
     text = {"type": "string", "minLength": 1, "pattern": NO_NUL}
     email = {"type": "string", "format": "email", "minLength": 3, "maxLength": MAX_EMAIL}
     return {
@@ -174,7 +179,12 @@ def _schemas() -> dict:
                 "comment": {**text, "maxLength": MAX_COMMENT},
                 "content_id": {
                     "oneOf": [
-                        {**text, "maxLength": MAX_CONTENT_ID},
+                        {
+                            **text,
+                            "maxLength": MAX_CONTENT_ID,
+                            "description": "No `.` or `..` between slashes: clients take them out of a URL.",
+                            "not": {"pattern": r"(^|/)\.\.?(/|$)"},
+                        },
                         {"type": "integer", "description": "at most 255 digits"},
                     ]
                 },
@@ -213,7 +223,7 @@ def _schemas() -> dict:
     }
 
 
-def _answer(status: dict, more: dict | None = None) -> dict:
+def _answer(status: dict[str, Any], more: dict[str, Any] | None = None) -> dict[str, Any]:
     properties = {"status": status, "message": {"type": "string"}, **(more or {})}
     return {
         "type": "object",
@@ -223,14 +233,14 @@ def _answer(status: dict, more: dict | None = None) -> dict:
     }
 
 
-def _ref(name: str) -> dict:
+def _ref(name: str) -> dict[str, Any]:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
-def _json(description: str, schema: dict, example: object = None) -> dict:
+def _json(description: str, schema: dict[str, Any], example: object = None) -> dict[str, Any]:
     content = {"schema": schema} if example is None else {"schema": schema, "example": example}
     return {"description": description, "content": {"application/json": content}}
 
 
-def _errors(*codes: int) -> dict:
+def _errors(*codes: int) -> dict[str, Any]:
     return {str(code): _json(ERRORS[code], _ref("Error")) for code in codes}

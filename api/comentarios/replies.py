@@ -1,9 +1,11 @@
 """Replies as plain data, before any framework: what both ways to answer a request share."""
 
 import json
-from collections.abc import Iterable
 from http import HTTPStatus
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypedDict
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse
 
 STATUS = {
     400: "BAD-REQUEST",
@@ -21,25 +23,28 @@ STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in HT
 JSON = "application/json"
 
 
-class Reply(NamedTuple):
-    """An answer in JSON: HTTP status code, body, further headers.
+Headers = tuple[tuple[str, str], ...]
 
-    The body is bytes, or an iterable of bytes for one that is sent while it is made.
-    """
+
+class FieldError(TypedDict):
+    """What is wrong with one field."""
+
+    field: str
+    message: str
+
+
+class Reply(NamedTuple):
+    """An answer in JSON: HTTP status code, the whole body, further headers."""
 
     code: int
-    body: bytes | Iterable[bytes]
-    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes
+    headers: Headers = ()
 
-    def send(self, start_response) -> Iterable[bytes]:
-        """Answer a WSGI request."""
-        headers = [("Content-Type", JSON), *self.headers]
-        body = self.body
-        if type(body) is bytes:
-            headers.append(("Content-Length", str(len(body))))
-            body = (body,)
+    def send(self, start_response: "StartResponse") -> list[bytes]:
+        """Answer a WSGI request. Granian takes over a list whole: its thread is free before the body is sent."""
+        headers = [("Content-Type", JSON), ("Content-Length", str(len(self.body))), *self.headers]
         start_response(STATUS_LINES[self.code], headers)
-        return body
+        return [self.body]
 
 
 def encode(payload: object) -> bytes:
@@ -47,9 +52,9 @@ def encode(payload: object) -> bytes:
     return json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def error(code: int, message: str, errors: list[dict] | None = None, headers: tuple = ()) -> Reply:
+def error(code: int, message: str, errors: list[FieldError] | None = None, headers: Headers = ()) -> Reply:
     """The documented error body: status, message and, where fields are to blame, errors."""
-    payload: dict = {"status": STATUS.get(code, "ERROR"), "message": message}
+    payload: dict[str, object] = {"status": STATUS.get(code, "ERROR"), "message": message}
     if errors:
         payload["errors"] = errors
     return Reply(code, encode(payload), headers)

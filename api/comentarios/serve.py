@@ -2,17 +2,35 @@
 
 import sys
 import threading
+from typing import Any
 
-from granian import Granian
-from granian.constants import Interfaces, RuntimeModes
+from granian.constants import HTTPModes, Interfaces, RuntimeModes
+from granian.http import HTTP1Settings
+from granian.server.mp import MPServer
 
 from .config import ConfigError, Settings
 from .lifecycle import Lifecycle
 
+# Seconds after which an idle connection is closed, and one that has sent half a head. Longer than the edge keeps idle
+# connections to us: else it sends a request on one that we are just closing.
+KEEP_ALIVE_SECONDS = 30
+
+# Connections that are served at a time; more wait to be accepted. What readers that do not read cost is bounded by this
+# and Settings.max_reply_bytes. The edge must open fewer, so that there is room for probes.
+MAX_CONNECTIONS = 128
+
+# Bytes of a request's head, and of a body that nobody has read yet: each connection may take them.
+MAX_HEAD_BYTES = 64 * 1024
+
 # One process; as many threads as requests may wait for one commit together. The single-threaded runtime: in the other
-# one, by its source, the thread that waits for the last request's end can miss it (docs/decisions.md).
-OPTIONS = {
+# one, by its source, the thread that waits for the last request's end can miss it (docs/decisions.md). HTTP/1 alone:
+# a connection of HTTP/2 may have 200 replies under way.
+OPTIONS: dict[str, Any] = {
     "interface": Interfaces.WSGI,
+    "http": HTTPModes.http1,
+    "websockets": False,
+    "http1_settings": HTTP1Settings(header_read_timeout=KEEP_ALIVE_SECONDS * 1000, max_buffer_size=MAX_HEAD_BYTES),
+    "backpressure": MAX_CONNECTIONS,
     "runtime_mode": RuntimeModes.st,
     "workers": 1,
     "blocking_threads": 32,
@@ -21,18 +39,18 @@ OPTIONS = {
 }
 
 
-class Server(Granian):
+class Server(MPServer):
     """Granian that tells its worker to drain before it stops it."""
 
-    def __init__(self, lifecycle: Lifecycle, drain_seconds: float, **options):
+    def __init__(self, lifecycle: Lifecycle, drain_seconds: float, **options: Any):
         super().__init__("comentarios.worker:create_app", **options)
         self._lifecycle = lifecycle
         self._drain_seconds = drain_seconds
 
-    def signal_handler_interrupt(self, *args, **kwargs):
+    def signal_handler_interrupt(self, *args: Any, **kwargs: Any) -> None:
         if self._lifecycle.draining or self._drain_seconds == 0:
             self._lifecycle.drain()
-            super().signal_handler_interrupt()
+            super().signal_handler_interrupt()  # type: ignore[no-untyped-call]
             return
         self._lifecycle.drain()
         timer = threading.Timer(self._drain_seconds, super().signal_handler_interrupt)

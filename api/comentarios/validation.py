@@ -1,26 +1,27 @@
 """What a request may hold."""
 
 import base64
+import codecs
 import json
 import re
-from typing import Annotated, Any
+from collections.abc import Callable
+from typing import Any, NamedTuple, NoReturn
 
 import email_validator
 from email_validator import EmailNotValidError, validate_email
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
-from pydantic_core import PydanticCustomError
 
 from .errors import ApiError
+from .replies import FieldError
 
 MAX_CONTENT_ID = 255
 MAX_EMAIL = 254
 MAX_COMMENT = 10_000
 MAX_LIMIT = 1_000
-# PostgreSQL cannot store it and C strings end at it.
-NO_NUL = r"^[^\x00]*$"
 
 # An address under .test or .local is an address; whether mail arrives there is not looked at for any other either.
 email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
+
+_TOO_LONG = 10**MAX_CONTENT_ID
 
 # Eight bytes in base64: a first letter that leaves the sign bit clear, a last one without stray bits.
 CURSOR = "^[A-Za-f][A-Za-z0-9_-]{9}[AEIMQUYcgkosw048]$"
@@ -34,74 +35,119 @@ _PLAIN_EMAIL = re.compile(
 )
 
 
-def _checked_email(text: str) -> str:
-    if not _PLAIN_EMAIL.fullmatch(text):
-        try:
-            validate_email(text, check_deliverability=False)
-        except EmailNotValidError as error:
-            raise PydanticCustomError("email", "not an email address: {reason}", {"reason": str(error)}) from None
-    return text
-
-
-def _content_id_text(value: Any) -> Any:
-    if type(value) is int:
-        if not -(10**MAX_CONTENT_ID) < value < 10**MAX_CONTENT_ID:
-            raise PydanticCustomError("too_long", "should have at most 255 characters")
-        return str(value)
-    if type(value) is str:
-        return value
-    raise PydanticCustomError("content_id", "should be a string or an integer")
-
-
-class CommentBody(BaseModel):
+class CommentBody(NamedTuple):
     """The body of POST /api/comment/new; any other field is refused."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    email: Annotated[str, Field(min_length=3, max_length=MAX_EMAIL, pattern=NO_NUL), AfterValidator(_checked_email)]
-    comment: Annotated[str, Field(min_length=1, max_length=MAX_COMMENT, pattern=NO_NUL)]
-    content_id: Annotated[
-        str,
-        BeforeValidator(_content_id_text),
-        Field(min_length=1, max_length=MAX_CONTENT_ID, pattern=NO_NUL),
-    ]
+    email: str
+    comment: str
+    content_id: str
 
 
 def parse_comment(body: bytes) -> CommentBody:
     """Read one comment. Raises `ApiError` 400 that lists each field at fault."""
+    document = _parse_object(body)
+    content_id = document.get("content_id")
+    if type(content_id) is int:
+        document["content_id"] = str(content_id)
+    errors: list[FieldError] = []
+    for name, fault_of in _FAULTS.items():
+        message = fault_of(document[name]) if name in document else "is missing"
+        if message:
+            errors.append({"field": name, "message": message})
+    for name in document:
+        if name not in _FAULTS:
+            # Whatever the sender made up: cut short, and what is no character replaced.
+            shown = name[:100].encode(errors="replace").decode()
+            errors.append({"field": shown, "message": "is not a field of a comment"})
+    if errors:
+        raise ApiError(400, "the comment is not valid", errors)
+    return CommentBody(**document)
+
+
+def _parse_object(body: bytes) -> dict[str, Any]:
+    if body.startswith(codecs.BOM_UTF8):
+        raise ApiError(400, "the body starts with a byte order mark; send the JSON without one")
     try:
-        document = json.loads(body.decode(), object_pairs_hook=_unique, parse_constant=_no_constant)
-    except RecursionError:
-        raise ApiError(400, "the body is nested too deeply") from None
+        document = _DECODER.decode(body.decode())
     except UnicodeDecodeError:
         raise ApiError(400, "the body is not UTF-8") from None
-    except ValueError as error:
-        raise ApiError(400, f"the body is not valid JSON: {error}") from None
+    except RecursionError:
+        raise ApiError(400, "the body is nested too deeply") from None
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise ApiError(400, f"the body is not valid JSON: see {where}" if body else "the body is empty") from None
     if type(document) is not dict:
         raise ApiError(400, "the body should be a JSON object with email, comment and content_id")
-    try:
-        return CommentBody.model_validate(document)
-    except ValidationError as error:
-        raise ApiError(400, "the comment is not valid", _field_errors(error)) from None
-
-
-def _field_errors(error: ValidationError) -> list[dict]:
-    # A name is whatever the sender made up: cut short. None stands for a name that is not even text.
-    return [
-        {"field": ".".join(map(str, item["loc"]))[:100] or "body", "message": item["msg"]}
-        for item in error.errors(include_url=False, include_context=False, include_input=False)
-    ]
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict:
-    document = dict(pairs)
-    if len(document) != len(pairs):
-        raise ValueError("a field is given twice")
     return document
 
 
-def _no_constant(name: str):
-    raise ValueError(f"{name} is not a JSON value")
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    document = dict(pairs)
+    if len(document) != len(pairs):
+        raise ApiError(400, "the body gives a field twice")
+    return document
+
+
+def _integer(digits: str) -> int:
+    """Python converts no more than 4,300 digits. What is too long for a content_id need not be told apart."""
+    return int(digits) if len(digits) <= MAX_CONTENT_ID else _TOO_LONG
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ApiError(400, f"the body is not valid JSON: there is no {name}")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_int=_integer, parse_constant=_no_constant)
+
+
+def _email_fault(value: object) -> str | None:
+    if (fault := _text_fault(value, MAX_EMAIL)) or type(value) is not str:
+        return fault
+    if not _PLAIN_EMAIL.fullmatch(value):
+        try:
+            validate_email(value, check_deliverability=False)
+        except EmailNotValidError as error:
+            return f"is not an email address: {error}"
+    return None
+
+
+def _comment_fault(value: object) -> str | None:
+    return _text_fault(value, MAX_COMMENT)
+
+
+def _content_id_fault(value: object) -> str | None:
+    if type(value) is not str:
+        return "should be a string or an integer"
+    if fault := _text_fault(value, MAX_CONTENT_ID):
+        return fault
+    if "." in value and not {".", ".."}.isdisjoint(value.split("/")):
+        # Stored, the thread could not be read: clients take such segments out of a URL, percent-encoded or not.
+        return "should not have . or .. as a part between slashes"
+    return None
+
+
+_FAULTS: dict[str, Callable[[object], str | None]] = {
+    "email": _email_fault,
+    "comment": _comment_fault,
+    "content_id": _content_id_fault,
+}
+
+
+def _text_fault(value: object, most: int) -> str | None:
+    if type(value) is not str:
+        return "should be a string"
+    if not value:
+        return "should not be empty"
+    if len(value) > most:
+        return f"should have at most {most} characters"
+    if "\0" in value:
+        # PostgreSQL cannot store it and C strings end at it.
+        return "should not hold the character NUL"
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return "should not hold half of a surrogate pair"
+    return None
 
 
 def parse_limit(text: str | None) -> int | None:

@@ -1,70 +1,49 @@
-"""What the API's tests share: an application per engine, a real PostgreSQL, real server processes."""
+"""What the API's tests share: an application over an empty database, and where the modules are.
 
-import sys
+units run anywhere, in seconds; parts want root, Debian's packages or more time. Tests that any engine must pass stand
+in units, over SQLite; parts/test_on_postgresql.py runs them again over PostgreSQL.
+"""
+
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-
-API = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(API), str(API / "bench")]
-
-from comentarios.app import create_app  # noqa: E402
-from comentarios.config import Settings  # noqa: E402
-from comentarios.lifecycle import Lifecycle  # noqa: E402
-from postgres import Postgres  # noqa: E402
-
-
-@pytest.fixture(scope="session")
-def postgres():
-    """A PostgreSQL server of its own on a free port; stopped and removed at the end."""
-    server = Postgres.create()
-    yield server
-    server.remove()
+from comentarios.app import create_app
+from comentarios.config import Settings
+from comentarios.lifecycle import Lifecycle
+from flask import Flask
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
 
 
 @pytest.fixture
-def sqlite_url(tmp_path) -> str:
+def sqlite_url(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path}/comentarios.db"
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request) -> str:
-    """An empty database, of each engine in turn."""
-    if request.param == "sqlite":
-        return request.getfixturevalue("sqlite_url")
-    return request.getfixturevalue("postgres").new_database()
+@pytest.fixture
+def database_url(sqlite_url: str) -> str:
+    """An empty database."""
+    return sqlite_url
 
 
 @pytest.fixture
-def app(database_url):
+def app(database_url: str) -> Iterator[Flask]:
     application = create_app(Settings(database_url=database_url), Lifecycle())
     yield application
     application.extensions["storage"].close()
 
 
 @pytest.fixture
-def client(app):
+def client(app: Flask) -> FlaskClient:
     return app.test_client()
 
 
 @pytest.fixture
-def sqlite_app(sqlite_url):
-    application = create_app(Settings(database_url=sqlite_url), Lifecycle())
-    yield application
-    application.extensions["storage"].close()
-
-
-@pytest.fixture
-def sqlite_client(sqlite_app):
-    """For what does not depend on the engine."""
-    return sqlite_app.test_client()
-
-
-@pytest.fixture
-def post(client):
+def post(client: FlaskClient) -> Callable[..., TestResponse]:
     """Post a comment that must be accepted."""
 
-    def send(content_id, comment="first post!", email="alice@example.com"):
+    def send(content_id: object, comment: str = "first post!", email: str = "alice@example.com") -> TestResponse:
         reply = client.post("/api/comment/new", json={"email": email, "comment": comment, "content_id": content_id})
         assert reply.status_code == 200, reply.text
         return reply

@@ -1,58 +1,49 @@
-"""The linters, each with no finding."""
+"""The linters, each with no finding. They need no network: `make check` runs them beside the units."""
 
 from __future__ import annotations
 
 import os
+import stat
 import subprocess
 import sys
+import tomllib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 import yaml
 
+from tests.support import programs
 from tests.support.site import ROOT, run
 from verbs import terraform
 from verbs.environment import target
 
 BIN = Path(sys.executable).parent
-
-
-def _tracked(*patterns: str) -> list[str]:
-    """Files of these patterns that git tracks or would track."""
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "--", *patterns],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return [name for name in listed.stdout.split() if (ROOT / name).is_file()]
-
-
-WORKFLOWS = _tracked(".github/workflows/*.yml")
-
-COMMANDS = {
-    "ruff check": [BIN / "ruff", "check"],
-    "ruff format": [BIN / "ruff", "format", "--check"],
+WORKFLOWS = programs.tracked(ROOT, ".github/workflows/*.yml")
+PROGRAMS = programs.find(ROOT)
+COMMANDS: dict[str, list[str | Path]] = {
     "yamllint": [BIN / "yamllint", "--strict", "."],
     "ansible-lint": [BIN / "ansible-lint", "--strict", "--offline", "--profile", "production"],
     "GitHub's schema": [BIN / "check-jsonschema", "--builtin-schema", "vendor.github-workflows", *WORKFLOWS],
     "zizmor": [BIN / "zizmor", "--offline", "--no-progress", *WORKFLOWS],
     "terraform fmt": ["terraform", "fmt", "-check", "-recursive", "-diff", "terraform"],
-    "hadolint": [BIN / "hadolint", *_tracked("*Dockerfile")],
-    "shellcheck": [BIN / "shellcheck", ".ci/run", "sandbox/images/host/rootfs/usr/sbin/sandbox-init"],
+    "hadolint": [BIN / "hadolint", *programs.tracked(ROOT, "*Dockerfile")],
+}
+# The inventory asks AWS, once for each playbook whose syntax is checked.
+NO_INVENTORY = {
+    "ANSIBLE_INVENTORY": os.devnull,
+    "ANSIBLE_INVENTORY_ENABLED": "ansible.builtin.ini",
+    "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "false",
 }
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_linter(name):
-    environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "PATH": f"{BIN}:{os.environ['PATH']}"}
-    done = run(COMMANDS[name], environment)
-    assert done.returncode == 0, done.stdout[-6000:]
+def test_linter(name: str) -> None:
+    _lint(COMMANDS[name], {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), **NO_INVENTORY})
 
 
 @pytest.mark.parametrize("folder", ["terraform/bootstrap", "terraform"])
-def test_terraform_validate(folder, tmp_path):
+def test_terraform_validate(folder: str, tmp_path: Path) -> None:
     terraform.write_cli_configuration()
     environment = target().environment() | {"TF_DATA_DIR": str(tmp_path)}
     for command in (["init", "-backend=false", "-input=false"], ["validate"]):
@@ -60,7 +51,45 @@ def test_terraform_validate(folder, tmp_path):
         assert done.returncode == 0, done.stdout
 
 
-def test_every_role_is_described():
+@pytest.mark.parametrize("language", sorted(set(programs.LANGUAGES.values())))
+def test_programs(language: str, tmp_path: Path) -> None:
+    """ruff, mypy and shellcheck over every program: those without an ending and those in templates, too."""
+    _check(ROOT, language, PROGRAMS, tmp_path)
+
+
+def test_every_program_has_a_linter() -> None:
+    """A program is what has an interpreter in its first line, or may be executed."""
+    unknown = {one.path: one.language for one in PROGRAMS if one.language not in programs.LANGUAGES.values()}
+    assert not unknown, "no linter knows these: add one to tests/lint, or write them in another language"
+    executable = {name for name in programs.tracked(ROOT) if (ROOT / name).stat().st_mode & stat.S_IXUSR}
+    assert executable - {one.path for one in PROGRAMS} == set(), "executable, and without an interpreter's first line"
+    assert len({one.path for one in PROGRAMS if one.language == "python" and not one.path.endswith(".py")}) >= 2
+    assert len({one.path for one in PROGRAMS if one.language == "shell"}) >= 5
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "finding"),
+    [
+        ("bin/tool", "#!/usr/bin/env python3\nimport os\n", "F401"),
+        ("bin/tool", "#!/usr/bin/python3\ndef double(number):\n    return 2 * number\n", "no-untyped-def"),
+        ("roles/x/templates/tool.j2", "#!/usr/bin/python3\nNAME = {{ x_name | to_json }} + 1\n", "operator"),
+        ("bin/tool", "#!/bin/sh\nrm $1\n", "SC2086"),
+        ("roles/x/templates/tool.j2", "#!/bin/sh\n{% if x_all %}\nrm $1\n{% endif %}\nrm {{ x_dir }}/$2\n", "SC2086"),
+        (".github/workflows/x.yml", "jobs: {x: {steps: [{run: 'rm ${{ x }} $1'}]}}\n", "SC2086"),
+    ],
+)
+def test_a_new_program_is_seen(name: str, text: str, finding: str, tmp_path: Path) -> None:
+    """It is enough that a file is there; nobody has to name it."""
+    repository = tmp_path / "repository"
+    (repository / name).parent.mkdir(parents=True)
+    (repository / name).write_text(text)
+    subprocess.run(["git", "init", "--quiet", repository], check=True)
+    found = programs.find(repository)
+    with pytest.raises(AssertionError, match=finding):
+        _check(repository, found[0].language, found, tmp_path)
+
+
+def test_every_role_is_described() -> None:
     """Each role has defaults, argument specs that name every default with the same value, and a README."""
     for role in sorted(path for path in (ROOT / "roles").iterdir() if path.is_dir()):
         defaults = yaml.safe_load((role / "defaults" / "main.yml").read_text()) or {}
@@ -73,3 +102,31 @@ def test_every_role_is_described():
                 assert options[name].get("default") == value, f"{role.name}: {name}'s default differs in its spec"
         for name in options:
             assert f"`{name}`" in readme, f"{role.name}: the README does not name {name}"
+
+
+def _check(root: Path, language: str, every: Sequence[programs.Program], scratch: Path) -> None:
+    """Runs the language's linters over its programs; what is not a file as it stands is written to one."""
+    paths = []
+    for one in every:
+        if one.language == language and one.as_it_is:
+            paths.append(root / one.path)
+        elif one.language == language:
+            paths.append(scratch / one.path.removesuffix(".j2").replace("/", "-").lstrip("."))
+            paths[-1].write_text(one.text)
+    if language == "shell":
+        _lint([BIN / "shellcheck", *paths])
+        return
+    here = root == ROOT
+    configuration: list[str | Path] = ["--config", ROOT / "pyproject.toml"]
+    sources = [path for path in paths if path.suffix != ".py"] + ([ROOT] if here else [])
+    _lint([BIN / "ruff", "check", *configuration, *sources])
+    _lint([BIN / "ruff", "format", "--check", *configuration, *sources])
+    typed = [ROOT / name for name in tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["mypy"]["files"]]
+    scripts = [path for path in paths if path.suffix != ".py"]
+    _lint([BIN / "mypy", "--scripts-are-modules", *(typed if here else []), *scripts])
+
+
+def _lint(command: Sequence[str | Path], environment: Mapping[str, str] | None = None) -> None:
+    path = f"{BIN}:{os.environ['PATH']}"
+    done = run(command, {**os.environ, "PATH": path, **(environment or {})})
+    assert done.returncode == 0, done.stdout[-6000:]

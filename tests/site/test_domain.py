@@ -9,26 +9,34 @@ import ssl
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import pytest
 
-from sandbox import files
-from sandbox.config import ECR_HOST, Config
-from tests.support.site import run
+from sandbox import files, images
+from sandbox.config import Config
+from tests.support.site import ROOT, run
 from verbs import host, terraform
 
 DOMAIN, AUTHORITY = "comments.example.test", "authority.example.test"
-# Caddy is an ACME authority, too; its certificates are good for half a day.
-CADDYFILE = f"""{{
-	skip_install_trust
-	auto_https disable_redirects
-}}
-https://{AUTHORITY} {{
-	tls internal
-	acme_server
-}}
-"""
-ROOT_CERTIFICATE = "/data/caddy/pki/authorities/local/root.crt"
+# Its certificates are good for half a day.
+PEBBLE = {
+    "listenAddress": "0.0.0.0:443",
+    "managementListenAddress": "0.0.0.0:15000",
+    "certificate": "/etc/pebble.pem",
+    "privateKey": "/etc/pebble.key",
+    "httpPort": 80,
+    "tlsPort": 443,
+    "certificateValidityPeriod": 43200,
+}
+
+
+@dataclass(frozen=True)
+class Authority:
+    """An ACME authority: what its API's certificate and what the certificates that it issues are signed by, in PEM."""
+
+    api: str
+    root: str
 
 
 def _docker(*arguments: str) -> str:
@@ -36,20 +44,44 @@ def _docker(*arguments: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def authority(up, eventually) -> Iterator[str]:
-    """The root certificate of an ACME authority in the host's network, by whose names the domain is the host."""
-    image = up.ssh("grep ^EDGE_IMAGE= /opt/comentarios/.env | cut -d= -f2").stdout.strip().removeprefix(f"{ECR_HOST}/")
+def authority(up, eventually, tmp_path_factory) -> Iterator[Authority]:
+    """An ACME authority in the host's network, by whose names the domain is the host."""
     name = f"{os.environ['SANDBOX_NAME']}-authority"
+    image = f"{name}:{images.OWN_BASE.rpartition(':')[2]}"
+    base = images.chosen(Config())["base"]
+    _docker(
+        *("build", "--quiet", "--label", images.IMAGE_LABEL, "--build-arg", f"BASE_IMAGE={base}", "--tag", image),
+        str(ROOT / "tests" / "support" / "authority"),
+    )
+    key, certificate = (tmp_path_factory.mktemp("authority") / part for part in ("key", "pem"))
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={AUTHORITY}"),
+            *("-addext", f"subjectAltName=DNS:{AUTHORITY}", "-keyout", key, "-out", certificate),
+        ],
+        capture_output=True,
+        check=True,
+    )
     subprocess.run(["docker", "rm", "--force", name], capture_output=True, check=False)
     _docker(
         *("create", "--name", name, "--network", os.environ["SANDBOX_NAME"], "--network-alias", AUTHORITY),
+        *("--env", "PEBBLE_VA_NOSLEEP=1", "--sysctl", "net.ipv4.ip_unprivileged_port_start=0"),
         # `make down` removes it, too, should this run be killed.
         *("--label", Config().label, "--add-host", f"{DOMAIN}:{up.host.address}", image),
     )
     try:
-        files.copy_into(name, {"etc/caddy/Caddyfile": CADDYFILE})
+        configuration = {
+            "etc/pebble.json": json.dumps({"pebble": PEBBLE}),
+            "etc/pebble.pem": certificate.read_text(),
+            "etc/pebble.key": key.read_text(),
+        }
+        files.copy_into(name, configuration)
         _docker("start", name)
-        yield eventually(lambda: _docker("exec", name, "cat", ROOT_CERTIFICATE), 30)
+        format_ = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
+        roots = f"https://{_docker('inspect', '--format', format_, name).strip()}:15000/roots/0"
+        command = ["curl", "--silent", "--fail", "--insecure", roots]
+        root = eventually(lambda: subprocess.run(command, capture_output=True, text=True, check=True).stdout, 30)
+        yield Authority(certificate.read_text(), str(root))
     finally:
         _docker("rm", "--force", "--volumes", name)
 
@@ -60,23 +92,21 @@ def domain(up, authority) -> Iterator[None]:
     # What the world's DNS and its list of authorities are elsewhere.
     known = f"echo 127.0.0.1 {DOMAIN} | sudo tee --append /etc/hosts"
     trusted = "sudo tee /usr/local/share/ca-certificates/authority.crt && sudo update-ca-certificates"
-    for command, given in ((known, ""), (trusted, authority)):
+    for command, given in ((known, ""), (trusted, authority.root)):
         done = subprocess.run(
             host.ssh(up.target, up.host, command), input=given, capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stderr
     try:
-        _configure(
-            up, DOMAIN, stack_acme_directory=f"https://{AUTHORITY}/acme/local/directory", stack_acme_root=authority
-        )
+        _configure(up, DOMAIN, stack_acme_directory=f"https://{AUTHORITY}/dir", stack_acme_root=authority.api)
         yield
     finally:
         _configure(up, "")
         up.ssh(
             f"sudo sed -i '/{DOMAIN}/d' /etc/hosts; sudo rm /usr/local/share/ca-certificates/authority.crt;"
-            " sudo update-ca-certificates --fresh; sudo rm /opt/comentarios/caddy/acme_root.pem;"
+            " sudo update-ca-certificates --fresh; sudo rm /opt/comentarios/acme_root.pem;"
             # Another authority of this name would not know them.
-            " sudo rm -r /var/lib/comentarios-edge/data/caddy"
+            " sudo rm -r /etc/letsencrypt /var/lib/comentarios-edge/certificates/*"
         )
 
 
@@ -92,7 +122,7 @@ def _configure(up, name: str, **variables: str) -> None:
 def curl(up, domain, authority, tmp_path) -> Callable[..., tuple[int, str, str]]:
     """Asks the site by its name from outside, trusting the authority alone: status, head and body."""
     root = tmp_path / "root.pem"
-    root.write_text(authority)
+    root.write_text(authority.root)
 
     def ask(url: str, *options: str) -> tuple[int, str, str]:
         done = subprocess.run(
@@ -163,6 +193,21 @@ def test_verbs_know_the_domain(up, domain):
 
 def test_files_of_the_edge_are_its_own(up, domain):
     """The key of the certificate can be read by the edge's user alone."""
-    kept = up.ssh("sudo find /var/lib/comentarios-edge/data -name '*.key' -printf '%m %U %p\\n'").stdout.splitlines()
-    assert [line for line in kept if DOMAIN in line]
-    assert {tuple(line.split()[:2]) for line in kept} == {("600", "10003")}
+    kept = up.ssh("sudo find /var/lib/comentarios-edge/certificates -type f -printf '%m %U %f\\n'").stdout.splitlines()
+    assert kept == [f"600 10003 {DOMAIN}.pem"]
+
+
+def test_renewed_certificate_is_served_and_cuts_no_connection(up, curl, domain):
+    """What certbot's timer does: an edge that has another certificate gets the newest one."""
+    served = (
+        f"openssl s_client -connect 127.0.0.1:443 -servername {DOMAIN} </dev/null 2>/dev/null | openssl x509 -serial"
+    )
+    before = up.ssh(served).stdout
+    renewed = up.ssh(
+        "sudo env REQUESTS_CA_BUNDLE=/opt/comentarios/acme_root.pem"
+        f" certbot renew --no-random-sleep-on-renew --force-renewal --cert-name {DOMAIN}"
+        " && sudo systemctl start comentarios-certbot.service"
+    )
+    assert renewed.returncode == 0, renewed.stdout + renewed.stderr
+    assert up.ssh(served).stdout != before
+    assert curl(f"https://{DOMAIN}/readyz")[0] == 200

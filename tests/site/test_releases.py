@@ -50,20 +50,20 @@ def test_tag_that_ecr_does_not_have(releases):
 def test_edges_and_prometheus_configuration_change_under_load(releases):
     before = releases.live()
     releases.stage(before["tag"])
-    releases.run(f"sudo sed -i 's/lb_try_interval 50ms/lb_try_interval 60ms/' {STAGED}/caddy/Caddyfile")
+    releases.run(f"sudo sed -i 's/timeout queue 5s/timeout queue 6s/' {STAGED}/haproxy/haproxy.cfg")
     releases.run("sudo sed -i '$a# changed by a test' /opt/comentarios/prometheus/prometheus.yml")
     with releases.load() as report:
         done = releases.release()
         assert done.returncode == 0, done.stderr
         assert releases.live()["kind"] == "configuration"
-        edge = "docker exec comentarios-edge-1 cat /etc/caddy/Caddyfile"
-        assert "lb_try_interval 60ms" in releases.run(edge).stdout
+        edge = "docker exec comentarios-edge-1 cat /etc/haproxy/haproxy.cfg"
+        assert "timeout queue 6s" in releases.run(edge).stdout
         back = releases.run(f"{PROGRAM} rollback --owner tests --token tests --watch-seconds 0")
         assert back.returncode == 0, back.stderr
         done = releases.end(int(re.search(r'"number": (\d+)', back.stdout)[1]))
         assert done.returncode == 0, done.stderr
     lossless(report)
-    assert "lb_try_interval 50ms" in releases.run(edge).stdout
+    assert "timeout queue 5s" in releases.run(edge).stdout
     assert "changed by a test" not in releases.run("cat /opt/comentarios/prometheus/prometheus.yml").stdout
     assert releases.live()["tag"] == before["tag"]
-    releases.run(f"sudo sed -i 's/lb_try_interval 60ms/lb_try_interval 50ms/' {STAGED}/caddy/Caddyfile")
+    releases.run(f"sudo sed -i 's/timeout queue 6s/timeout queue 5s/' {STAGED}/haproxy/haproxy.cfg")

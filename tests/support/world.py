@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import signal
 import sys
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -110,6 +112,8 @@ class World:
             serves; none of them is a good one.
         deaf: identities that the edge does not get through to.
         broken_up: tags with which Compose cannot bring the other services up.
+        counts: whether the edge's counters can be read.
+        meanwhile: what happens while the program sleeps, one at each time.
     """
 
     folder: Path
@@ -123,10 +127,12 @@ class World:
     broken_up: set[str] = field(default_factory=set)
     target: str | None = None
     counted: Sample = field(default_factory=Sample)
+    counts: bool = True
     now: float = 0.0
     made: int = 0
     points: Points = field(default_factory=Points)
     done: list[str] = field(default_factory=list)
+    meanwhile: list[Callable[[], object]] = field(default_factory=list)
 
     @classmethod
     def under(cls, folder: Path) -> World:
@@ -185,19 +191,28 @@ class World:
         self.points = Points()
         return points.interrupted
 
+    def count(self) -> list[str]:
+        """The points of the release that has begun, found out in a copy."""
+        points = Points()
+        with tempfile.TemporaryDirectory(dir=self.folder.parent) as beside:
+            copy_of(self, Path(beside) / "copy").interrupted(points)
+        return points.passed
+
     # --- what is wanted
 
-    def stage(self, tag: str, setting: str = "", edge: str = "", rules: str | None = None, replicas: int = 2) -> None:
+    def stage(
+        self, tag: str, edge: str = "", rules: str | None = None, replicas: int = 2, edge_image: str = "edge:1"
+    ) -> None:
         """What Ansible leaves: the Compose files and the edge's staged, the rest changed in place."""
         services = {
-            "api": {"image": f"{REPOSITORY}:{tag}", "setting": setting, "deploy": {"replicas": replicas}},
-            "edge": {"image": "edge:1"},
+            "api": {"image": f"{REPOSITORY}:{tag}", "deploy": {"replicas": replicas}},
+            "edge": {"image": edge_image},
             "prometheus": {"image": "prometheus:1"},
         }
         staged = self.settings.staged
         files.write(staged / SETTINGS[0], json.dumps({"services": services}))
         files.write(staged / SETTINGS[1], "services: {}")
-        files.write(staged / ".env", f"# made by Ansible\nAPI_IMAGE={REPOSITORY}:{tag}\nEDGE_IMAGE=edge:1\n")
+        files.write(staged / ".env", f"# made by Ansible\nAPI_IMAGE={REPOSITORY}:{tag}\nEDGE_IMAGE={edge_image}\n")
         files.write(staged / EDGE_FILE, f"configuration of the edge{edge}")
         self.registry.add(f"{REPOSITORY}:{tag}")
         if rules is not None:
@@ -227,6 +242,15 @@ class World:
         """Something happens to a replica."""
         index = [index for index, one in enumerate(self.containers) if self.is_api(one)][replica]
         self.containers[index] = replace(self.containers[index], **values)
+
+    def add(self, service: str) -> None:
+        self.containers.append(Container(service, f"comentarios-{service}-1", "", f"{service}:1", "running", 0, 0, ""))
+
+    def down(self, service: str) -> None:
+        self.containers = [
+            replace(one, state="exited") if one.name.startswith(f"comentarios-{service}-") else one
+            for one in self.containers
+        ]
 
     # --- what a test sees
 
@@ -270,6 +294,8 @@ class World:
     def sleep(self, seconds: float) -> None:
         self.points("sleep")
         self.now += seconds
+        if self.meanwhile:
+            self.meanwhile.pop(0)()
         for index, one in enumerate(self.containers):
             if one.runs and one.release == self.target and self.behaviour(one) == "dies":
                 self.containers[index] = replace(one, state="exited", exit_code=3)
@@ -437,6 +463,8 @@ class FakeEdge(Edge):
 
     def sample(self) -> Sample | None:
         world = self._world
+        if not world.counts:
+            return None
         serving = [one for one in world.containers if one.release == world.target and one.runs]
         failing = any(world.behaviour(one) == "fails" for one in serving)
         step = Sample(200, 50 if failing else 0, {0.05: 200.0, 0.25: 200.0})
@@ -451,7 +479,8 @@ class FakeEdge(Edge):
 
 def copy_of(world: World, folder: Path) -> World:
     """The same world in another folder."""
-    shutil.copytree(world.folder, folder)
+    # Links will do: the program replaces files and never writes into one.
+    shutil.copytree(world.folder, folder, copy_function=os.link)
     settings = replace(world.settings, stack_dir=folder / "stack", textfile=folder / "metrics" / "release.prom")
     return replace(
         world,

@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Sequence
+from queue import Empty, SimpleQueue
 from typing import NamedTuple, Protocol
 
 from .writer import GroupWriter
@@ -37,16 +38,34 @@ class NewComment(NamedTuple):
     created_ms: int
 
 
-class Page(NamedTuple):
+class Slice(NamedTuple):
     """A run of comments of one thread, oldest first.
 
     items: JSON objects joined by commas, without the brackets; made by the database, which is faster than Python.
-    count: how many. last_id: the id of the last, None when there is none.
+    length: how many. last_id: the id of the last, None when there is none.
     """
 
-    items: str
-    count: int
+    items: bytes
+    length: int
     last_id: int | None
+
+
+class Page(NamedTuple):
+    """What one reply holds of a thread.
+
+    array: the comments as a JSON array. length: how many. next_after: the id after which the next page begins, None
+    when there is nothing after this one.
+    """
+
+    array: bytes
+    length: int
+    next_after: int | None
+
+
+# Comments that are read at a time. Most threads are one slice; a slice of the longest comments is 2 MiB.
+SLICE = 32
+# Pages that are made at a time: a bound of memory, and more would only wait for each other.
+READERS = 4
 
 
 class Engine(Protocol):
@@ -58,11 +77,8 @@ class Engine(Protocol):
     def write(self, comments: Sequence[NewComment]) -> None:
         """Store all or none, durably, before returning. One call at a time. Empty: prove that it can write."""
 
-    def page(self, content_id: str, after: int, upto: int | None, limit: int) -> Page:
-        """Comments with after < id ≤ upto, at most `limit`, oldest first."""
-
-    def nth_id(self, content_id: str, after: int, n: int) -> int | None:
-        """The id of the n-th comment after `after`, None when there are fewer."""
+    def slice(self, content_id: str, after: int, limit: int) -> Slice:
+        """Comments with a greater id than `after`, at most `limit`, oldest first."""
 
     def last_id(self, content_id: str) -> int | None:
         """The newest comment's id, None for a thread never seen."""
@@ -78,13 +94,20 @@ class Engine(Protocol):
 
 
 class Storage:
-    """An engine, migrated on first use, with writes that arrive together sharing one commit."""
+    """An engine, migrated on first use, with writes that arrive together sharing one commit.
 
-    def __init__(self, engine: Engine):
+    wait_seconds: how long a page waits for its turn. With a database that hangs they would else wait for each other.
+    """
+
+    def __init__(self, engine: Engine, wait_seconds: float):
         self.engine = engine
+        self._wait_seconds = wait_seconds
         self._writer = GroupWriter(self._write)
         self._migrated = False
         self._migrating = threading.Lock()
+        self._turns: SimpleQueue[None] = SimpleQueue()
+        for _ in range(READERS):
+            self._turns.put(None)
 
     def prepare(self) -> None:
         """Migrate now if the database is there; else the first call that finds it will."""
@@ -105,14 +128,46 @@ class Storage:
         """Store one comment; when this returns it survives a power cut."""
         self._writer.submit(comment)
 
-    def page(self, content_id: str, after: int, upto: int | None, limit: int) -> Page:
+    def page(self, content_id: str, after: int, limit: int, max_bytes: int) -> Page:
+        """The comments after `after` that `max_bytes` hold: at most `limit`, at least one if there is one.
+
+        Read slice by slice, so that it costs the same whatever the thread's length. Of the slice that does not fit
+        any more, as many comments are read again as should fit by their average.
+        """
         if not self._migrated:
             self.ensure_migrated()
-        return self.engine.page(content_id, after, upto, limit)
+        try:
+            self._turns.get(timeout=self._wait_seconds)
+        except Empty:
+            raise StorageUnavailable(f"{READERS} other lists were not read within {self._wait_seconds} s") from None
+        try:
+            return self._page(content_id, after, limit, max_bytes)
+        finally:
+            self._turns.put(None)
 
-    def nth_id(self, content_id: str, after: int, n: int) -> int | None:
-        self.ensure_migrated()
-        return self.engine.nth_id(content_id, after, n)
+    def _page(self, content_id: str, after: int, limit: int, max_bytes: int) -> Page:
+        parts = [b"["]
+        count, left, step = 0, max_bytes - len(b"[]"), SLICE
+        while True:
+            asked = min(step, limit - count)
+            items, found, last_id = self.engine.slice(content_id, after, asked)
+            if len(items) > left and (found > 1 or count):
+                step = left * found // len(items)
+                if step > 0 or not count:
+                    step = max(step, 1)
+                    continue
+                break
+            if last_id is not None:
+                parts += (b",", items) if count else (items,)
+                count += found
+                left -= len(items) + len(b",")
+                after = last_id
+            if found < asked:
+                return Page(b"".join((*parts, b"]")), count, None)
+            if count == limit or (step < SLICE and left < max_bytes // 4):
+                break
+        newest = self.engine.last_id(content_id)
+        return Page(b"".join((*parts, b"]")), count, after if newest is not None and newest > after else None)
 
     def last_id(self, content_id: str) -> int | None:
         self.ensure_migrated()

@@ -2,13 +2,14 @@
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any, LiteralString
 
 import psycopg
 from psycopg_pool import ConnectionPool, PoolTimeout
 
-from .base import NewComment, Page, StorageFull, StorageUnavailable
+from .base import NewComment, Slice, StorageFull, StorageUnavailable
 
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
@@ -24,15 +25,13 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     ),
 )
 
-PAGE = """SELECT string_agg('{"email":' || to_json(email)::text || ',"comment":' || to_json(comment)::text || '}',
-                  ',' ORDER BY id), count(*), max(id)
-FROM (SELECT id, email, comment FROM comments
-      WHERE content_id = %s AND id > %s AND id <= %s ORDER BY id LIMIT %s) AS page"""
-NTH = "SELECT id FROM comments WHERE content_id = %s AND id > %s ORDER BY id LIMIT 1 OFFSET %s"
+SLICE = """SELECT convert_to(
+    string_agg('{"email":' || to_json(email)::text || ',"comment":' || to_json(comment)::text || '}', ',' ORDER BY id),
+    'UTF8'), count(*), max(id)
+FROM (SELECT id, email, comment FROM comments WHERE content_id = %s AND id > %s ORDER BY id LIMIT %s) AS slice"""
 LAST = "SELECT max(id) FROM comments WHERE content_id = %s"
 INSERT = "INSERT INTO comments (content_id, email, comment, created_ms) VALUES (%s, %s, %s, %s)"
 BEAT = "INSERT INTO heartbeat VALUES (1, %s) ON CONFLICT (one) DO UPDATE SET at_ms = excluded.at_ms"
-NO_BOUND = 2**63 - 1
 
 MIGRATION_LOCK = 7_304_001
 # Ids are given out before a commit: without one writer at a time, a reader could page past an id that is still
@@ -41,7 +40,7 @@ WRITE_LOCK = 7_304_002
 
 
 @contextmanager
-def _translated():
+def _translated() -> Iterator[None]:
     try:
         yield
     except psycopg.errors.DiskFull as error:
@@ -68,7 +67,7 @@ class PostgresqlEngine:
             connection.execute("SELECT pg_advisory_xact_lock(%s)", (MIGRATION_LOCK,))
             connection.execute("CREATE TABLE IF NOT EXISTS schema_version (version int NOT NULL)")
             row = connection.execute("SELECT max(version) FROM schema_version").fetchone()
-            version = row[0] or 0
+            version: int = (row and row[0]) or 0
             for number, statements in enumerate(MIGRATIONS[version:], version + 1):
                 for statement in statements:
                     connection.execute(statement)
@@ -83,34 +82,34 @@ class PostgresqlEngine:
             else:
                 connection.execute(BEAT, (time.time_ns() // 1_000_000,))
 
-    def page(self, content_id: str, after: int, upto: int | None, limit: int) -> Page:
-        bound = NO_BOUND if upto is None else upto
-        items, count, last = self._row(PAGE, (content_id, after, bound, limit))
-        return Page(items or "", count, last)
-
-    def nth_id(self, content_id: str, after: int, n: int) -> int | None:
-        row = self._row(NTH, (content_id, after, n - 1))
-        return row and row[0]
+    def slice(self, content_id: str, after: int, limit: int) -> Slice:
+        items, count, last = self._row(SLICE, (content_id, after, limit))
+        return Slice(items or b"", count, last)
 
     def last_id(self, content_id: str) -> int | None:
-        return self._row(LAST, (content_id,))[0]
+        last: int | None = self._row(LAST, (content_id,))[0]
+        return last
 
     def read(self) -> None:
         self._row("SELECT max(id) FROM comments", ())
 
     def size_bytes(self) -> int:
-        return self._row("SELECT pg_database_size(current_database())", ())[0]
+        size: int = self._row("SELECT pg_database_size(current_database())", ())[0]
+        return size
 
     def close(self) -> None:
         if self._pool is not None:
             self._pool.close()
 
-    def _row(self, sql: str, values: tuple) -> tuple | None:
+    def _row(self, sql: LiteralString, values: tuple[str | int, ...]) -> tuple[Any, ...]:
+        """The one row of an aggregate. In binary: as text, bytes take twice their room."""
         with self._connection() as connection:
-            return connection.execute(sql, values).fetchone()
+            row = connection.execute(sql, values, binary=True).fetchone()
+        assert row is not None
+        return row
 
     @contextmanager
-    def _connection(self):
+    def _connection(self) -> Iterator[psycopg.Connection]:
         with _translated(), self._open_pool().connection() as connection:
             yield connection
 

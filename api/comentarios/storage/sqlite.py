@@ -3,10 +3,11 @@
 import os
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
-from .base import NewComment, Page, StorageFull, StorageUnavailable
+from .base import NewComment, Slice, StorageFull, StorageUnavailable
 
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
@@ -23,20 +24,18 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     ),
 )
 
-PAGE = """SELECT group_concat(json_object('email', email, 'comment', comment), ','), count(*), max(id)
-FROM (SELECT id, email, comment FROM comments
-      WHERE content_id = ? AND id > ? AND id <= ? ORDER BY id LIMIT ?)"""
-NTH = "SELECT id FROM comments WHERE content_id = ? AND id > ? ORDER BY id LIMIT 1 OFFSET ?"
+# A BLOB, because Python would decode a text, only for us to encode it again.
+SLICE = """SELECT CAST(group_concat(json_object('email', email, 'comment', comment), ',') AS BLOB), count(*), max(id)
+FROM (SELECT id, email, comment FROM comments WHERE content_id = ? AND id > ? ORDER BY id LIMIT ?)"""
 LAST = "SELECT max(id) FROM comments WHERE content_id = ?"
 INSERT = "INSERT INTO comments (content_id, email, comment, created_ms) VALUES (?, ?, ?, ?)"
 BEAT = "INSERT INTO heartbeat VALUES (1, ?) ON CONFLICT (one) DO UPDATE SET at_ms = excluded.at_ms"
 # Seconds between two tries for the write lock; a commit takes about as long.
 BUSY_PAUSE = 0.0005
-NO_BOUND = 2**63 - 1
 
 
 @contextmanager
-def _translated():
+def _translated() -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
@@ -109,17 +108,13 @@ class SqliteEngine:
                     raise
             time.sleep(BUSY_PAUSE)
 
-    def page(self, content_id: str, after: int, upto: int | None, limit: int) -> Page:
-        bound = NO_BOUND if upto is None else upto
-        items, count, last = self._row(PAGE, (content_id, after, bound, limit))
-        return Page(items or "", count, last)
-
-    def nth_id(self, content_id: str, after: int, n: int) -> int | None:
-        row = self._row(NTH, (content_id, after, n - 1))
-        return row and row[0]
+    def slice(self, content_id: str, after: int, limit: int) -> Slice:
+        items, count, last = self._row(SLICE, (content_id, after, limit))
+        return Slice(items or b"", count, last)
 
     def last_id(self, content_id: str) -> int | None:
-        return self._row(LAST, (content_id,))[0]
+        last: int | None = self._row(LAST, (content_id,))[0]
+        return last
 
     def read(self) -> None:
         self._row("SELECT max(id) FROM comments", ())
@@ -138,13 +133,14 @@ class SqliteEngine:
             if connection is not None:
                 connection.close()
 
-    def _row(self, sql: str, values: tuple) -> tuple | None:
+    def _row(self, sql: str, values: tuple[str | int, ...]) -> tuple[Any, ...]:
+        """The one row of an aggregate."""
         try:
             try:
                 connection = self._readers.pop()
             except IndexError:
                 connection = self._connect()
-            row = connection.execute(sql, values).fetchone()
+            row: tuple[Any, ...] = connection.execute(sql, values).fetchone()
         except sqlite3.Error as error:
             raise _storage_error(error) from error
         self._readers.append(connection)

@@ -3,23 +3,26 @@
 from _thread import allocate_lock
 from collections import deque
 from collections.abc import Callable
+from typing import Generic, TypeVar
 
 MAX_BATCH = 256
 
+Item = TypeVar("Item")
 
-class _Job:
+
+class _Job(Generic[Item]):
     __slots__ = ("done", "error", "item", "leads")
 
-    def __init__(self, item):
+    def __init__(self, item: Item):
         self.item = item
-        self.error = None
+        self.error: BaseException | None = None
         self.leads = False
         # Held until somebody has written the item, or until it is this job's turn to write.
         self.done = allocate_lock()
         self.done.acquire()
 
 
-class GroupWriter:
+class GroupWriter(Generic[Item]):
     """Hands items to `write(list)`, one batch at a time, in the order they came.
 
     A sync to disk costs the same for one comment as for fifty. Whoever finds nobody writing writes for all who
@@ -27,13 +30,13 @@ class GroupWriter:
     switches between threads as with one.
     """
 
-    def __init__(self, write: Callable[[list], None]):
+    def __init__(self, write: Callable[[list[Item]], None]):
         self._write = write
         self._mutex = allocate_lock()
-        self._waiting: deque[_Job] = deque()
+        self._waiting: deque[_Job[Item]] = deque()
         self._busy = False
 
-    def submit(self, item) -> None:
+    def submit(self, item: Item) -> None:
         """Return once `item` is written; raise what `write` raised for its batch."""
         job = _Job(item)
         with self._mutex:
@@ -48,7 +51,7 @@ class GroupWriter:
         if job.error is not None:
             raise job.error
 
-    def _lead(self, job: _Job) -> None:
+    def _lead(self, job: _Job[Item]) -> None:
         batch = [job]
         with self._mutex:
             while self._waiting and len(batch) < MAX_BATCH:

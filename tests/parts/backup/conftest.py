@@ -1,37 +1,36 @@
-"""The host's backup program, run here: a real S3 API, and databases as the API's own storage makes them."""
+"""The backup program as root has it: with a real PostgreSQL, and in a folder that belongs to another user."""
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
-import boto3
 import pytest
+from comentarios_backup import __main__ as program
+from comentarios_backup import sqlite
 from comentarios_backup.settings import Settings
-from moto.server import ThreadedMotoServer
 from postgres import Postgres
 
-BUCKET = "comentarios-123456789012-us-east-1-backup"
+from tests.support.backup import NoContainers, s3_api, settings_in
+
+# The user of the API's image.
+API = 10001
+
+
+@pytest.fixture(autouse=True)
+def no_containers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(program, "Stack", NoContainers)
 
 
 @pytest.fixture(scope="session")
-def s3() -> Iterator[object]:
-    """A client of an S3 API that nothing else uses, with the bucket."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    _, port = server.get_host_and_port()
-    patch = pytest.MonkeyPatch()
-    for name, value in {
-        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_EC2_METADATA_DISABLED": "true",
-    }.items():
-        patch.setenv(name, value)
-    client = boto3.client("s3", region_name="us-east-1")
-    client.create_bucket(Bucket=BUCKET)
-    yield client
-    patch.undo()
-    server.stop()
+def s3() -> Iterator[Any]:
+    with s3_api() as client:
+        yield client
 
 
 @pytest.fixture(scope="session")
@@ -42,16 +41,23 @@ def postgres() -> Iterator[Postgres]:
 
 
 @pytest.fixture
-def settings(tmp_path, s3) -> Iterator[Settings]:
-    """A host's settings with an empty place in the bucket."""
-    (tmp_path / "data").mkdir()
-    yield Settings(
-        bucket=BUCKET,
-        prefix=f"{tmp_path.name}/",
-        region="us-east-1",
-        database_url="",
-        sqlite_file=tmp_path / "data" / "comentarios.db",
-        work_dir=tmp_path / "work",
-        stack_dir=tmp_path,
-        metrics_file=tmp_path / "backup.prom",
-    )
+def folder() -> Iterator[Path]:
+    """One that every user may pass through: pytest's own is its user's alone."""
+    made = Path(tempfile.mkdtemp(prefix="comentarios-backup-", dir="/var/tmp"))
+    made.chmod(0o755)
+    yield made
+    shutil.rmtree(made)
+
+
+@pytest.fixture
+def settings(folder: Path, s3: Any, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """A host's settings; the database's folder is the API's, as role stack makes it."""
+    # The host's interpreter, and the library where other users may read it, whoever's this checkout is.
+    shutil.copytree(Path(sqlite.__file__).parent, folder / "library" / "comentarios_backup")
+    monkeypatch.setattr(sqlite, "__file__", str(folder / "library" / "comentarios_backup" / "sqlite.py"))
+    monkeypatch.setattr(sys, "executable", "/usr/bin/python3")
+    made = settings_in(folder)
+    data = made.sqlite_file.parent
+    os.chown(data, API, API)
+    data.chmod(0o750)
+    return made

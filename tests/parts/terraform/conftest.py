@@ -16,16 +16,8 @@ from tests.parts.terraform.life import Life, live
 from tests.parts.terraform.workspace import Workspace
 
 T = TypeVar("T")
-BACKGROUND = pytest.StashKey[tuple[dict[str, Future], ThreadPoolExecutor, Path]]()
-
 # Most of a run is the provider waiting for S3 to agree with itself on a lifecycle rule (55 s each).
-FILES = (
-    ("host", "host"),
-    ("host", "two_hosts"),
-    ("host", "variables"),
-    ("bootstrap", "bootstrap"),
-    ("bootstrap", "variables"),
-)
+BACKGROUND = pytest.StashKey[tuple[dict[str, Future], ThreadPoolExecutor, Path]]()
 
 
 def _in_a_workspace(folder: Path, work: Callable[[Workspace, Emulator], T]) -> T:

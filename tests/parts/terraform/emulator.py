@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +12,8 @@ from typing import Any
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+
+from tests.support import ports
 
 ROOT = Path(__file__).resolve().parents[3]
 # As it was before the first test: pytest and the tests take variables out of ours, and a thread that reads all of it
@@ -63,15 +64,15 @@ class Emulator:
 
     Raises:
         RuntimeError: it did not answer within 180 seconds; the message holds its log.
+        ports.Ended: it ended, on whatever port.
     """
 
     def __init__(self, folder: Path) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        self.endpoint = f"http://127.0.0.1:{port}"
         self._session = boto3.Session(ACCESS_KEY, SECRET_KEY, region_name=REGION)
-        log = folder / "moto.log"
+        ports.on_free_ports(lambda free: self._start(free[0], folder / "moto.log"))
+
+    def _start(self, port: int, log: Path) -> None:
+        self.endpoint = f"http://127.0.0.1:{port}"
         with log.open("w") as output:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
@@ -85,7 +86,9 @@ class Emulator:
                 self.client("sts").get_caller_identity()
                 return
             except (BotoCoreError, ClientError):
-                if self._process.poll() is not None or time.monotonic() > deadline:
+                if self._process.poll() is not None:
+                    raise ports.Ended(f"moto's server ended:\n{log.read_text()}") from None
+                if time.monotonic() > deadline:
                     self.stop()
                     raise RuntimeError(f"moto's server does not answer:\n{log.read_text()}") from None
                 time.sleep(0.2)

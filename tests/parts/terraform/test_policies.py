@@ -29,6 +29,7 @@ USER = f"arn:aws:iam::{ACCOUNT}:user/somebody"
 OURS = {"aws__ResourceTag___Project": "comentarios"}
 WINDOW = OURS | {"aws__ResourceTag___SshWindow": "pipeline"}
 HERE = {"aws__RequestedRegion": REGION}
+NEW = {"s3__if-none-match": "*"}
 MFA = {"aws__MultiFactorAuthPresent": "true"}
 NO_MFA = {"aws__MultiFactorAuthPresent": "false"}
 OPERATORS = ("comentarios-operators-identity", "comentarios-operators", "comentarios-operators-roles")
@@ -38,9 +39,11 @@ Case = tuple[str, str, dict[str, str]]
 HOST_MAY: list[Case] = [
     ("ecr:GetAuthorizationToken", "*", {}),
     ("ecr:BatchGetImage", REPOSITORY, {}),
-    ("s3:PutObject", f"{BACKUPS}/database/2026.db", {}),
+    ("s3:PutObject", f"{BACKUPS}/database/2026.db", NEW),
     ("s3:GetObject", f"{BACKUPS}/database/2026.db", {}),
+    ("s3:GetObjectVersion", f"{BACKUPS}/database/2026.db", {}),
     ("s3:ListBucket", BACKUPS, {"s3__prefix": "database/"}),
+    ("s3:ListBucketVersions", BACKUPS, {"s3__prefix": "database/2026.db"}),
     ("ssm:GetParameter", PARAMETER, {}),
     ("ssm:GetParametersByPath", PARAMETERS, {}),
 ]
@@ -48,10 +51,22 @@ HOST_MAY_NOT: list[Case] = [
     ("ecr:BatchGetImage", OTHER_REPOSITORY, {}),
     ("ecr:PutImage", REPOSITORY, {}),
     ("ecr:BatchDeleteImage", REPOSITORY, {}),
-    ("s3:PutObject", f"{BACKUPS}/elsewhere/2026.db", {}),
+    ("s3:PutObject", f"{BACKUPS}/elsewhere/2026.db", NEW),
+    # Over one that exists; that goes for copies and for uploads in parts, too.
+    ("s3:PutObject", f"{BACKUPS}/database/2026.db", {}),
+    ("s3:PutObject", f"{BACKUPS}/database/2026.db", {"s3__if-match": "an-etag"}),
     ("s3:DeleteObject", f"{BACKUPS}/database/2026.db", {}),
     ("s3:DeleteObjectVersion", f"{BACKUPS}/database/2026.db", {}),
+    ("s3:PutObjectRetention", f"{BACKUPS}/database/2026.db", {}),
+    ("s3:RestoreObject", f"{BACKUPS}/database/2026.db", {}),
+    ("s3:PutObjectTagging", f"{BACKUPS}/database/2026.db", {}),
     ("s3:PutLifecycleConfiguration", BACKUPS, {}),
+    ("s3:PutBucketVersioning", BACKUPS, {}),
+    ("s3:PutBucketPolicy", BACKUPS, {}),
+    ("s3:DeleteBucketPolicy", BACKUPS, {}),
+    ("s3:DeleteBucket", BACKUPS, {}),
+    ("s3:GetObjectVersion", f"{BACKUPS}/elsewhere/2026.db", {}),
+    ("s3:ListBucketVersions", BACKUPS, {}),
     ("s3:ListBucket", BACKUPS, {}),
     ("s3:GetObject", f"{STATE}/host/terraform.tfstate", {}),
     ("ssm:GetParameter", OTHER_PARAMETER, {}),

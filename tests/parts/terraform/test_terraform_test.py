@@ -7,8 +7,8 @@ from concurrent.futures import Future
 
 import pytest
 
-from tests.parts.terraform.conftest import FILES
 from tests.parts.terraform.emulator import ROOT
+from tests.parts.terraform.workspace import FILES
 
 FOLDERS = {"host": ROOT / "terraform", "bootstrap": ROOT / "terraform" / "bootstrap"}
 # A bool takes no bad value but one of another type, which Terraform itself refuses.

@@ -14,6 +14,15 @@ LEFT_OUT = shutil.ignore_patterns(
     ".terraform", ".terraform.lock.hcl", "*.tfstate*", "*.tfvars", "backend_override.tf", "*.md"
 )
 
+# The folders' own tests: (part, name).
+FILES = (
+    ("host", "host"),
+    ("host", "two_hosts"),
+    ("host", "variables"),
+    ("bootstrap", "bootstrap"),
+    ("bootstrap", "variables"),
+)
+
 
 class Workspace:
     """terraform/ in a folder of its own, and Terraform's commands in it.

@@ -30,13 +30,6 @@ def at_each_point(
         yield one, f"{at}: {points.passed[at]}"
 
 
-def passed(world: World, folder: Path) -> list[str]:
-    """The points of the release that has begun."""
-    points = Points()
-    copy_of(world, folder).interrupted(points)
-    return points.passed
-
-
 def ended(world: World, folder: Path) -> dict[str, Any]:
     """How it looks when nobody interrupts it."""
     one = copy_of(world, folder / "reference")
@@ -105,7 +98,7 @@ def test_killed_anywhere_it_is_undone_all_the_same(world: World, folder: Path, w
     begin_bad(good)
     number = begin_bad(world, **bad)
     # Until they part they are the same: those points have a test of their own.
-    common = os.path.commonprefix([passed(good, folder / "counted good"), passed(world, folder / "counted")])
+    common = os.path.commonprefix([good.count(), world.count()])
     for one, point in at_each_point(world, folder, first=len(common)):
         one.work()
         assert one.state() == before, point
@@ -115,8 +108,8 @@ def test_killed_anywhere_it_is_undone_all_the_same(world: World, folder: Path, w
 def test_killed_again_while_it_carries_on(world: World, folder: Path) -> None:
     number = world.begin("v2", watch=2, **EVERYTHING)
     expected = ended(world, folder)
-    for one, point in itertools.islice(at_each_point(world, folder), 0, None, 4):
-        for again in range(0, 40, 5):
+    for one, point in itertools.islice(at_each_point(world, folder), 0, None, 6):
+        for again in range(0, 40, 8):
             two = copy_of(one, one.folder.with_name(f"{one.folder.name}-{again}"))
             two.interrupted(Points(again))
             two.work()
@@ -143,7 +136,7 @@ def test_cancelled_and_then_killed_anywhere(world: World, folder: Path) -> None:
     """Told to end in the middle of the watch; then killed within the undo."""
     before = world.state()
     world.begin("v2", watch=5, **EVERYTHING)
-    stopped = max(at for at, name in enumerate(passed(world, folder / "counted")) if name == "sleep")
+    stopped = max(at for at, name in enumerate(world.count()) if name == "sleep")
     for at in itertools.count(stopped + 1):
         one, points = copy_of(world, folder / f"at-{at}"), Points(at, before={stopped: ask_to_end})
         if not one.interrupted(points):
@@ -173,7 +166,7 @@ def test_full_disk_while_the_configuration_is_placed(world: World, folder: Path)
 
     before = world.state()
     number = world.begin("v2", watch=2, **EVERYTHING)
-    placing = passed(world, folder / "counted").index(f"os.rename .{Path(EDGE_FILE).name}.new")
+    placing = world.count().index(f"os.rename .{Path(EDGE_FILE).name}.new")
     world.interrupted(Points(placing, full))
     assert world.records.get(number).outcome == FAILED
     assert world.records.get(number).reason == "[Errno 28] No space left on device"
@@ -251,3 +244,31 @@ def test_old_replicas_that_do_not_get_ready_again_keep_the_new_ones_serving(worl
     world.work()
     assert world.records.get(number).outcome == ROLLED_BACK
     assert world.replicas() == ["v1 running", "v1 running"]
+
+
+def test_old_replica_that_somebody_removed_meanwhile_is_made_again(world: World) -> None:
+    before = world.state()
+    number = begin_bad(world, behaves="fails")
+    # After the pause that follows the switch.
+    stopped = [
+        lambda: None,
+        lambda: world.containers.remove(next(one for one in world.containers if world.is_api(one))),
+    ]
+    world.meanwhile += stopped
+    world.work()
+    assert world.records.get(number).outcome == ROLLED_BACK
+    assert world.state() == before
+
+
+def test_replica_that_somebody_removes_before_it_is_ready(world: World) -> None:
+    before = world.state()
+    number = begin_bad(world, behaves="unready")
+
+    def remove() -> None:
+        world.containers.pop()
+        world.behaves.clear()
+
+    world.meanwhile.append(remove)
+    world.work()
+    assert world.records.get(number).reason == "only 1 of 2 replicas are there after 3 s"
+    assert world.state() == before

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import yaml
 
 from verbs import settings
-from verbs.environment import target
+from verbs.environment import Target, target
 from verbs.errors import VerbError
+
+Given = Callable[..., Target]
 
 
 @pytest.fixture
-def given(tmp_path, monkeypatch):
+def given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Given:
     """Writes the settings of the sandbox; gives the target."""
     monkeypatch.setattr(settings, "FOLDER", tmp_path)
 
-    def write(text: str, name: str = "sandbox"):
+    def write(text: str, name: str = "sandbox") -> Target:
         (tmp_path / f"{name}.yml").write_text(text)
         return dataclasses.replace(target(), name=name, state=tmp_path / "state")
 
@@ -55,25 +59,25 @@ def given(tmp_path, monkeypatch):
         ("a: [", "is no YAML"),
     ],
 )
-def test_refused(given, text, line):
+def test_refused(given: Given, text: str, line: str) -> None:
     chosen = given(text)
     with pytest.raises(VerbError) as refused:
         settings.read(chosen)
     assert line in str(refused.value) and "\n" not in str(refused.value)
 
 
-def test_terraform_of_aws_has_its_own_file(given):
+def test_terraform_of_aws_has_its_own_file(given: Given) -> None:
     with pytest.raises(VerbError, match=r"terraform/aws\.tfvars"):
         settings.read(given("terraform: {instance_type: t3.small}", "aws"))
 
 
-def test_no_file_is_no_settings(given):
+def test_no_file_is_no_settings(given: Given) -> None:
     chosen = dataclasses.replace(given("", "other"), name="sandbox")
     settings.apply(chosen)
     assert yaml.safe_load((chosen.state / "settings" / "group_vars" / "all.yml").read_text()) == {}
 
 
-def test_settings_are_the_last_inventory(given, capsys):
+def test_settings_are_the_last_inventory(given: Given, capsys: pytest.CaptureFixture[str]) -> None:
     """Ansible lets a later inventory win, whatever the names of the files in it."""
     chosen = given("ansible:\n  stack_api_replicas: 3\n  grafana_enabled: '{{ false }}'\n")
     settings.apply(chosen)
@@ -83,14 +87,14 @@ def test_settings_are_the_last_inventory(given, capsys):
     assert target().variables["ANSIBLE_INVENTORY"].split(",")[-1].endswith("/settings")
 
 
-def test_example_is_right(given):
+def test_example_is_right(given: Given) -> None:
     text = settings.EXAMPLE.read_text()
     # What is commented out, too.
     made = settings.read(given(text.replace("  # ", "  ")))
     assert made.ansible["stack_client_rate"] == 100 and made.terraform["data_volume_size"] == 4
 
 
-def test_every_variable_of_terraform_is_known():
+def test_every_variable_of_terraform_is_known() -> None:
     names = settings.terraform_variables()
     assert {"parked", "egress_ports", "certificate_arn"} <= set(names) and set(settings.OWN) <= set(names)
     assert all(one["type"] in settings.TYPES for one in names.values())

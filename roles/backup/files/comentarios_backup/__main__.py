@@ -11,17 +11,18 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from .postgresql import Postgresql
 from .settings import BackupError, ForeignError, Settings
 from .sqlite import Sqlite
 from .stack import Stack
-from .store import CONNECTIONS, Store
+from .store import AT, CONNECTIONS, Store
 
 METRICS = {
     "last_success_timestamp_seconds": "When the newest backup was made and verified.",
@@ -31,28 +32,40 @@ METRICS = {
 }
 
 
-def run(settings: Settings) -> dict:
+@dataclass(frozen=True)
+class Work:
+    """Where copies are on their way.
+
+    Attributes:
+        copy: the database, in a folder that its user may read and write.
+        packed: the same compressed, in root's.
+    """
+
+    copy: Path
+    packed: Path
+
+
+def run(settings: Settings) -> dict[str, Any]:
     """Makes a backup: a consistent copy, opened and counted, uploaded, and looked at in S3."""
     begin, database = time.time(), _database(settings)
-    with _work_folder(settings) as folder:
-        copy = folder / "copy"
-        database.dump(copy)
+    with _work_folder(settings, database.user) as work:
+        database.dump(work.copy)
         try:
-            comments = database.check(copy)
+            comments = database.check(work.copy)
         finally:
             database.forget()
         name = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(begin)) + f"-{secrets.token_hex(2)}{database.suffix}"
-        made = Store(settings).put(copy, name, comments, Stack(settings).release())
+        made = Store(settings).put(work.copy, work.packed, name, comments, Stack(settings).release())
     values = (begin, made.size, made.comments, time.time() - begin)
     _publish(settings.metrics_file, dict(zip(METRICS, values, strict=True)))
     return asdict(made)
 
 
-def list_(settings: Settings) -> list[dict]:
+def list_(settings: Settings) -> list[dict[str, Any]]:
     """Every backup, the oldest first; what is none of ours has a name and nothing else."""
     store = Store(settings)
 
-    def facts(name: str) -> dict:
+    def facts(name: str) -> dict[str, Any]:
         try:
             return asdict(store.get(name))
         except ForeignError:
@@ -63,29 +76,33 @@ def list_(settings: Settings) -> list[dict]:
         return list(pool.map(facts, store.names()))
 
 
-def restore(settings: Settings, name: str) -> dict:
+def restore(settings: Settings, name: str) -> dict[str, Any]:
     """Puts a backup in the database's place (the newest without a name), and keeps the old one.
 
     Everything that can be wrong with the backup is found before anything is touched. Then releases are kept away, the
     API stops, the database is swapped, the API starts; when it does not get ready the old database comes back.
     """
     store, stack, database = Store(settings), Stack(settings), _database(settings)
-    names = [one for one in store.names() if one.endswith(database.suffix)]
-    if not names:
-        raise BackupError(f"s3://{settings.bucket}/{settings.prefix} holds no backup of this kind of database")
-    chosen, token = store.get(name or names[-1]), secrets.token_hex(8)
-    with _work_folder(settings) as folder:
-        copy = folder / "copy"
-        store.fetch(chosen, copy)
+    if not name:
+        # One that was overwritten ends in its version.
+        names = [one for one in store.names() if one.endswith(database.suffix)]
+        if not names:
+            raise BackupError(f"s3://{settings.bucket}/{settings.prefix} holds no backup of this kind of database")
+        name = names[-1]
+    chosen, token = store.get(name), secrets.token_hex(8)
+    if not name.partition(AT)[0].endswith(database.suffix):
+        raise BackupError(f"{name} is of another kind of database: choose one that ends in {database.suffix}")
+    with _work_folder(settings, database.user) as work:
+        store.fetch(chosen, work.packed, work.copy)
         try:
-            comments = database.check(copy)
+            comments = database.check(work.copy)
             if comments != chosen.comments:
                 raise BackupError(
                     f"{chosen.name} holds {comments} comments and was made with {chosen.comments}: choose another"
                 )
             stack.lock(token)
             try:
-                kept, before = _swapped(stack, database, copy)
+                kept, before = _swapped(stack, database, work.copy)
             finally:
                 stack.unlock(token)
         finally:
@@ -94,18 +111,20 @@ def restore(settings: Settings, name: str) -> dict:
 
 
 def _swapped(stack: Stack, database: Sqlite | Postgresql, copy: Path) -> tuple[str, int]:
-    running, kept = stack.stop(), ""
+    """Swaps the databases while the API stands still; returns the old one's name, if there is one, and its comments."""
+    running, kept, begun = stack.stop(), database.name_kept(), False
     try:
         before = database.count()
-        kept = database.swap(copy)
+        begun = True
+        was_there = database.swap(copy, kept)
         stack.start(running)
     except BaseException:
-        if kept:
+        if begun:
             stack.stop()
             database.swap_back(kept)
         stack.start(running)
         raise
-    return kept, before
+    return kept if was_there else "", before
 
 
 def _database(settings: Settings) -> Sqlite | Postgresql:
@@ -113,18 +132,24 @@ def _database(settings: Settings) -> Sqlite | Postgresql:
 
 
 @contextmanager
-def _work_folder(settings: Settings) -> Iterator[Path]:
-    """An empty folder, for one at a time: who comes second waits."""
-    settings.work_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+def _work_folder(settings: Settings, user: int) -> Iterator[Work]:
+    """Empty folders, for one at a time: who comes second waits."""
+    # The user passes through root's to the one for the copy, and sees nothing else.
+    settings.work_dir.mkdir(parents=True, exist_ok=True)
+    settings.work_dir.chmod(0o711)
     descriptor = os.open(settings.work_dir / ".lock", os.O_CREAT | os.O_RDWR, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         folder = settings.work_dir / "now"
         # What an interrupted run left.
         shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(mode=0o700)
+        work = Work(folder / "database" / "copy", folder / "packed")
+        work.copy.parent.mkdir(parents=True)
+        folder.chmod(0o711)
+        work.copy.parent.chmod(0o770)
+        os.chown(work.copy.parent, user, -1)
         try:
-            yield folder
+            yield work
         finally:
             shutil.rmtree(folder, ignore_errors=True)
     finally:
@@ -157,11 +182,13 @@ def main() -> int:
         signal.signal(number, lambda *_: sys.exit("interrupted"))
     try:
         settings = Settings.read()
-        verbs = {"run": run, "list": list_}
-        done = (
-            restore(settings, arguments.name) if arguments.command == "restore" else verbs[arguments.command](settings)
-        )
-    except BackupError as error:
+        act: dict[str, Callable[[], Any]] = {
+            "run": lambda: run(settings),
+            "list": lambda: list_(settings),
+            "restore": lambda: restore(settings, arguments.name),
+        }
+        done = act[arguments.command]()
+    except (BackupError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
     print(json.dumps(done))

@@ -21,6 +21,8 @@ class Postgresql:
     def __init__(self, url: str):
         self._url = url
         self._name = unquote(urlsplit(url).path.lstrip("/"))
+        # The copies are root's own: the server is reached over the network.
+        self.user = os.geteuid()
 
     def dump(self, copy: Path) -> None:
         """Raises BackupError when pg_dump fails: its last line."""
@@ -50,25 +52,40 @@ class Postgresql:
     def count(self) -> int:
         return int(self._sql(self._name, "SELECT count(*) FROM comments"))
 
-    def swap(self, copy: Path) -> str:
-        """Gives the restored database the other name, for every host that shares it; returns the old one's new name."""
-        kept = f"{self._name}_before_{int(time.time())}"
-        self._sql("postgres", f'ALTER DATABASE "{self._name}" ALLOW_CONNECTIONS false')
+    def name_kept(self) -> str:
+        """A new name for the database that a restore replaces."""
+        return f"{self._name}_before_{int(time.time())}"
+
+    def swap(self, _: Path, kept: str) -> bool:
+        """Gives the restored database the other name, for every host that shares it; the old one is ``kept`` then."""
+        self._allow_connections(self._name, False)
         try:
             self._end_connections(self._name)
-            self._sql("postgres", f'ALTER DATABASE "{self._name}" RENAME TO "{kept}"')
+            self._rename(self._name, kept)
         except BackupError:
-            self._sql("postgres", f'ALTER DATABASE "{self._name}" ALLOW_CONNECTIONS true')
+            self._allow_connections(self._name, True)
             raise
-        self._sql("postgres", f'ALTER DATABASE "{BESIDE}" RENAME TO "{self._name}"')
-        self._sql("postgres", f'ALTER DATABASE "{kept}" ALLOW_CONNECTIONS true')
-        return kept
+        self._rename(BESIDE, self._name)
+        self._allow_connections(kept, True)
+        return True
 
     def swap_back(self, kept: str) -> None:
-        """Undoes ``swap``."""
-        self._end_connections(self._name)
-        self._sql("postgres", f'ALTER DATABASE "{self._name}" RENAME TO "{BESIDE}"')
-        self._sql("postgres", f'ALTER DATABASE "{kept}" RENAME TO "{self._name}"')
+        """Undoes ``swap``, wherever it was interrupted."""
+        if self._exists(kept):
+            if self._exists(self._name):
+                self._end_connections(self._name)
+                self._rename(self._name, BESIDE)
+            self._rename(kept, self._name)
+        self._allow_connections(self._name, True)
+
+    def _exists(self, name: str) -> bool:
+        return bool(self._sql("postgres", f"SELECT 1 FROM pg_database WHERE datname = '{name}'"))
+
+    def _rename(self, name: str, other: str) -> None:
+        self._sql("postgres", f'ALTER DATABASE "{name}" RENAME TO "{other}"')
+
+    def _allow_connections(self, name: str, allowed: bool) -> None:
+        self._sql("postgres", f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS {str(allowed).lower()}')
 
     def _end_connections(self, name: str) -> None:
         self._sql("postgres", f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 FILE = Path("/etc/comentarios/backup.json")
 
@@ -41,11 +42,12 @@ class Settings:
     @classmethod
     def read(cls, file: Path = FILE) -> Settings:
         """Raises BackupError when the file is missing or cannot be read."""
+        paths = ("sqlite_file", "work_dir", "stack_dir", "metrics_file")
         try:
-            values = json.loads(file.read_text())
-        except (OSError, ValueError) as error:
+            values: dict[str, Any] = json.loads(file.read_text())
+            values |= {name: Path(value) for name, value in values.items() if name in paths}
+            return cls(**values)
+        except (OSError, ValueError, TypeError, AttributeError) as error:
             raise BackupError(
                 f"{file} cannot be read ({error}): run `ansible-playbook site.yml --tags backup`"
             ) from None
-        paths = ("sqlite_file", "work_dir", "stack_dir", "metrics_file")
-        return cls(**{name: Path(value) if name in paths else value for name, value in values.items()})

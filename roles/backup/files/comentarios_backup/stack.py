@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
+import http.client
 import subprocess
 import time
-import urllib.error
-import urllib.request
 
 from .settings import BackupError, Settings
 
 RELEASE = "/usr/local/sbin/comentarios-release"
+PORT = 8000
+READY_SECONDS = 60
 
 
 class Stack:
@@ -50,7 +50,7 @@ class Stack:
         if not containers:
             return
         self._run("docker", "start", *containers)
-        end = time.monotonic() + 60
+        end = time.monotonic() + READY_SECONDS
         while not self._ready(containers):
             if time.monotonic() > end:
                 raise BackupError("the API is not ready a minute after its start: `make logs SERVICE=api`")
@@ -58,19 +58,28 @@ class Stack:
 
     def _ready(self, containers: list[str]) -> bool:
         network = "{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}"
-        for container in containers:
-            address = self._run("docker", "inspect", "--format", network, container).split()
-            try:
-                with urllib.request.urlopen(f"http://{address[0]}:8000/readyz", timeout=2) as reply:
-                    json.load(reply)
-            except (OSError, ValueError, IndexError, urllib.error.URLError):
-                return False
-        return True
+        addresses = [self._run("docker", "inspect", "--format", network, one).split() for one in containers]
+        return all(address and _answers(address[0]) for address in addresses)
 
     @staticmethod
     def _run(*command: str) -> str:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise BackupError(f"{' '.join(command[:2])} failed: {error}") from None
         if done.returncode:
             last = (done.stderr.strip().splitlines() or ["no output"])[-1]
             raise BackupError(f"{' '.join(command[:2])} failed: {last}")
         return done.stdout
+
+
+def _answers(address: str) -> bool:
+    connection = http.client.HTTPConnection(address, PORT, timeout=2)
+    try:
+        connection.request("GET", "/readyz")
+        # Its status alone: of what a container says, nothing is read here without a bound.
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()

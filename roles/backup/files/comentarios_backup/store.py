@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import os
 import shutil
+import stat
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import boto3
 from botocore.config import Config
@@ -18,12 +22,14 @@ from .settings import BackupError, ForeignError, Settings
 
 CHUNK = 1 << 20
 CONNECTIONS = 16
+# Between a name and the version of an object that was overwritten.
+AT = "@"
 
 
 @dataclass(frozen=True)
 class Backup:
     """Attributes:
-    name: the object's key without the prefix: time, then what kind of database.
+    name: the object's key without the prefix: time, then what kind of database; of an overwritten one its version, too.
     size: bytes in S3.
     comments: how many it holds.
     release: tag of the API that was live.
@@ -51,83 +57,158 @@ class Store:
             ),
         )
 
-    def put(self, file: Path, name: str, comments: int, release: str) -> Backup:
-        """Compresses and uploads a file, and looks at what S3 has then.
+    def put(self, file: Path, packed: Path, name: str, comments: int, release: str) -> Backup:
+        """Compresses a file into another, uploads that, and looks at what S3 has then.
 
         Raises:
             BackupError: S3 does not take it, or has something else.
         """
-        packed, digest = Path(f"{file}.gz"), sha256(file)
-        with file.open("rb") as plain, gzip.open(packed, "wb", compresslevel=6) as target:
-            shutil.copyfileobj(plain, target, CHUNK)
+        digest = _pack(file, packed)
         facts = {"comments": str(comments), "release": release, "sha256": digest}
-        with _explained(f"s3://{self._settings.bucket}/{self._settings.prefix}{name} cannot be written"):
-            # S3 compares the checksum on arrival.
-            extra = {"Metadata": facts, "ChecksumAlgorithm": "SHA256"}
-            self._s3.upload_file(str(packed), self._settings.bucket, self._key(name), ExtraArgs=extra)
+        with packed.open("rb") as body, _explained(f"{self._url(name)} cannot be written"):
+            try:
+                # In one piece, so at most 5 GiB. S3 compares the checksum on arrival, and never overwrites: the host's
+                # role may not write otherwise.
+                where = {**self._where(name), "ChecksumAlgorithm": "SHA256", "IfNoneMatch": "*"}
+                self._s3.put_object(Body=body, Metadata=facts, **where)
+            except ClientError as error:
+                # An answer that was lost, and the request sent again: what is there is looked at below.
+                if error.response["Error"]["Code"] != "PreconditionFailed":
+                    raise
         stored = self.get(name)
         if stored.sha256 != digest or stored.size != packed.stat().st_size:
-            raise BackupError(f"s3://{self._settings.bucket}/{self._key(name)} is not what was written: try again")
+            raise BackupError(f"{self._url(name)} is not what was written: try again")
         return stored
 
     def names(self) -> list[str]:
-        """Every backup, the oldest first."""
-        with _explained(f"s3://{self._settings.bucket}/{self._settings.prefix} cannot be listed"):
-            pages = self._s3.get_paginator("list_objects_v2").paginate(
-                Bucket=self._settings.bucket, Prefix=self._settings.prefix
-            )
-            return sorted(
-                one["Key"].removeprefix(self._settings.prefix) for page in pages for one in page.get("Contents", [])
-            )
+        """Every backup, the oldest first; what was overwritten follows what is there now, by its version."""
+        current, overwritten = set(), []
+        for version in self._versions(""):
+            if version["IsLatest"]:
+                current.add(version["Key"])
+            else:
+                overwritten.append(version)
+        # What is no more, by the lifecycle or by hand, is not listed.
+        older = [f"{one['Key']}{AT}{one['VersionId']}" for one in overwritten if one["Key"] in current]
+        return sorted(key.removeprefix(self._settings.prefix) for key in [*current, *older])
 
     def get(self, name: str) -> Backup:
         """Raises BackupError when there is none of this name, or it is none of ours."""
-        with _explained(f"there is no backup {name}: `make backups` lists them"):
-            head = self._s3.head_object(Bucket=self._settings.bucket, Key=self._key(name))
+        try:
+            head = self._s3.head_object(**self._where(name))
+        except (BotoCoreError, ClientError) as error:
+            raise BackupError(
+                f"there is no backup {name}: `make backups` lists them{self._older(name)} ({_line(error)})"
+            ) from None
         facts: dict[str, Any] = head["Metadata"]
         try:
             return Backup(name, head["ContentLength"], int(facts["comments"]), facts["release"], facts["sha256"])
         except (KeyError, ValueError):
-            raise ForeignError(f"{name} was not made by this project: it has no checksum beside it") from None
+            raise ForeignError(
+                f"{name} was not made by this project: it has no checksum beside it{self._older(name)}"
+            ) from None
 
-    def fetch(self, backup: Backup, file: Path) -> None:
-        """Downloads and unpacks a backup.
+    def fetch(self, backup: Backup, packed: Path, file: Path) -> None:
+        """Downloads a backup, and unpacks it into another file.
 
         Raises:
             BackupError: it is not what was uploaded.
         """
-        packed = Path(f"{file}.gz")
-        free = shutil.disk_usage(file.parent).free
-        if free < 12 * backup.size:
-            raise BackupError(f"{file.parent} has {free} bytes free, too few to unpack {backup.size}: make room")
-        with _explained(f"{backup.name} cannot be downloaded"):
-            self._s3.download_file(self._settings.bucket, self._key(backup.name), str(packed))
+        free = shutil.disk_usage(packed.parent).free
+        if free < 2 * backup.size:
+            raise BackupError(f"{packed.parent} has {free} bytes free, too few for {2 * backup.size}: make room")
+        with _explained(f"{backup.name} cannot be downloaded"), packed.open("xb") as target:
+            self._s3.download_fileobj(Fileobj=target, **self._request(backup.name))
         try:
-            with gzip.open(packed) as source, file.open("wb") as plain:
-                shutil.copyfileobj(source, plain, CHUNK)
+            digest = _unpack(packed, file, free - 2 * backup.size)
         except (OSError, EOFError, zlib.error) as error:
-            raise BackupError(f"{backup.name} is corrupt: {error}; choose another (`make backups`)") from None
-        if sha256(file) != backup.sha256:
-            raise BackupError(f"{backup.name} is corrupt: its checksum is not the one beside it; choose another")
+            raise BackupError(f"{backup.name} is corrupt: {error}{self._instead(backup.name)}") from None
+        if digest != backup.sha256:
+            raise BackupError(
+                f"{backup.name} is corrupt: its checksum is not the one beside it{self._instead(backup.name)}"
+            )
+
+    def _instead(self, name: str) -> str:
+        return f"; choose another (`make backups`){self._older(name)}"
+
+    def _older(self, name: str) -> str:
+        """Names the versions of an object that was overwritten or deleted, for a message; empty where there is none."""
+        name = name.partition(AT)[0]
+        versions = [one for one in self._versions(name) if one["Key"] == self._key(name) and not one["IsLatest"]]
+        return "".join(f", or FROM={name}{AT}{one['VersionId']}" for one in versions)
+
+    def _versions(self, name: str) -> Iterator[dict[str, Any]]:
+        prefix = self._key(name)
+        with _explained(f"{self._url(name)} cannot be listed"):
+            paginator = self._s3.get_paginator("list_object_versions")
+            for page in paginator.paginate(Bucket=self._settings.bucket, Prefix=prefix):
+                yield from page.get("Versions", [])
+
+    def _where(self, name: str) -> dict[str, str]:
+        name, _, version = name.partition(AT)
+        where = {"Bucket": self._settings.bucket, "Key": self._key(name)}
+        return where | {"VersionId": version} if version else where
+
+    def _request(self, name: str) -> dict[str, Any]:
+        where = self._where(name)
+        version = where.pop("VersionId", None)
+        return {**where, "ExtraArgs": {"VersionId": version}} if version else where
 
     def _key(self, name: str) -> str:
         return f"{self._settings.prefix}{name}"
 
-
-def sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    def _url(self, name: str) -> str:
+        return f"s3://{self._settings.bucket}/{self._key(name)}"
 
 
-class _explained:
+def _pack(file: Path, packed: Path) -> str:
+    """Compresses a file; returns its checksum."""
+    digest = hashlib.sha256()
+    with (
+        _regular(file) as plain,
+        packed.open("xb") as raw,
+        gzip.GzipFile(fileobj=raw, mode="wb", compresslevel=6) as to,
+    ):
+        while chunk := plain.read(CHUNK):
+            digest.update(chunk)
+            to.write(chunk)
+    return digest.hexdigest()
+
+
+def _unpack(packed: Path, file: Path, room: int) -> str:
+    """Unpacks a file into one that is not there yet, and that whose folder it is may read; returns its checksum."""
+    digest = hashlib.sha256()
+    with gzip.open(packed) as source, file.open("xb") as plain:
+        os.fchmod(plain.fileno(), 0o644)
+        while chunk := source.read(CHUNK):
+            if (room := room - len(chunk)) < 0:
+                raise OSError(f"it does not fit into what is free in {file.parent}")
+            digest.update(chunk)
+            plain.write(chunk)
+    return digest.hexdigest()
+
+
+@contextmanager
+def _regular(file: Path) -> Iterator[IO[bytes]]:
+    """Opens a file that another user has made: no link is followed, no FIFO waited for."""
+    try:
+        descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        raise BackupError(f"{file} cannot be read: {error.strerror}") from None
+    with os.fdopen(descriptor, "rb") as stream:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise BackupError(f"{file} is no file: see who put it there")
+        yield stream
+
+
+@contextmanager
+def _explained(what: str) -> Iterator[None]:
     """Turns AWS's errors into one line."""
+    try:
+        yield
+    except (BotoCoreError, ClientError) as error:
+        raise BackupError(f"{what} ({_line(error)})") from None
 
-    def __init__(self, what: str):
-        self._what = what
 
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, (BotoCoreError, ClientError)) or type(error).__name__ == "S3UploadFailedError":
-            raise BackupError(f"{self._what} ({' '.join(str(error).split())})") from None
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -75,7 +75,9 @@ class Command:
 
     def apply(self) -> Result:
         """Makes a release of what Ansible wrote, unless it is what runs already; the unit carries it out."""
-        self._hold()
+        return self._hold(self._apply)
+
+    def _apply(self) -> Result:
         staged, in_place = files.listing(self._settings.staged), files.listing(self._settings.stack_dir)
         wanted = staged | {name: path for name, path in in_place.items() if name.split("/")[0] in files.IN_PLACE}
         self._put_together(wanted)
@@ -90,10 +92,9 @@ class Command:
             changed = files.differing(files.listing(configuration), files.listing(before))
             if not (changed or files.differing(files.listing(before), in_place) or self._wrong(identity, replicas)):
                 shutil.rmtree(self._records.new)
-                self._lock.release(self._arguments.token)
                 return {"changed": False, "number": live.number}
             edges = {self._engine.identity(folder, "edge") for folder in (configuration, before)}
-            if identity == live.identity and "caddy/Caddyfile" not in changed and len(edges) == 1:
+            if identity == live.identity and "haproxy/haproxy.cfg" not in changed and len(edges) == 1:
                 watch_seconds = 0  # Nothing that serves requests changes.
         record = self._record("release" if not live or image != live.image else "configuration", live)
         record.image, record.identity, record.replicas = image, identity, replicas
@@ -102,7 +103,9 @@ class Command:
 
     def rollback(self) -> Result:
         """Makes a release of an earlier one's image and configuration; the unit carries it out."""
-        self._hold()
+        return self._hold(self._rollback)
+
+    def _rollback(self) -> Result:
         live = self._records.live()
         if not live:
             raise ReleaseError("no release is live on this host yet: run `make up`")
@@ -162,6 +165,11 @@ class Command:
         self._lock.release(self._arguments.token)
         return {"outcome": record.outcome if record and record.token == self._arguments.token else None}
 
+    def reload(self) -> Result:
+        """Has the edge read its configuration and its certificates again."""
+        Edge(self._settings, self._engine).reload()
+        return {}
+
     def list(self) -> Result:
         """Every release on the list, the oldest first; which one is live; who releases just now."""
         live, holder = self._records.live(), self._lock.holder()
@@ -183,10 +191,16 @@ class Command:
         listed = [{name: getattr(one, name) for name in fields} | {"tag": one.tag} for one in self._records.all()]
         return {"live": live and live.number, "releases": listed, "lock": holder and vars(holder)}
 
-    def _hold(self) -> None:
+    def _hold(self, verb: Callable[[], Result]) -> Result:
+        """Has the lock for a verb, and for the release that it begins; gives it back when it begins none."""
         self._lock.take(self._arguments.owner, self._arguments.token, 600)
         if record := self._records.unfinished():
             raise ReleaseError(f"release {record.number} is still on its way: wait until it has ended")
+        try:
+            return verb()
+        finally:
+            if not self._records.unfinished():
+                self._lock.release(self._arguments.token)
 
     def _put_together(self, listing: dict[str, Path]) -> None:
         shutil.rmtree(self._records.new, ignore_errors=True)
@@ -244,6 +258,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     wait.add_argument("phase", choices=("ready", "switched", "stopped", "done"))
     verbs.add_parser("work")
     verbs.add_parser("list")
+    verbs.add_parser("reload")
     return parser.parse_args(arguments)
 
 

@@ -2,41 +2,29 @@
 
 from __future__ import annotations
 
-import contextlib
 import http.client
-import subprocess
+import re
+import socket
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable
+from email.message import Message
 from pathlib import Path
+from typing import IO
 
 from .engine import Engine
 from .files import write
 from .settings import ReleaseError, Settings
-from .watch import Sample, parse
+from .watch import Sample, latency, requests
 
-# Long enough for every client that is busy to have had one more reply, and so to have closed its connection.
-CLOSING_SECONDS = 2.0
-# Until connections that were made before the hold have been accepted.
-ACCEPT_SECONDS = 0.1
-# Who asks for a connection meanwhile is not answered, and asks again after a second. The kernel ends the hold by
-# itself, whatever becomes of this process.
-HOLD = """
-table inet comentarios_release
-delete table inet comentarios_release
-table inet comentarios_release {
-    set held {
-        type inet_service
-        flags timeout
-        elements = { 80 timeout 3s, 443 timeout 3s }
-    }
-    chain hold {
-        type filter hook prerouting priority raw
-        tcp flags & (syn | ack) == syn tcp dport @held drop
-    }
-}
-"""
+# Backends whose servers are the replicas; each has so many places for them (role stack's haproxy.cfg.j2).
+BACKENDS = ("api", "crowd")
+PLACES = 8
+# Docker's DNS is asked every second.
+FOLLOW_SECONDS = 10.0
+# What an old process has been given to end after a reload (hard-stop-after), and a little.
+DRAIN_SECONDS = 95.0
 
 
 class Edge:
@@ -46,19 +34,38 @@ class Edge:
 
     @property
     def _live(self) -> Path:
-        # Caddy reads it anew for every request: a switch is this one file replaced, without a reload.
-        return self._settings.stack_dir / "caddy" / "live"
+        # HAProxy reads it when it starts and at a reload; a running one is told through its socket.
+        return self._settings.stack_dir / "haproxy" / "live.cfg"
 
     def target(self) -> str | None:
         """Identity of the release that gets the requests; None before the first."""
         try:
-            return self._live.read_text().strip().removeprefix("release-") or None
+            found = re.search(r"release-(\S+)", self._live.read_text())
         except FileNotFoundError:
             return None
+        return found[1] if found else None
 
     def switch(self, identity: str) -> None:
-        """From the next request on, this release gets them all; those under way stay where they are."""
-        write(self._live, f"release-{identity}")
+        """When this returns the release gets every new request; those under way stay where they are.
+
+        Raises:
+            ReleaseError: the edge does not find the release's replicas.
+        """
+        name = f"release-{identity}"
+        write(self._live, f"global\n    setenv LIVE_RELEASE {name}\n")
+        if not self._runs():
+            return
+        places = [f"{backend}/api{number}" for backend in BACKENDS for number in range(1, PLACES + 1)]
+        self._tell("; ".join(f"@1 set server {place} fqdn {name}" for place in places))
+        wanted = {one.address for one in self._engine.containers("api") if one.release == identity and one.runs}
+        if not _until(FOLLOW_SECONDS, lambda: self._addresses() == wanted):
+            found = ", ".join(sorted(self._addresses())) or "none"
+            raise ReleaseError(
+                f"the edge finds the replicas of {name} at {found}, and the engine has them at "
+                f"{', '.join(sorted(wanted)) or 'none'}: look at `docker compose logs edge`"
+            )
+        # What serves connections from before a reload cannot be told any more. Without idle clients it has ended.
+        _until(DRAIN_SECONDS, lambda: len(self._processes()) < 2)
 
     def answers(self) -> str:
         """Empty when a request for /readyz through the edge succeeds; else the address and what came back."""
@@ -70,58 +77,78 @@ class Edge:
         return f"{url} answered {status or 'nothing'}: {body}"
 
     def sample(self) -> Sample | None:
-        """What the edge has counted since its start or last reload; None when it does not answer."""
-        running = [container for container in self._engine.containers("edge") if container.runs]
-        if not running:
+        """What the edge has counted since its start or last reload, and the live replicas since theirs.
+
+        None when the edge does not answer.
+        """
+        try:
+            answered, failed = requests(self._tell("@1 show stat"))
+            addresses = self._addresses()
+        except ReleaseError:
             return None
-        status, body = get(f"http://{running[0].address}:2019/metrics", limit=None)
-        return parse(body) if status == 200 else None
+        metrics = (get(f"http://{address}:8000/metrics", limit=None) for address in sorted(addresses))
+        return Sample(answered, failed, latency(body for status, body in metrics if status == 200))
 
     def reload(self) -> None:
-        """Has the running edge take its new Caddyfile, with no connection cut.
-
-        A reload closes connections that are idle at that moment, and a request that a client sends just then is lost.
-        So every reply closes its connection for a while first: those that are left have been silent all the time. It
-        also closes the listening socket, with those in its queue that nobody has accepted: so the queue is empty then.
+        """Has the running edge take its new configuration, with no connection cut.
 
         Raises:
-            ReleaseError: Caddy refuses the configuration; it goes on with the one before.
+            ReleaseError: HAProxy refuses the configuration; it goes on with the one before.
         """
-        running = [container for container in self._engine.containers("edge") if container.runs]
-        if not running:
+        if not self._runs():
             return
-        closing = self._settings.stack_dir / "caddy" / "closing"
-        command = ("caddy", "reload", "--config", "/etc/caddy/Caddyfile", "--adapter", "caddyfile")
+        # The new process begins with the addresses that the old one has.
+        state = self._tell("@1 show servers state").strip().splitlines()
+        known = [line for line in state if line.startswith(("1", "#")) or line.split()[4:5] != ["-"]]
+        write(self._live.with_name("servers.state"), "\n".join([*known, ""]))
+        said = self._tell("reload")
+        if not said.startswith("Success=1"):
+            reasons = [line for line in said.splitlines() if "[ALERT]" in line] or said.splitlines()[-1:]
+            raise ReleaseError(f"the edge refuses its configuration: {' '.join(reasons)}")
+
+    def _runs(self) -> bool:
+        return self._settings.edge_socket.exists() and any(one.runs for one in self._engine.containers("edge"))
+
+    def _addresses(self) -> set[str]:
+        """Where the edge sends requests to."""
+        fields = [line.split() for line in self._tell("@1 show servers state api").splitlines() if " api " in line]
+        return {one[4] for one in fields if one[3].startswith("api") and one[4] != "-"}
+
+    def _processes(self) -> list[str]:
+        """Process ids of the edge's workers: one, and after a reload those that end with their last connection."""
+        return re.findall(r"^(\d+)\s+worker", self._tell("show proc"), re.MULTILINE)
+
+    def _tell(self, commands: str) -> str:
+        """Asks HAProxy's master process, whose socket is a file of the host.
+
+        Raises:
+            ReleaseError: it does not answer.
+        """
+        path = self._settings.edge_socket
         try:
-            write(closing, "")
-            time.sleep(CLOSING_SECONDS)
-            with _new_connections_held():
-                self._engine.docker("exec", running[0].id, *command, "--address", "localhost:2020")
-        except ReleaseError as error:
-            raise ReleaseError(f"the edge refuses its configuration: {error}") from None
-        finally:
-            closing.unlink(missing_ok=True)
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.settimeout(30)
+                connection.connect(str(path))
+                connection.sendall(commands.encode() + b"\n")
+                connection.shutdown(socket.SHUT_WR)
+                return b"".join(iter(lambda: connection.recv(65536), b"")).decode()
+        except OSError as error:
+            raise ReleaseError(f"the edge does not answer on {path}: {error.strerror or error}") from None
 
 
-@contextlib.contextmanager
-def _new_connections_held() -> Iterator[None]:
-    _nft(HOLD)
-    try:
-        time.sleep(ACCEPT_SECONDS)
-        yield
-    finally:
-        _nft("delete table inet comentarios_release")
-
-
-def _nft(rules: str) -> None:
-    command = ["nft", "--file", "-"]
-    done = subprocess.run(command, input=rules, capture_output=True, text=True, timeout=30, check=False)
-    if done.returncode:
-        raise ReleaseError(f"nftables refuses the rules that hold new connections: {done.stderr.strip()}")
+def _until(seconds: float, holds: Callable[[], bool]) -> bool:
+    end = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.1)
+    return True
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *_arguments):
+    def redirect_request(
+        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Message, newurl: str
+    ) -> None:
         return None
 
 

@@ -194,13 +194,17 @@ class Engine:
                 start_new_session=True,
             )
         except subprocess.TimeoutExpired:
-            raise ReleaseError(f"`{' '.join(command[:4])} …` did not end within {timeout:g} s") from None
+            raise ReleaseError(f"`{_shown(command)}` did not end within {timeout:g} s") from None
         except OSError as error:
             raise ReleaseError(f"`{command[0]}` cannot be run: {error}") from None
         if check and done.returncode:
-            lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
+            lines = done.stderr.strip().splitlines() or [f"`{_shown(command)}` ended with {done.returncode}"]
             raise ReleaseError(lines[-1])
         return done.stdout
+
+
+def _shown(command: list[str]) -> str:
+    return " ".join(command[:4]) + (" …" if len(command) > 4 else "")
 
 
 def image_of(configuration: Path) -> str:

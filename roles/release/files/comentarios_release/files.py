@@ -14,7 +14,7 @@ from .settings import ReleaseError
 
 # What a release keeps of the configuration. The first four come from Ansible's staging folder, the others are
 # changed in place by their roles.
-STAGED = ("docker-compose.yml", "docker-compose.override.yml", ".env", "caddy/Caddyfile")
+STAGED = ("docker-compose.yml", "docker-compose.override.yml", ".env", "haproxy/haproxy.cfg")
 IN_PLACE = ("prometheus", "alertmanager", "grafana")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -31,15 +31,16 @@ class Lock:
 class LockFile:
     """The lock in a folder. It outlives processes: the owner is a controller on another machine."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, now: Callable[[], float] = time.time):
         self._file = folder / "lock.json"
         self._guard = folder / ".guard"
+        self._now = now
 
     def holder(self) -> Lock | None:
         """Who holds it now; None when nobody does, or the lock has expired."""
         held = read_json(self._file)
         lock = Lock(**held) if held else None
-        return lock if lock and lock.expires > time.time() else None
+        return lock if lock and lock.expires > self._now() else None
 
     def take(self, owner: str, token: str, seconds: float, abandoned: tuple[str, ...] = ()) -> None:
         """Takes the lock, or renews it when the token is the holder's.
@@ -50,7 +51,7 @@ class LockFile:
             ReleaseError: somebody else holds it; the message names them and until when.
         """
         with self._alone():
-            held, now = self.holder(), time.time()
+            held, now = self.holder(), self._now()
             if held and held.token != token and held.token not in abandoned:
                 raise ReleaseError(
                     f"{held.owner} is releasing on this host since {clock(held.since)}: wait until that has ended "
@@ -62,7 +63,7 @@ class LockFile:
     def renew(self, owner: str, token: str, seconds: float) -> None:
         """The same by the release itself, which goes on whatever became of its lock."""
         with self._alone():
-            held, now = read_json(self._file), time.time()
+            held, now = read_json(self._file), self._now()
             since = held["since"] if held and held["token"] == token else now
             write_json(self._file, asdict(Lock(owner, token, since, now + seconds)))
 

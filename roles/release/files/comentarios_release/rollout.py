@@ -128,6 +128,8 @@ class Rollout:
 
     def _switch(self) -> None:
         self._edge.switch(self._record.identity)
+        # Only now: the edge's process from before the reload goes on with the replicas that it knows then.
+        self._reload_edge()
         problem = self._until(10, self._edge.answers)
         if problem:
             raise ReleaseError(f"the edge does not get through to the new replicas: {problem}")
@@ -190,6 +192,8 @@ class Rollout:
                 self._edge.switch(before.identity)
                 self._sleep(SETTLE_SECONDS)
             self._apply(configuration, before.identity)
+            if self._record.reached("ready"):
+                self._reload_edge()
         keep = self._previous.identity if self._previous else self._edge.target()
         failed = [one for one in self._engine.containers("api") if one.release != keep and self._is_new(one)]
         self._engine.stop(one for one in failed if one.runs)
@@ -237,10 +241,8 @@ class Rollout:
         files.place(configuration, self._settings.stack_dir)
         # What the two releases differ in, not what was just copied: an interrupted step is so made up for.
         changed = self._changed()
-        # What ended before this step has left these alone. One that was not well before would hold the undo up for ever.
+        # What ended before this step left these alone: one that was not well already would hold the undo up for ever.
         if self._record.reached("ready"):
-            if "caddy/Caddyfile" in changed:
-                self._edge.reload()
             others = sorted(set(self._engine.services(configuration, identity)) - {"api"})
             arguments = ("up", "--detach", "--no-deps", "--no-build", "--remove-orphans", "--pull", "never")
             self._engine.compose(configuration, identity, *arguments, "--wait", "--wait-timeout", "120", *others)
@@ -249,6 +251,10 @@ class Rollout:
             self._tell(changed, "prometheus", self._engine.hang_up)
             self._tell(changed, "alertmanager", self._engine.hang_up)
             self._tell({name for name in changed if "/dashboards/" not in name}, "grafana", self._engine.restart)
+
+    def _reload_edge(self) -> None:
+        if "haproxy/haproxy.cfg" in self._changed():
+            self._edge.reload()
 
     def _changed(self) -> set[str]:
         wanted = files.listing(self._configuration)

@@ -24,6 +24,7 @@ class Settings:
     keep_images: how many of the newest images of the API stay on the host.
     keep_records: how many of the newest releases stay on the list, with their configuration.
     textfile: file with the metrics for the node exporter.
+    edge_socket: where HAProxy's master process takes commands.
     """
 
     stack_dir: Path = Path("/opt/comentarios")
@@ -33,6 +34,7 @@ class Settings:
     keep_images: int = 5
     keep_records: int = 20
     textfile: Path = Path("/var/lib/node_exporter/textfile/release.prom")
+    edge_socket: Path = Path("/var/lib/comentarios-edge/run/master.sock")
 
     @property
     def releases(self) -> Path:
@@ -40,7 +42,7 @@ class Settings:
 
     @property
     def staged(self) -> Path:
-        """What Ansible writes: the Compose files and the Caddyfile as they are to be."""
+        """What Ansible writes: the Compose files and the edge's configuration as they are to be."""
         return self.releases / "staged"
 
     @classmethod

@@ -1,13 +1,15 @@
-"""Is the new release as good as the old one: error ratio and latency at the edge, before and after the switch.
+"""Is the new release as good as the old one: errors at the edge and the replicas' latency, before and after the switch.
 
 Nothing here talks to anything: it computes.
 """
 
 from __future__ import annotations
 
+import csv
 import math
 import re
-from collections import deque
+from collections import defaultdict, deque
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 
 # A handful of requests says nothing: below these numbers no judgement.
@@ -16,24 +18,29 @@ LEAST_REQUESTS = 20
 # The bound of the latency objective.
 SLOW_SECONDS = 0.25
 
-_LINE = re.compile(r"^caddy_http_request_duration_seconds_(bucket|count)\{(.*)\} (\S+)$", re.MULTILINE)
+_BUCKET = re.compile(r"^flask_http_request_duration_seconds_bucket\{(.*)\} (\S+)$", re.MULTILINE)
 _LABEL = re.compile(r'(\w+)="([^"]*)"')
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Counters: requests by upper bound of their duration (cumulative, as Prometheus has it), all, and failed ones."""
+    """Counters: requests that the edge answered, those of them that failed, and how long the replicas took.
+
+    Attributes:
+        buckets: the replicas' requests by upper bound of their duration (cumulative, as Prometheus has it).
+    """
 
     requests: float = 0
     errors: float = 0
     buckets: dict[float, float] = field(default_factory=dict)
 
     def since(self, earlier: Sample) -> Sample:
-        """What came on top; after the counters began anew (a reload) that is all they have."""
-        if self.requests < earlier.requests or self.errors < earlier.errors:
-            return self
+        """What came on top; of counters that began anew (a reload, a new replica) that is all they have."""
+        answered, failed = self.requests - earlier.requests, self.errors - earlier.errors
+        if answered < 0 or failed < 0:
+            answered, failed = self.requests, self.errors
         buckets = {bound: count - earlier.buckets.get(bound, 0) for bound, count in self.buckets.items()}
-        return Sample(self.requests - earlier.requests, self.errors - earlier.errors, buckets)
+        return Sample(answered, failed, self.buckets if min(buckets.values(), default=0) < 0 else buckets)
 
     def __add__(self, other: Sample) -> Sample:
         bounds = self.buckets.keys() | other.buckets.keys()
@@ -45,29 +52,34 @@ class Sample:
         return self.errors / self.requests if self.requests else 0.0
 
     @property
+    def timed(self) -> float:
+        """Requests whose duration the replicas know."""
+        return max(self.buckets.values(), default=0.0)
+
+    @property
     def slow(self) -> float:
         """Seconds that 95 % of the requests stay below, by the buckets' bounds."""
-        for bound in sorted(self.buckets):
-            if self.buckets[bound] >= 0.95 * self.requests:
-                return bound
-        return math.inf
+        return next((bound for bound in sorted(self.buckets) if self.buckets[bound] >= 0.95 * self.timed), math.inf)
 
 
-def parse(metrics: str) -> Sample:
-    """Caddy's metrics as a sample: requests to the API by their last handler, failed ones by status 5xx."""
-    requests = errors = 0.0
-    buckets: dict[float, float] = {}
-    for kind, labels_text, value_text in _LINE.findall(metrics):
-        labels, value = dict(_LABEL.findall(labels_text)), float(value_text)
-        if labels.get("handler") != "subroute" or labels.get("server") == "metrics":
-            continue
-        if kind == "bucket":
-            bound = float(labels["le"])
-            buckets[bound] = buckets.get(bound, 0) + value
-        else:
-            requests += value
-            errors += value if labels["code"].startswith("5") else 0
-    return Sample(requests, errors, buckets)
+def requests(statistics: str) -> tuple[float, float]:
+    """Requests to the API that were answered, and those with 5xx, HAProxy's own among them, by its `show stat`."""
+    answered = failed = 0.0
+    for row in csv.DictReader(statistics.strip().removeprefix("# ").splitlines()):
+        if row["svname"] == "BACKEND" and row["pxname"] in ("api", "crowd"):
+            answered += sum(float(row[f"hrsp_{kind}"] or 0) for kind in ("1xx", "2xx", "3xx", "4xx", "5xx", "other"))
+            failed += float(row["hrsp_5xx"] or 0)
+    return answered, failed
+
+
+def latency(metrics: Iterable[str]) -> dict[float, float]:
+    """The replicas' metrics: users' requests, which probes are not, by upper bound of the duration."""
+    buckets: defaultdict[float, float] = defaultdict(float)
+    for found, value in (found for one in metrics for found in _BUCKET.findall(one)):
+        labels = dict(_LABEL.findall(found))
+        if labels.get("url_rule", "").startswith("/api/"):
+            buckets[float(labels["le"])] += float(value)
+    return dict(buckets)
 
 
 @dataclass(frozen=True)
@@ -80,10 +92,11 @@ class Baseline:
     @classmethod
     def of(cls, window: Sample, whole: Sample) -> Baseline:
         """From the time just before the switch, or where that saw too little, from the edge's whole time."""
-        used = window if window.requests >= LEAST_REQUESTS else whole
-        if used.requests < LEAST_REQUESTS:
-            return cls(0.0, SLOW_SECONDS)
-        return cls(used.error_ratio, used.slow if math.isfinite(used.slow) else SLOW_SECONDS)
+        errors = window if window.requests >= LEAST_REQUESTS else whole
+        times = window if window.timed >= LEAST_REQUESTS else whole
+        slow = times.slow if times.timed >= LEAST_REQUESTS else SLOW_SECONDS
+        ratio = errors.error_ratio if errors.requests >= LEAST_REQUESTS else 0.0
+        return cls(ratio, slow if math.isfinite(slow) else SLOW_SECONDS)
 
     def as_dict(self) -> dict[str, float]:
         return asdict(self)
@@ -125,10 +138,10 @@ class Watch:
 
     def _latency(self, seen: Sample) -> str:
         # One slow second is the swap itself: a whole window has to be slow.
-        if len(self._window) < (self._window.maxlen or 0) or seen.requests < LEAST_REQUESTS:
+        if len(self._window) < (self._window.maxlen or 0) or seen.timed < LEAST_REQUESTS:
             return ""
         allowed = max(SLOW_SECONDS, 4 * self._baseline.slow)
-        worst = all(step.slow > allowed for step in self._window if step.requests)
+        worst = all(step.slow > allowed for step in self._window if step.timed)
         if seen.slow <= allowed or not worst:
             return ""
         return (

@@ -1,0 +1,14 @@
+"""A PostgreSQL server of the tests' own."""
+
+from collections.abc import Iterator
+
+import pytest
+from postgres import Postgres
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """On a free port; stopped and removed at the end."""
+    server = Postgres.create()
+    yield server
+    server.remove()

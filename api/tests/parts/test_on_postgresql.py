@@ -1,0 +1,15 @@
+"""The units that every engine must pass, over PostgreSQL."""
+
+import pytest
+from postgres import Postgres
+from test_contract import *  # noqa: F403
+from test_listing import *  # noqa: F403
+from test_storage import *  # noqa: F403
+from test_validation import test_longest_comment, test_other_requests
+
+__all__ = ["test_longest_comment", "test_other_requests"]
+
+
+@pytest.fixture
+def database_url(postgres: Postgres) -> str:
+    return postgres.new_database()

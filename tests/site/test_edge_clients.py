@@ -1,0 +1,229 @@
+"""Clients that are slow, cut off, large or forged: whoever the edge tells 200 has a comment that can be read back."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import requests
+
+POST = b"POST /api/comment/new HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+
+
+class Client:
+    """Sends bytes as they are and reads until the edge closes the connection, or the reply is there."""
+
+    def __init__(self, address: str):
+        self._address = (address, 80)
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(self._address, timeout=25)
+
+    def ask(self, data: bytes, half_close: bool = False, more: Callable[[socket.socket], None] | None = None) -> Reply:
+        with self.connect() as connection:
+            connection.sendall(data)
+            if half_close:
+                connection.shutdown(socket.SHUT_WR)
+            if more:
+                threading.Thread(target=_send, args=(more, connection), daemon=True).start()
+            return read(connection)
+
+    def stored(self, thread: str) -> list[str]:
+        """The texts of a thread's comments."""
+        reply = requests.get(f"http://{self._address[0]}/api/comment/list/{thread}", timeout=10)
+        return [one["comment"] for one in reply.json()] if reply.status_code == 200 else []
+
+
+class Reply:
+    """A reply as bytes; nothing where the connection was closed without one."""
+
+    def __init__(self, data: bytes):
+        while data.startswith(b"HTTP/1.1 100 "):
+            data = data.partition(b"\r\n\r\n")[2]
+        head, _, self.body = data.partition(b"\r\n\r\n")
+        self.status = int(head.split()[1]) if head else 0
+        self.head = head.decode("latin-1").lower()
+
+    def json(self) -> dict[str, str]:
+        found = json.loads(self.body)
+        assert isinstance(found, dict)
+        return found
+
+
+def _send(more: Callable[[socket.socket], None], connection: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        more(connection)
+
+
+def read(connection: socket.socket) -> Reply:
+    data = b""
+    while True:
+        reply = Reply(data) if b"\r\n\r\n" in data else None
+        if reply and (length := re.search(r"content-length: (\d+)", reply.head)) and len(reply.body) >= int(length[1]):
+            return reply
+        try:
+            part = connection.recv(65536)
+        except ConnectionResetError:
+            part = b""
+        if not part:
+            return Reply(data)
+        data += part
+
+
+def comment(text: str, thread: str) -> bytes:
+    return json.dumps({"email": "alice@example.com", "comment": text, "content_id": thread}).encode()
+
+
+def whole(body: bytes) -> bytes:
+    return POST + b"Content-Length: %d\r\n\r\n" % len(body) + body
+
+
+@pytest.fixture
+def client(up) -> Client:
+    return Client(up.host.address)
+
+
+@pytest.fixture
+def thread() -> str:
+    return f"clients-{uuid.uuid4().hex[:10]}"
+
+
+def _dribble(connection: socket.socket) -> None:
+    for _ in range(60):
+        connection.sendall(b"5\r\n     \r\n")
+        time.sleep(0.5)
+
+
+UNFINISHED: dict[str, tuple[bytes, bool, Callable[[socket.socket], None] | None]] = {
+    "one byte, then silence": (POST + b"Content-Length: 500\r\n\r\n{", False, None),
+    "no byte": (POST + b"Content-Length: 500\r\n\r\n", False, None),
+    "a continuation that never comes": (POST + b"Expect: 100-continue\r\nContent-Length: 500\r\n\r\n", False, None),
+    "chunks without end": (POST + b"Transfer-Encoding: chunked\r\n\r\n", False, _dribble),
+    "a part, then the end": (POST + b"Content-Length: 500\r\n\r\n{", True, None),
+    "half a header": (POST + b"X-Slow: ", False, None),
+}
+
+
+def test_body_that_does_not_come_is_no_success(client):
+    """A 400 or 408, or a closed door; within half a minute; all at a time, six of each."""
+    cases = [case for case in UNFINISHED for _ in range(6)]
+    with ThreadPoolExecutor(len(cases)) as pool:
+        replies = list(pool.map(lambda case: client.ask(*UNFINISHED[case]), cases))
+    wrong = [(case, one.status) for case, one in zip(cases, replies, strict=True) if one.status not in (0, 400, 408)]
+    assert not wrong
+
+
+def test_sender_that_closes_its_side_gets_its_answer(client, thread):
+    for number in range(30):
+        reply = client.ask(whole(comment(f"number {number}", thread)), half_close=True)
+        assert reply.status == 200 and reply.json()["status"] == "SUCCESS", number
+    assert client.stored(thread) == [f"number {number}" for number in range(30)]
+    for _ in range(20):
+        reply = client.ask(f"GET /api/comment/list/{thread} HTTP/1.1\r\nHost: x\r\n\r\n".encode(), half_close=True)
+        assert reply.status == 200 and len(json.loads(reply.body)) == 30
+
+
+def _large(connection: socket.socket) -> None:
+    for _ in range(80):
+        connection.sendall(b"a" * 65536)
+
+
+def _large_chunks(connection: socket.socket) -> None:
+    for _ in range(80):
+        connection.sendall(b"10000\r\n" + b"a" * 65536 + b"\r\n")
+
+
+@pytest.mark.parametrize(
+    ("head", "more"),
+    [(b"Content-Length: 5242880\r\n\r\n", _large), (b"Transfer-Encoding: chunked\r\n\r\n", _large_chunks)],
+    ids=["of known length", "in chunks"],
+)
+def test_large_body_is_always_told_so(client, head, more):
+    for _ in range(6):
+        reply = client.ask(POST + head, more=more)
+        assert reply.status == 413 and reply.json()["status"] == "PAYLOAD-TOO-LARGE"
+        assert reply.json()["request_id"] in reply.head
+
+
+def test_largest_body_with_a_large_header_reaches_the_api(client, thread):
+    body = comment("x" * 10_000, thread)
+    padded = body + b" " * (131_072 - len(body))
+    reply = client.ask(POST + b"X-Large: " + b"h" * 15_000 + b"\r\nContent-Length: 131072\r\n\r\n" + padded)
+    assert reply.status == 200 and client.stored(thread) == ["x" * 10_000]
+
+
+def test_posts_half_a_minute_apart_on_kept_connections(client, thread):
+    """Longer apart than the API keeps its own connections."""
+    with contextlib.ExitStack() as held:
+        connections = [held.enter_context(client.connect()) for _ in range(100)]
+        for turn in range(2):
+            if turn:
+                time.sleep(31)
+            for number, connection in enumerate(connections):
+                connection.sendall(whole(comment(f"{turn} {number}", thread)))
+            assert {read(connection).status for connection in connections} == {200}
+    assert len(client.stored(thread)) == 200
+
+
+def test_no_http2_without_tls(client):
+    reply = client.ask(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00")
+    assert reply.status in (0, 400)
+    upgrade = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n"
+    assert client.ask(b"GET /healthz HTTP/1.1\r\nHost: x\r\n" + upgrade + b"\r\n").status == 200
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (b"GET /healthz HTTP/1.1\r\nHost:\r\n\r\n", 200),
+        (b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Large: " + b"h" * 30_000 + b"\r\n\r\n", 431),
+        (b"GET /api/comment/list/100% HTTP/1.1\r\nHost: x\r\n\r\n", 404),
+        (b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n", 404),
+        (b"GET /%6detrics HTTP/1.1\r\nHost: x\r\n\r\n", 404),
+        (b"GET //metrics HTTP/1.1\r\nHost: x\r\n\r\n", 404),
+        (b"GET http://x/metrics HTTP/1.1\r\nHost: x\r\n\r\n", 404),
+    ],
+)
+def test_odd_requests_are_answered_in_json(client, request_, status):
+    reply = client.ask(request_)
+    assert reply.status == status and reply.json()["status"] and "\nx-request-id: " in reply.head
+
+
+def test_what_is_no_http_is_refused(client):
+    for line in (
+        b"Transfer-Encoding: xchunked\r\n",
+        b"Broken header: 1\r\n",
+        b"Content-Length: 1\r\nContent-Length: 2\r\n",
+    ):
+        assert client.ask(POST + line + b"\r\nabc").status == 400, line
+
+
+def test_id_of_the_client_comes_back(client):
+    reply = client.ask(b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Request-ID: checkout-42\r\n\r\n")
+    assert "\nx-request-id: checkout-42" in reply.head
+    reply = client.ask(b'GET /healthz HTTP/1.1\r\nHost: x\r\nX-Request-ID: "forged"\r\n\r\n')
+    assert "forged" not in reply.head and "\nx-request-id: " in reply.head
+
+
+def test_failure_of_the_edge_names_its_cause_in_the_log(up, client):
+    """While no replica answers: an id to ask with, and one short line about it, however large the header was."""
+    replicas = up.ssh("docker ps --quiet --filter label=com.docker.compose.service=api").stdout.split()
+    up.ssh(f"docker pause {' '.join(replicas)}")
+    try:
+        reply = client.ask(b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Large: " + b"h" * 14_000 + b"\r\n\r\n")
+    finally:
+        up.ssh(f"docker unpause {' '.join(replicas)}")
+    assert reply.status in (503, 504) and reply.json()["status"] == "UNAVAILABLE"
+    assert "\nretry-after: 5" in reply.head
+    line = up.ssh(f"docker logs comentarios-edge-1 2>&1 | grep {reply.json()['request_id']}").stdout
+    logged = json.loads(line)
+    assert logged["level"] == "error" and logged["status"] == reply.status and logged["cause"][0] in "sS"
+    assert len(line) < 1000

@@ -1,0 +1,166 @@
+"""Timeouts and limits of neighbours: the values that docs/operations.md names are the real ones, and are in order."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import jinja2
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[3]
+STACK = ROOT / "roles" / "stack"
+
+
+def _section(name: str) -> str:
+    found = re.search(rf"^## {name}$(.*?)(?=^## |\Z)", (ROOT / "docs/operations.md").read_text(), re.M | re.S)
+    assert found
+    return found[1]
+
+
+def _number(value: str) -> float:
+    """The table's values in bytes, seconds or pieces."""
+    figure, _, unit = value.partition(" ")
+    return float(figure) * {"ms": 0.001, "MiB": 2**20}.get(unit, 1)
+
+
+TABLE = {
+    name: _number(value)
+    for name, value in re.findall(r"^\| ([^|]+) \| (\d[^|]*) \|", _section("Timeouts and limits"), re.M)
+}
+
+
+def _variables(path: Path) -> dict[str, object]:
+    values = yaml.safe_load(path.read_text())
+    assert isinstance(values, dict)
+    return values
+
+
+def _rendered(**variables: object) -> str:
+    """The edge's configuration as role stack makes it."""
+    given = _variables(STACK / "defaults" / "main.yml") | _variables(STACK / "vars" / "main.yml")
+    given |= {"grafana_enabled": True, "_stack_acme_address": "172.17.0.1:8089", "ansible_managed": ""} | variables
+    # As Ansible renders templates.
+    environment = jinja2.Environment(trim_blocks=True, keep_trailing_newline=True, undefined=jinja2.StrictUndefined)
+    return environment.from_string((STACK / "templates/haproxy/haproxy.cfg.j2").read_text()).render(given)
+
+
+def _found(pattern: str, *parts: str) -> float:
+    found = re.search(pattern, (ROOT.joinpath(*parts)).read_text(), re.M)
+    assert found, f"no {pattern} in {'/'.join(parts)}"
+    return float(found[1].replace("_", ""))
+
+
+def _configured(pattern: str, unit: float = 1) -> float:
+    found = re.search(pattern, _rendered(), re.M)
+    assert found, f"no {pattern} in the edge's configuration"
+    return float(found[1]) * unit
+
+
+OVERRIDE = ("roles", "stack", "templates", "docker-compose.override.yml.j2")
+CONFIG = ("api", "comentarios", "config.py")
+RELEASE = ("roles", "release", "files", "comentarios_release", "edge.py")
+
+SOURCES = {
+    "comment": lambda: _found(r"^MAX_COMMENT = ([\d_]+)", "api", "comentarios", "validation.py"),
+    "body, API": lambda: 1024 * _found(r"max_body_bytes: int = (\d+) \* 1024", *CONFIG),
+    "body, edge": lambda: _configured(r"req.body_size gt (\d+)"),
+    "header": lambda: _configured(r"req.hdrs,length gt (\d+)"),
+    "buffer": lambda: _configured(r"tune.bufsize (\d+)"),
+    "connections": lambda: _configured(r"^    maxconn (\d+)"),
+    "edge's memory": lambda: 2**20 * _found(r"  edge:(?:.|\n)*?mem_limit: (\d+)m", *OVERRIDE),
+    "one client's connections": lambda: _found(
+        r"^base_client_connections: (\d+)", "roles", "base", "defaults", "main.yml"
+    ),
+    "one client's requests before it is of the crowd": lambda: _configured(r"crowd if { sc_conn_cur\(0\) gt (\d+)"),
+    "one client's requests before it is refused": lambda: _configured(r"429 if { sc_conn_cur\(0\) gt (\d+)"),
+    "places at a replica, everybody": lambda: _configured(r"check maxconn (\d+)"),
+    "places at a replica, crowd": lambda: _configured(r":8000\" maxconn (\d+)"),
+    "header arrives": lambda: _configured(r"timeout http-request (\d+)s"),
+    "a stall of the client, either way": lambda: _configured(r"timeout client (\d+)s"),
+    "whole body arrives": lambda: _configured(r"wait-for-body time (\d+)s"),
+    "connect to a replica": lambda: _configured(r"timeout connect (\d+)ms", 0.001),
+    "tries": lambda: _configured(r"retries (\d+)"),
+    "queue": lambda: _configured(r"timeout queue (\d+)s"),
+    "wait for SQLite's lock": lambda: _found(r"busy_seconds: float = ([\d.]+)", *CONFIG),
+    "wait for PostgreSQL": lambda: _found(r"connect_seconds: float = ([\d.]+)", *CONFIG),
+    "edge waits for a reply": lambda: _configured(r"timeout server (\d+)s"),
+    "edge keeps an idle connection to a replica": lambda: _configured(r"pool-purge-delay (\d+)s", 2),
+    "edge keeps a client's idle connection": lambda: _configured(r"timeout http-keep-alive (\d+)s"),
+    "old process of the edge after a reload": lambda: _configured(r"hard-stop-after (\d+)s"),
+    "a release waits for that process": lambda: _found(r"^DRAIN_SECONDS = ([\d.]+)", *RELEASE),
+    "a release finds the replicas in the DNS": lambda: _found(r"^FOLLOW_SECONDS = ([\d.]+)", *RELEASE),
+    "a replica serves after SIGTERM": lambda: _found(
+        r"^stack_drain_seconds: (\d+)", "roles", "stack", "defaults", "main.yml"
+    ),
+    "edge's check of a replica": lambda: _configured(r"timeout check (\d+)s"),
+    "a replica is killed after SIGTERM": lambda: _found(r"stop_grace_period: (\d+)s", *OVERRIDE),
+}
+# Other people's defaults.
+ELSEWHERE = {"API keeps an idle connection", "load balancer keeps an idle connection, waits for a reply"}
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_table_tells_the_real_value(name):
+    assert TABLE[name] == SOURCES[name]()
+
+
+def test_table_has_no_row_that_nothing_holds():
+    assert set(TABLE) == set(SOURCES) | ELSEWHERE
+
+
+BALANCER = TABLE["load balancer keeps an idle connection, waits for a reply"]
+
+
+@pytest.mark.parametrize(
+    ("smaller", "larger"),
+    [
+        ("comment", "body, edge"),
+        ("one client's connections", "connections"),
+        ("one client's requests before it is of the crowd", "places at a replica, everybody"),
+        ("places at a replica, crowd", "places at a replica, everybody"),
+        ("header arrives", "load balancer keeps an idle connection, waits for a reply"),
+        ("a stall of the client, either way", "whole body arrives"),
+        ("queue", "edge waits for a reply"),
+        ("wait for SQLite's lock", "edge waits for a reply"),
+        ("wait for PostgreSQL", "edge waits for a reply"),
+        ("edge waits for a reply", "a replica is killed after SIGTERM"),
+        ("a replica serves after SIGTERM", "a replica is killed after SIGTERM"),
+        ("edge keeps an idle connection to a replica", "API keeps an idle connection"),
+        ("load balancer keeps an idle connection, waits for a reply", "edge keeps a client's idle connection"),
+        ("edge keeps a client's idle connection", "old process of the edge after a reload"),
+        ("old process of the edge after a reload", "a release waits for that process"),
+    ],
+)
+def test_order(smaller, larger):
+    assert TABLE[smaller] < TABLE[larger]
+
+
+def test_sums():
+    assert TABLE["body, API"] == TABLE["body, edge"]
+    # What HAProxy keeps free of a buffer for its own headers.
+    assert TABLE["body, edge"] + TABLE["header"] + 1024 <= TABLE["buffer"]
+    assert TABLE["connections"] * TABLE["buffer"] < TABLE["edge's memory"]
+    assert TABLE["one client's requests before it is refused"] == TABLE["one client's connections"]
+    assert TABLE["connect to a replica"] * TABLE["tries"] == TABLE["queue"]
+    assert 3 * TABLE["edge's check of a replica"] < TABLE["edge waits for a reply"]
+    waits = ("whole body arrives", "queue", "connect to a replica", "edge waits for a reply")
+    assert sum(TABLE[one] for one in waits) + TABLE["queue"] < BALANCER
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {},
+        {"stack_domain": "comments.example.com"},
+        {"stack_domain": "comments.example.com", "grafana_enabled": False},
+        {"stack_trusted_proxies": ["10.0.1.0/24", "10.0.2.0/24"]},
+        {"stack_client_rate": 0, "stack_client_post_rate": 0},
+    ],
+)
+def test_every_form_of_the_configuration_renders(variables):
+    text = _rendered(**variables)
+    assert ("bind :8443 ssl" in text) == ("stack_domain" in variables)
+    assert ("set-src" in text) == ("stack_trusted_proxies" in variables)
+    assert ("http_req_rate(0) gt" in text) == ("stack_client_rate" not in variables)

@@ -1,0 +1,247 @@
+"""What is asked of Docker and Compose, and what is made of their answers: a program named docker stands in for both."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from comentarios_release.engine import Container, Engine, image_of
+from comentarios_release.settings import ReleaseError, Settings
+
+from tests.support.docker import Docker
+
+ID = "4b7c0c9ae4d3"
+IMAGE = "registry/comentarios-api:v1"
+SHOWN = Container(ID, "comentarios-api-1", "abc", IMAGE, "running", 0, 2, "172.18.0.5")
+
+
+@pytest.fixture
+def docker(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Docker:
+    return Docker(folder / "bin", monkeypatch)
+
+
+@pytest.fixture
+def engine(folder: Path) -> Engine:
+    return Engine(Settings(stack_dir=folder / "stack"), pull_pause=0)
+
+
+def inspected(**changes: Any) -> dict[str, Any]:
+    """As `docker container inspect` of Docker 26 has it, what is not read left out."""
+    standard = {
+        "Id": ID,
+        "Name": "/comentarios-api-1",
+        "State": {"Status": "running", "Running": True, "Pid": 4711, "ExitCode": 0, "Error": ""},
+        "RestartCount": 2,
+        "Config": {"Image": IMAGE, "Labels": {"comentarios.release": "abc", "com.docker.compose.service": "api"}},
+        "NetworkSettings": {"Networks": {"comentarios_default": {"IPAddress": "172.18.0.5"}}},
+    }
+    return standard | changes
+
+
+@pytest.fixture
+def listed(docker: Docker, folder: Path) -> Callable[..., None]:
+    def answer(*containers: dict[str, Any]) -> None:
+        (folder / "inspected.json").write_text(json.dumps(containers))
+        ids = " ".join(one["Id"] for one in containers)
+        docker.answers(ps=f"echo {ids}", container_inspect=f"cat {folder}/inspected.json")
+
+    return answer
+
+
+# --- containers
+
+
+def test_containers(engine: Engine, docker: Docker, listed: Callable[..., None]) -> None:
+    other = inspected(
+        Id="0002",
+        Name="/comentarios-api-0",
+        State={"Status": "exited", "ExitCode": 137},
+        Config={"Image": IMAGE, "Labels": {}},
+        NetworkSettings={"Networks": {"another": {"IPAddress": "10.0.0.1"}}},
+    )
+    listed(inspected(), other)
+    found = engine.containers("api")
+    assert found == [Container("0002", "comentarios-api-0", "", IMAGE, "exited", 137, 2, ""), SHOWN]
+    assert [one.runs for one in found] == [False, True]
+    assert docker.calls() == [
+        "ps --all --quiet --no-trunc --filter label=com.docker.compose.project=comentarios "
+        "--filter label=com.docker.compose.service=api",
+        f"container inspect {ID} 0002",
+    ]
+
+
+def test_no_containers(engine: Engine, docker: Docker, listed: Callable[..., None]) -> None:
+    listed()
+    assert engine.containers("api") == [] and len(docker.calls()) == 1
+
+
+def test_container_that_goes_away_in_between_is_left_out(engine: Engine, docker: Docker, folder: Path) -> None:
+    (folder / "inspected.json").write_text(json.dumps([inspected()]))
+    lost = 'echo "Error: No such container: 0002" >&2; exit 1'
+    docker.answers(ps=f"echo {ID} 0002", container_inspect=f"cat {folder}/inspected.json; {lost}")
+    assert engine.containers("api") == [SHOWN]
+    docker.answers(ps="echo 0002", container_inspect=lost)
+    assert engine.containers("api") == []
+
+
+def test_what_is_done_to_containers(engine: Engine, docker: Docker) -> None:
+    docker.answers(stop="", start="", rm="", restart="")
+    for act in (engine.stop, engine.start, engine.remove):
+        act([])
+        act(iter([SHOWN, SHOWN]))
+    engine.restart(SHOWN)
+    assert docker.calls() == [
+        f"stop --time 30 {ID} {ID}",
+        f"start {ID} {ID}",
+        f"rm --force {ID} {ID}",
+        f"restart {ID}",
+    ]
+
+
+def test_last_lines_come_from_both_streams_in_their_order(engine: Engine, docker: Docker) -> None:
+    docker.answers(logs="echo one; echo two >&2; echo three")
+    assert engine.logs(SHOWN) == "one\ntwo\nthree"
+    assert docker.calls() == [f"logs --tail 15 {ID}"]
+    docker.answers(logs="")
+    assert engine.logs(SHOWN) == "(it wrote nothing)"
+
+
+def test_last_lines_that_cannot_be_read_are_no_error(engine: Engine, docker: Docker) -> None:
+    docker.answers(logs="exec sleep 20")
+    assert "(they cannot be read: " in engine.logs(SHOWN, timeout=0.05)
+
+
+def test_hang_up_reaches_the_process(engine: Engine, docker: Docker) -> None:
+    with subprocess.Popen(["sleep", "20"]) as process:
+        docker.answers(inspect=f"echo {process.pid}")
+        engine.hang_up(SHOWN)
+        assert process.wait(10) == -signal.SIGHUP
+    # It has ended in between, or before.
+    engine.hang_up(SHOWN)
+    docker.answers(inspect="echo 0")
+    engine.hang_up(SHOWN)
+
+
+# --- Compose
+
+
+def test_compose_runs_with_the_files_of_a_configuration(engine: Engine, docker: Docker, folder: Path) -> None:
+    docker.answers(compose='echo "$API_RELEASE"')
+    assert engine.compose(folder / "config", "abc", "up", "--scale", "api=4", "api") == "abc\n"
+    config = folder / "config"
+    assert docker.calls() == [
+        f"compose --project-name comentarios --project-directory {folder}/stack --env-file {config}/.env "
+        f"--file {config}/docker-compose.yml --file {config}/docker-compose.override.yml up --scale api=4 api"
+    ]
+
+
+def test_services_images_and_identities(engine: Engine, docker: Docker, folder: Path) -> None:
+    services = {"api": {"image": IMAGE, "environment": {"A": "1"}}, "edge": {"image": "haproxy:3"}}
+    config = folder / "config.json"
+    config.write_text(json.dumps({"name": "comentarios", "services": services}))
+    docker.answers(compose=f"cat {config}")
+    assert engine.services(folder) == services
+    assert engine.images(folder) == {IMAGE, "haproxy:3"}
+    first, edge = engine.identity(folder, "api"), engine.identity(folder, "edge")
+    assert len(first) == 12 and first != edge
+    # The same whatever the order of the keys; another with another setting.
+    config.write_text(json.dumps({"services": {"api": {"environment": {"A": "1"}, "image": IMAGE}}}))
+    assert engine.identity(folder, "api") == first
+    config.write_text(json.dumps({"services": {"api": {"environment": {"A": "2"}, "image": IMAGE}}}))
+    assert engine.identity(folder, "api") != first
+
+
+# --- images
+
+
+def test_image_that_is_here_is_not_pulled(engine: Engine, docker: Docker) -> None:
+    docker.answers(image_ls=f"echo {ID}")
+    engine.ensure_image(IMAGE)
+    assert docker.calls() == [f"image ls --quiet {IMAGE}"]
+
+
+def attempts(docker: Docker) -> int:
+    return sum(call == f"pull --quiet {IMAGE}" for call in docker.calls())
+
+
+def test_pull_is_tried_three_times(engine: Engine, docker: Docker, folder: Path) -> None:
+    count = f"$(grep -c ^pull {folder}/bin/calls)"
+    docker.answers(image_ls="", pull=f'test {count} -ge 3 || {{ echo "connection reset by peer" >&2; exit 1; }}')
+    engine.ensure_image(IMAGE)
+    assert attempts(docker) == 3
+
+
+def test_pull_that_fails_names_the_image_and_the_reason(engine: Engine, docker: Docker) -> None:
+    docker.answers(image_ls="", pull='echo pulling >&2; echo "no basic auth credentials" >&2; exit 1')
+    with pytest.raises(ReleaseError) as error:
+        engine.ensure_image(IMAGE)
+    assert str(error.value) == f"{IMAGE} is neither on this host nor can it be pulled: no basic auth credentials"
+    assert attempts(docker) == 3
+
+
+@pytest.mark.parametrize("message", ["manifest for it not found: manifest unknown", "repository not found"])
+def test_image_that_the_registry_does_not_have_is_asked_for_once(engine: Engine, docker: Docker, message: str) -> None:
+    docker.answers(image_ls="", pull=f'echo "{message}" >&2; exit 1')
+    with pytest.raises(ReleaseError, match=message):
+        engine.ensure_image(IMAGE)
+    assert attempts(docker) == 1
+
+
+def test_what_images_say(engine: Engine, docker: Docker) -> None:
+    docker.answers(
+        image_inspect="echo 0123abc", image_ls="echo registry/comentarios-api:v1; echo b:v2", image_rm="exit 1"
+    )
+    assert engine.commit(IMAGE) == "0123abc"
+    assert engine.tags("registry:5000/comentarios-api:v1") == ["registry/comentarios-api:v1", "b:v2"]
+    # One that is in use stays.
+    engine.remove_image(IMAGE)
+    assert docker.calls()[1:] == [
+        "image ls --format {{.Repository}}:{{.Tag}} registry:5000/comentarios-api",
+        f"image rm {IMAGE}",
+    ]
+
+
+def test_image_of_a_configuration(folder: Path) -> None:
+    (folder / ".env").write_text(f"API_IMAGE={IMAGE}\n")
+    assert image_of(folder) == IMAGE
+
+
+# --- errors
+
+
+def test_error_is_the_last_line_that_the_client_wrote(engine: Engine, docker: Docker) -> None:
+    docker.answers(info='echo first >&2; echo "Error response from daemon: it is gone" >&2; exit 1')
+    with pytest.raises(ReleaseError, match="^Error response from daemon: it is gone$"):
+        engine.docker("info")
+    assert engine.docker("info", check=False) == ""
+
+
+def test_error_without_a_word(engine: Engine, docker: Docker) -> None:
+    docker.answers(info="exit 3")
+    with pytest.raises(ReleaseError, match="^`docker info` ended with 3$"):
+        engine.docker("info")
+
+
+def test_client_that_hangs(engine: Engine, docker: Docker) -> None:
+    docker.answers(info="exec sleep 20")
+    with pytest.raises(ReleaseError, match="`docker info --format x …` did not end within 0.05 s"):
+        engine.docker("info", "--format", "x", "y", timeout=0.05)
+
+
+def test_client_that_is_not_installed(engine: Engine, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(folder))
+    with pytest.raises(ReleaseError, match="`docker` cannot be run: .*No such file"):
+        engine.docker("info")
+    assert "cannot be read" in engine.logs(SHOWN)
+
+
+def test_signal_to_the_group_does_not_reach_the_client(engine: Engine, docker: Docker) -> None:
+    """Ctrl-C, or systemd, must not tear a Compose run in two."""
+    docker.answers(info="ps -o sid= -p $$")
+    assert int(engine.docker("info")) != os.getsid(0)
