@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sandbox.errors import SandboxError
+from sandbox.progress import failure, logged
 
 # What engines and clients of all versions say of what is not there.
 ABSENT = re.compile(r"no such|not found", re.IGNORECASE)
@@ -86,15 +87,5 @@ def build(folder: Path, tag: str, *, labels: tuple[str, ...], arguments: dict[st
         command.append("--force-rm")
     for name, value in arguments.items():
         command += ["--build-arg", f"{name}={value}"]
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("w") as output:
-        done = subprocess.run(
-            [*command, str(folder)],
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            check=False,
-            env={**os.environ, **builder()},
-        )
-    if done.returncode:
-        lines = log.read_text().strip().splitlines() or ["no output"]
-        raise SandboxError(f"building {tag} failed: {lines[-1]} (whole log: {log})")
+    if logged([*command, str(folder)], log, env={**os.environ, **builder()}):
+        raise SandboxError(failure(f"building {tag} failed", log))

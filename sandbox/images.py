@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 import shutil
-import subprocess
 
 import yaml
 
@@ -18,7 +17,7 @@ from sandbox import debian, files, keys
 from sandbox.config import ECR_HOST, ECR_USER, ROOT, Config
 from sandbox.docker import build, docker, inspect
 from sandbox.errors import SandboxError
-from sandbox.progress import say
+from sandbox.progress import failure, logged, say
 
 PREFIX = "comentarios-sandbox"
 UPSTREAM_BASE = "debian:trixie-slim"
@@ -54,19 +53,9 @@ def base(config: Config) -> str:
     if not shutil.which("mmdebstrap"):
         _install_mmdebstrap()
     log = config.state / "logs" / "mmdebstrap.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
     archive = config.state / "debian.tar"
-    with log.open("w") as output:
-        done = subprocess.run(
-            ["mmdebstrap", "--variant=minbase", "trixie", str(archive)],
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            check=False,
-            umask=0o022,
-        )
-    if done.returncode:
-        lines = log.read_text().strip().splitlines() or ["no output"]
-        raise SandboxError(f"mmdebstrap failed: {lines[-1]} (whole log: {log})")
+    if logged(["mmdebstrap", "--variant=minbase", "trixie", archive], log, umask=0o022):
+        raise SandboxError(failure("mmdebstrap failed", log))
     docker("import", "--change", f"LABEL {IMAGE_LABEL}", str(archive), OWN_BASE, timeout=600)
     archive.unlink()
     built(OWN_BASE)
