@@ -276,7 +276,8 @@ def _live() -> Any:
     def draw() -> Group:
         def line(one: Step) -> Text:
             clock = f" {int(one.seconds) // 60}:{int(one.seconds) % 60:02d} "
-            text = Text.assemble(str(spinner.render(time.monotonic())), " ", one.what, (clock, "cyan"), (one.detail, "dim"))
+            frame = str(spinner.render(time.monotonic()))
+            text = Text.assemble(frame, " ", one.what, (clock, "cyan"), (one.detail, "dim"))
             text.no_wrap, text.overflow = True, "ellipsis"
             return text
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from verbs import engine, inputs, testing
-from verbs.environment import ROOT
+from verbs.environment import ROOT, target
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def test_every_test_belongs_to_a_tier() -> None:
 
 def test_check_starts_no_engine(ran: list[tuple[str, ...]], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "ensure", lambda _: pytest.fail("an engine was started"))
-    assert testing.check() == 0
+    assert testing.check(target()) == 0
     assert ran[0][-3:] == ("tests/lint", "tests/units", "api/tests/units")
 
 
@@ -49,7 +49,7 @@ def test_check_starts_no_engine(ran: list[tuple[str, ...]], monkeypatch: pytest.
 )
 def test_tiers(ran: list[tuple[str, ...]], monkeypatch: pytest.MonkeyPatch, tiers: str, folders: set[str]) -> None:
     monkeypatch.setenv("TIERS", tiers)
-    assert testing.test() == 0
+    assert testing.test(target()) == 0
     assert {one for one in ran[0] if "/" in one} == folders
 
 
