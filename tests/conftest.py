@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -13,6 +14,10 @@ from tests.support.site import NOT_RUN, OWN, ROOT, Site, end_abandoned, make
 from verbs import host
 from verbs.environment import target
 
+# Started in the background, as CI may do it, these are ignored, by every child, too.
+for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, handler)
 if "SANDBOX_NAME" not in os.environ:
     os.environ.update(OWN)
 os.environ["TARGET"] = "sandbox"
