@@ -25,6 +25,8 @@ for name in ("TAG", "TO", "FROM", "HOST", "CMD"):
     os.environ.pop(name, None)
 
 
+# Before xdist reads the groups.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Puts what shares a site, or a component's servers, on one worker; what changes the site's shape comes last."""
     items.sort(key=lambda item: item.get_closest_marker("reshapes_site") is not None)
