@@ -14,11 +14,12 @@ from sandbox.progress import say
 from verbs import engine
 from verbs.environment import ROOT, STATE, Target
 
-# A folder is a tier. What is cheap fails first.
+# A folder is a tier. The site takes longest, so one worker of `make test` has it from the start; of the rest, what is cheap
+# fails first.
 TIERS = {
+    "site": ("tests/site",),
     "check": ("tests/lint", "tests/units", "api/tests/units"),
     "parts": ("api/tests/parts", "tests/parts"),
-    "site": ("tests/site",),
 }
 PROVE = ("tests/site/test_clients.py", "tests/proofs")
 FAULTS, TABLES = STATE / "faults.jsonl", STATE / "proofs.md"
@@ -70,8 +71,7 @@ def test(_: Target) -> int:
     TIERS of the environment chooses some, as CI does, whose jobs run side by side.
     """
     tiers = (os.environ.get("TIERS") or " ".join(TIERS)).split()
-    # Groups are given out in this order: the site takes longest, so one worker has it from the start.
-    folders = [folder for tier in reversed(TIERS) if tier in tiers for folder in TIERS[tier]]
+    folders = [folder for tier in TIERS if tier in tiers for folder in TIERS[tier]]
     with engine.running(STATE / "engine"):
         return _pytest("-n", "2", "--dist", "loadgroup", "--no-loadscope-reorder", *folders)
 
