@@ -31,8 +31,7 @@ defaults
     timeout connect 1s
 frontend api
     bind :8000
-    http-request return status 200 content-type application/json lf-string \\
-        '{"release":"%[env(NAME)]","headers":"%[req.hdrs,json]"}'
+    http-request return content-type text/plain lf-string '{"release":"%[env(NAME)]","headers":"%[req.hdrs,json]"}'
 """
 USER = 10003
 
