@@ -13,8 +13,8 @@ import shutil
 
 import yaml
 
-from sandbox import debian, files
-from sandbox.config import ECR_HOST, ECR_PASSWORD, ECR_USER, ROOT, Config
+from sandbox import debian, files, keys
+from sandbox.config import ECR_HOST, ECR_USER, ROOT, Config
 from sandbox.docker import build, docker, inspect
 from sandbox.errors import SandboxError
 from sandbox.progress import failure, logged, say
@@ -51,7 +51,7 @@ def base(config: Config) -> str:
         _install_mmdebstrap()
     log = config.state / "logs" / "mmdebstrap.log"
     archive = config.state / "debian.tar"
-    if logged(["mmdebstrap", "--variant=minbase", "trixie", archive], log):
+    if logged(["mmdebstrap", "--variant=minbase", "trixie", archive], log, umask=0o022):
         raise SandboxError(failure("mmdebstrap failed", log))
     docker("import", "--change", f"LABEL {IMAGE_LABEL}", str(archive), OWN_BASE, timeout=600)
     archive.unlink()
@@ -70,7 +70,10 @@ def available(image: str) -> bool:
 def ensure(config: Config, folder: str, base_image: str) -> str:
     """Builds ``sandbox/images/<folder>`` unless the engine has it already; returns its name, tagged by its content."""
     path = FOLDERS / folder
-    content = hashlib.sha256(inspect("image", base_image)["Id"].encode())
+    below = inspect("image", base_image)
+    if below is None:
+        raise SandboxError(f"the image {base_image} has just gone from the engine: run the same command again")
+    content = hashlib.sha256(below["Id"].encode())
     for file in sorted(path.rglob("*")):
         if file.is_file():
             content.update(f"{file.relative_to(path)}\0{os.access(file, os.X_OK)}\0".encode() + file.read_bytes())
@@ -109,7 +112,7 @@ def stack(config: Config, base_image: str) -> dict[str, str | bool]:
     if kept.exists():
         known = json.loads(kept.read_text())
         if known["for"] == fingerprint:
-            return known["variables"]
+            return dict(known["variables"])
     upstream = yaml.safe_load(IMAGE_VARIABLES.read_text())
     variables: dict[str, str | bool] = {}
     for variable, folder in STAND_INS.items():
@@ -137,7 +140,7 @@ def push(config: Config, image: str) -> str:
     login = config.state / "docker"
     docker(
         *("--config", str(login), "login", "--username", ECR_USER, "--password-stdin", config.push_address),
-        stdin=ECR_PASSWORD,
+        stdin=keys.load(config.state).registry,
     )
     docker("tag", image, f"{config.push_address}/{image}")
     try:

@@ -15,6 +15,9 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import botocore.session
+from botocore.exceptions import BotoCoreError
+
 from sandbox.config import Config
 from verbs.errors import VerbError
 
@@ -63,7 +66,7 @@ def target() -> Target:
     """The target that TARGET names.
 
     Raises:
-        VerbError: TARGET is neither ``sandbox`` nor ``aws``, or AWS_REGION is missing for ``aws``.
+        VerbError: TARGET is neither ``sandbox`` nor ``aws``, or is ``aws`` in a shell that is the sandbox's.
     """
     name = os.environ.get("TARGET") or "sandbox"
     if name == "sandbox":
@@ -75,13 +78,32 @@ def target() -> Target:
         made = Target(name, config.state, variables, config.push_address)
     elif name == "aws":
         made = Target(name, STATE / "aws", {"ANSIBLE_INVENTORY": f"{ROOT}/inventory/aws_ec2.yml,{STATE}/aws/settings"})
-        region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+        _refuse_the_sandboxes_shell(made)
+        region = os.environ.get("AWS_REGION") or _profiles_region()
         if region:
             made.variables.update({"AWS_REGION": region, "AWS_DEFAULT_REGION": region})
     else:
         raise VerbError(f"TARGET={name} is not known: it is `sandbox` (the default) or `aws`")
     made.variables.update(_common(made))
     return made
+
+
+def _profiles_region() -> str | None:
+    """The region that AWS_DEFAULT_REGION or the profile names; the inventory reads AWS_REGION alone."""
+    try:
+        found: str | None = botocore.session.Session().get_config_variable("region")
+    except BotoCoreError:
+        # A profile that is not there: whoever asks AWS first says so.
+        return None
+    return found
+
+
+def _refuse_the_sandboxes_shell(aws: Target) -> None:
+    state = os.environ.get("COMENTARIOS_STATE")
+    if state and state != str(aws.state) and os.environ.get("AWS_ENDPOINT_URL"):
+        raise VerbError(
+            'this shell is the sandbox\'s, after `eval "$(make -s env)"`: TARGET=aws would act on it; open another'
+        )
 
 
 def exports(chosen: Target) -> str:
@@ -116,7 +138,8 @@ def _common(chosen: Target) -> dict[str, str]:
 def _strategy() -> dict[str, str]:
     """A faster strategy for Ansible: one interpreter on the host for the whole run. Without it all goes as well."""
     found = importlib.util.find_spec("ansible_mitogen")
-    if not found or not found.submodule_search_locations:
+    # It cuts the interpreter's path in two at a space.
+    if " " in str(ROOT) or not found or not found.submodule_search_locations:
         return {}
     folder = Path(found.submodule_search_locations[0]) / "plugins" / "strategy"
     return {"ANSIBLE_STRATEGY": "mitogen_linear", "ANSIBLE_STRATEGY_PLUGINS": str(folder)}

@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 
 from sandbox import images as sandbox_images
 from sandbox.config import Config
-from sandbox.docker import docker, inspect
+from sandbox.docker import builder, docker, inspect
 from sandbox.progress import failure, logged, say, step
 from verbs.environment import ROOT, Target
 from verbs.errors import VerbError
@@ -108,7 +108,7 @@ def build(target: Target, wanted: str) -> None:
     base = sandbox_images.base(config)
     log = target.state / "logs" / "build-api.log"
     command = [sys.executable, str(ROOT / "api" / "image.py"), "build", "--tag", f"{REPOSITORY}:{wanted}"]
-    if logged([*command, "--base", base, "--version", wanted], log, env={**os.environ, "DOCKER_BUILDKIT": "0"}):
+    if logged([*command, "--base", base, "--version", wanted], log, env={**os.environ, **builder()}):
         raise VerbError(failure("building the image failed", log))
 
 

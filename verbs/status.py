@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from sandbox import __main__ as sandbox
+from sandbox import hosts, server
 from sandbox.config import Config
 from sandbox.progress import say
 from verbs import doctor, host
@@ -15,14 +16,18 @@ COMPOSE = "docker compose --project-directory /opt/comentarios ps --all --format
 
 def status(target: Target) -> int:
     """Prints a line per component; returns 1 when one is not healthy."""
-    healthy = True
+    healthy, known = True, True
     if target.is_sandbox:
         config = Config()
         healthy = not sandbox.status(config)
+        known = server.answers(config)
+        if not known and hosts.names(config):
+            # Which there are was said, as far as it can be known without the APIs.
+            return 1
         if healthy and (problem := doctor.blocked(config)):
             healthy = False
             _line(False, "firewall", problem)
-    found = host.hosts(target) if healthy else []
+    found = host.hosts(target) if known else []
     if not found:
         _line(False, "hosts", "none is running: run `make up`")
     for one in found:

@@ -41,7 +41,7 @@ def account(target: Target) -> str:
     help_ = (
         "run `make up`"
         if target.is_sandbox
-        else "set AWS_PROFILE to a profile whose credential_process is aws-vault, and AWS_REGION (README, AWS)"
+        else "set AWS_PROFILE to a profile whose credential_process is aws-vault, and AWS_REGION (docs/aws.md)"
     )
     try:
         # STS answers without a region, everything after it does not.
@@ -62,8 +62,10 @@ def ensure_up(target: Target) -> None:
     """
     if not target.is_sandbox:
         account(target)
-    elif not target.state.exists() or not server.answers(Config()):
+    elif not target.state.exists():
         raise VerbError("nothing is up: run `make up`")
+    elif not server.answers(Config()):
+        raise VerbError("the sandbox's AWS APIs do not answer: `make up` starts them again, nothing is lost")
 
 
 def apply(target: Target) -> None:

@@ -35,9 +35,13 @@ def up(target: Target) -> None:
     say(_announcement(target, lasted))
     preflight(target)
     settings.apply(target)
+    # Terraform, Ansible and SSH keep things in the state folder that are nobody else's business.
+    os.umask(0o077)
     if target.is_sandbox:
         config = Config()
         sandbox.start(config)
+        # The first start made the keys.
+        target.variables.update(config.credentials())
         doctor.require_path(config)
         _variables(target)
         # Terraform waits most of its time, so the images are built meanwhile.

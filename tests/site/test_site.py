@@ -60,7 +60,7 @@ def test_ssh_and_status(up):
 
 
 def test_host_has_its_instance_types_size(up):
-    """The host's containers count under the memory of a t3.micro, so that what fits is tried."""
+    """The host's containers count under the memory of a t3.small, so that what fits is tried."""
     limit = subprocess.run(
         [
             "docker",
@@ -73,7 +73,7 @@ def test_host_has_its_instance_types_size(up):
         text=True,
         check=True,
     )
-    assert int(limit.stdout) == 2**30
+    assert int(limit.stdout) == 2**31
 
 
 def test_comments_are_on_the_data_volume(up):

@@ -34,8 +34,8 @@ GOOD = {
     "GRAFANA_IMAGE": ["grafana/grafana:12.3.1", "localhost:5000/grafana@sha256:0123"],
     "WATCH": ["0", "30"],
     "READY": ["120"],
-    "TIERS": ["check", "parts site"],
     "ADDRESS": ["203.0.113.7"],
+    "TIERS": ["check", "parts site"],
 }
 # Each is tried on every input but CMD, which is any command.
 BAD = [
@@ -134,9 +134,12 @@ class TestSsh:
         ran: list[list[str]] = []
         monkeypatch.setenv("SERVICE", "api; id")
         monkeypatch.setattr(host, "chosen", lambda _: host.Host("one", "192.0.2.1", "admin", "i-1"))
-        monkeypatch.setattr(
-            subprocess, "run", lambda command, **_: ran.append(command) or subprocess.CompletedProcess("", 0)
-        )
+
+        def run(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+            ran.append(command)
+            return subprocess.CompletedProcess("", 0)
+
+        monkeypatch.setattr(subprocess, "run", run)
         assert shell.logs(target) == 0
         assert ran[0][-1].endswith(" --tail 100 -- 'api; id'")
 
@@ -148,7 +151,11 @@ def test_ansibles_variables_are_no_templates() -> None:
     class Loader(yaml.SafeLoader):
         pass
 
-    Loader.add_constructor("!unsafe", lambda loader, node: unsafe.append(node.value) or node.value)
+    def construct(_: yaml.SafeLoader, node: yaml.Node) -> str:
+        unsafe.append(node.value)
+        return str(node.value)
+
+    Loader.add_constructor("!unsafe", construct)
     given = {"owner": "{{ lookup('pipe', 'id') }} é \"'\n#", "seconds": 7, "abandoned": ""}
     assert yaml.load(release.extra_variables(given), Loader) == given
     assert unsafe == [given["owner"], ""]
