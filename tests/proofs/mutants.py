@@ -212,8 +212,8 @@ FAULTS = (
     Fault(
         "Terraform's changes are taken for none",
         "verbs/terraform.py",
-        'if done.returncode == 0:\n            return "no changes"',
-        'if done.returncode in (0, 2):\n            return "no changes"',
+        'if status == 0:\n            return "no changes"',
+        'if status in (0, 2):\n            return "no changes"',
         "tests/units/verbs/test_terraform.py",
     ),
 )
