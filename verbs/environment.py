@@ -138,7 +138,8 @@ def _common(chosen: Target) -> dict[str, str]:
 def _strategy() -> dict[str, str]:
     """A faster strategy for Ansible: one interpreter on the host for the whole run. Without it all goes as well."""
     found = importlib.util.find_spec("ansible_mitogen")
-    if not found or not found.submodule_search_locations:
+    # It cuts the interpreter's path in two at a space.
+    if " " in str(ROOT) or not found or not found.submodule_search_locations:
         return {}
     folder = Path(found.submodule_search_locations[0]) / "plugins" / "strategy"
     return {"ANSIBLE_STRATEGY": "mitogen_linear", "ANSIBLE_STRATEGY_PLUGINS": str(folder)}
