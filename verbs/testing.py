@@ -14,8 +14,8 @@ from sandbox.progress import say
 from verbs import engine
 from verbs.environment import ROOT, STATE, Target
 
-# A folder is a tier. The site takes longest, so one worker of `make test` has it from the start; of the rest, what is cheap
-# fails first.
+# A folder is a tier. The site takes longest, so one worker of `make test` has it from the start. Of the rest, what is
+# cheap fails first.
 TIERS = {
     "site": ("tests/site",),
     "check": ("tests/lint", "tests/units", "api/tests/units"),
