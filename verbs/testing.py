@@ -73,7 +73,7 @@ def test(_: Target) -> int:
     tiers = (os.environ.get("TIERS") or " ".join(TIERS)).split()
     folders = [folder for tier in TIERS if tier in tiers for folder in TIERS[tier]]
     with engine.running(STATE / "engine"):
-        return _pytest("-n", "2", "--dist", "loadgroup", "--no-loadscope-reorder", *folders)
+        return _pytest("-n", "2", "--dist", "loadscope", "--no-loadscope-reorder", *folders)
 
 
 def _pytest(*arguments: str) -> int:
