@@ -75,13 +75,16 @@ def builder() -> dict[str, str]:
     return {"DOCKER_BUILDKIT": "1", "BUILDX_NO_DEFAULT_ATTESTATIONS": "1", "BUILDKIT_PROGRESS": "plain"}
 
 
-def build(folder: Path, tag: str, *, label: str, arguments: dict[str, str], log: Path) -> None:
+def build(folder: Path, tag: str, *, labels: tuple[str, ...], arguments: dict[str, str], log: Path) -> None:
     """Builds an image from a folder, its output kept in a log file.
 
     Raises:
         SandboxError: the build failed: its last line, and where the whole log is.
     """
-    command = ["docker", "build", "--tag", tag, "--label", label]
+    command = ["docker", "build", "--tag", tag, *(f"--label={label}" for label in labels)]
+    if builder()["DOCKER_BUILDKIT"] == "0":
+        # It keeps the container of a step that fails otherwise.
+        command.append("--force-rm")
     for name, value in arguments.items():
         command += ["--build-arg", f"{name}={value}"]
     if logged([*command, str(folder)], log, env={**os.environ, **builder()}):

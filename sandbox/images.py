@@ -23,6 +23,9 @@ PREFIX = "comentarios-sandbox"
 UPSTREAM_BASE = "debian:trixie-slim"
 OWN_BASE = f"{PREFIX}/debian:13"
 IMAGE_LABEL = "comentarios.image=sandbox"
+# What was built by another clone is that one's to remove.
+CLONE_LABEL = f"comentarios.clone={ROOT}"
+BUILT = ROOT / ".state" / "built"
 FOLDERS = ROOT / "sandbox" / "images"
 IMAGE_VARIABLES = ROOT / "inventory" / "group_vars" / "all" / "images.yml"
 # Variable of the stack's image → folder that builds its stand-in. Grafana has none: Debian has no package of it.
@@ -55,6 +58,7 @@ def base(config: Config) -> str:
         raise SandboxError(failure("mmdebstrap failed", log))
     docker("import", "--change", f"LABEL {IMAGE_LABEL}", str(archive), OWN_BASE, timeout=600)
     archive.unlink()
+    built(OWN_BASE)
     return OWN_BASE
 
 
@@ -81,7 +85,8 @@ def ensure(config: Config, folder: str, base_image: str) -> str:
     if not inspect("image", tag):
         say(f"  building {tag}")
         log = config.state / "logs" / f"build-{folder}.log"
-        build(path, tag, label=IMAGE_LABEL, arguments={"BASE_IMAGE": base_image}, log=log)
+        build(path, tag, labels=(IMAGE_LABEL, CLONE_LABEL), arguments={"BASE_IMAGE": base_image}, log=log)
+        built(tag)
     return tag
 
 
@@ -161,8 +166,16 @@ def _install_mmdebstrap() -> None:
         ) from None
 
 
+def built(image: str) -> None:
+    """Records that an image was built by this clone, so that `make clean` removes it."""
+    known = BUILT.read_text().split() if BUILT.exists() else []
+    files.write(BUILT, "\n".join(dict.fromkeys([*known, image])) + "\n")
+
+
 def remove_all() -> None:
-    """Removes every image that was built here, the API's too, and only those."""
-    built = docker("images", "--quiet", "--filter", f"label={IMAGE_LABEL}").split()
-    for image in {*built, *docker("images", "--quiet", "comentarios-api").split()}:
-        docker("rmi", "--force", image, check=False)
+    """Removes every image that this clone built, unless somebody else's container or image needs it."""
+    # The last ones built stand on the first ones.
+    for image in reversed(BUILT.read_text().split() if BUILT.exists() else []):
+        docker("rmi", image, check=False)
+    docker("image", "prune", "--force", "--filter", f"label={CLONE_LABEL}")
+    BUILT.unlink(missing_ok=True)

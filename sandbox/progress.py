@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 # Without a terminal a step shows that it has begun only when it takes this long, and then that it still runs.
 QUIET_SECONDS, REMIND_SECONDS = 3.0, 60.0
@@ -90,16 +90,16 @@ def logged(
     env: Mapping[str, str] | None = None,
     each: Callable[[str], None] = lambda line: None,
     begin: Callable[[], None] | None = None,
-    grace: float = GRACE_SECONDS,
     umask: int = -1,
+    grace: float = GRACE_SECONDS,
 ) -> int:
     """Runs a command with its output in a log, which it begins anew; returns the exit status.
 
     Args:
         each: is given every line.
         begin: runs in the child before the command.
+        umask: of the child; ours when it is -1.
         grace: seconds that it has, after Ctrl-C, to end by itself.
-        umask: of its files; -1 is ours.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     with (
@@ -107,6 +107,7 @@ def logged(
         subprocess.Popen(
             command,
             cwd=cwd,
+            umask=umask,
             env=env,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -115,7 +116,6 @@ def logged(
             encoding="utf-8",
             errors="replace",
             preexec_fn=begin,
-            umask=umask,
         ) as process,
     ):
         assert process.stdout
@@ -279,8 +279,8 @@ def _live() -> Any:
     def draw() -> Group:
         def line(one: Step) -> Text:
             clock = f" {int(one.seconds) // 60}:{int(one.seconds) % 60:02d} "
-            turning = cast(Text, spinner.render(time.monotonic()))
-            text = Text.assemble(turning, " ", one.what, (clock, "cyan"), (one.detail, "dim"))
+            frame = str(spinner.render(time.monotonic()))
+            text = Text.assemble(frame, " ", one.what, (clock, "cyan"), (one.detail, "dim"))
             text.no_wrap, text.overflow = True, "ellipsis"
             return text
 

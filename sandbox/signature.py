@@ -98,7 +98,7 @@ class Signature:
     in_query: bool
 
 
-class _Signer(SigV4Auth):  # type: ignore[misc]
+class _Signer(SigV4Auth):
     """botocore's, for a request that was signed by somebody else: its headers and its body's digest are given."""
 
     def headers_to_sign(self, request: Any) -> Any:
@@ -108,7 +108,7 @@ class _Signer(SigV4Auth):  # type: ignore[misc]
         return str(request.context["payload"])
 
 
-class _S3Signer(_Signer, S3SigV4Auth):  # type: ignore[misc]
+class _S3Signer(_Signer, S3SigV4Auth):
     def _normalize_url_path(self, path: str) -> str:
         return path
 

@@ -8,6 +8,8 @@ import sys
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from sandbox import claim
+from sandbox.config import Config
 from sandbox.errors import SandboxError
 from sandbox.progress import fail
 from verbs import inputs, terraform
@@ -47,6 +49,9 @@ VERBS = {
 # What works with nothing up, or finds out by itself what is.
 FROM_NOTHING = {"bench", "check", "clean", "doctor", "down", "env", "prove", "status", "test", "up"}
 
+# What needs no sandbox, or asks whose it is where it begins.
+CLAIMS_ITSELF = {"bench", "check", "clean", "doctor", "down", "prove", "test", "up"}
+
 
 def main() -> int:
     verb = sys.argv[1]
@@ -55,6 +60,9 @@ def main() -> int:
         chosen = target()
         # For the children that are given no environment of their own, too.
         os.environ.update({name: value for name, value in chosen.variables.items() if name == "LC_ALL"})
+        if chosen.is_sandbox and verb not in CLAIMS_ITSELF:
+            # Somebody else's has the same addresses when this shell lacks the variables of one's own.
+            claim.check(Config())
         if verb not in FROM_NOTHING:
             terraform.ensure_up(chosen)
         module, _, function = VERBS[verb].partition(".")

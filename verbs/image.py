@@ -99,6 +99,7 @@ def _build_once(target: Target, wanted: str) -> None:
     if not inspect("image", f"{REPOSITORY}:{wanted}"):
         with step(f"image: building {REPOSITORY}:{wanted}"):
             build(target, wanted)
+            sandbox_images.built(f"{REPOSITORY}:{wanted}")
 
 
 def build(target: Target, wanted: str) -> None:

@@ -34,9 +34,9 @@ def up(target: Target) -> None:
     begin, lasted = time.monotonic(), target.state / "up-seconds"
     say(_announcement(target, lasted))
     preflight(target)
-    settings.apply(target)
     # Terraform, Ansible and SSH keep things in the state folder that are nobody else's business.
     os.umask(0o077)
+    settings.apply(target)
     if target.is_sandbox:
         config = Config()
         sandbox.start(config)
@@ -103,7 +103,12 @@ def down(target: Target, images: bool = False) -> None:
     release.end_abandoned_runs(target)
     host.end_connections(target)
     if target.is_sandbox:
-        if engine.answers():
+        if target.state.exists() or engine.answers():
+            if not engine.answers():
+                raise VerbError(
+                    "no Docker Engine answers, so nothing was removed and nothing forgotten: start it, then the same "
+                    "command again"
+                )
             sandbox.down(Config())
             if images:
                 sandbox_images.remove_all()

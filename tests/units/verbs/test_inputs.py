@@ -34,8 +34,8 @@ GOOD = {
     "GRAFANA_IMAGE": ["grafana/grafana:12.3.1", "localhost:5000/grafana@sha256:0123"],
     "WATCH": ["0", "30"],
     "READY": ["120"],
-    "ADDRESS": ["203.0.113.7"],
     "TIERS": ["check", "parts site"],
+    "ADDRESS": ["203.0.113.7"],
 }
 # Each is tried on every input but CMD, which is any command.
 BAD = [
@@ -151,11 +151,11 @@ def test_ansibles_variables_are_no_templates() -> None:
     class Loader(yaml.SafeLoader):
         pass
 
-    def construct(_: yaml.SafeLoader, node: yaml.Node) -> str:
+    def text(_: Loader, node: yaml.ScalarNode) -> str:
         unsafe.append(node.value)
         return str(node.value)
 
-    Loader.add_constructor("!unsafe", construct)
+    Loader.add_constructor("!unsafe", text)
     given = {"owner": "{{ lookup('pipe', 'id') }} é \"'\n#", "seconds": 7, "abandoned": ""}
     assert yaml.load(release.extra_variables(given), Loader) == given
     assert unsafe == [given["owner"], ""]
