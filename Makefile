@@ -4,7 +4,7 @@ TARGET ?= sandbox
 VERB := .venv/bin/python -m verbs
 # What people give; verbs/inputs.py says what each may look like. Passed on as it was given: make would expand the `$` of
 # CMD='echo $HOME'.
-INPUTS := V TARGET TAG TO FROM DELETE_DATA CMD HOST SERVICE EDGE_PORT GRAFANA_PORT PROMETHEUS_PORT ALERTMANAGER_PORT GRAFANA_IMAGE WATCH READY ADDRESS TIERS
+INPUTS := V TARGET TAG TO FROM DELETE_DATA CMD HOST SERVICE EDGE_PORT GRAFANA_PORT PROMETHEUS_PORT ALERTMANAGER_PORT GRAFANA_IMAGE WATCH READY TIERS ADDRESS
 $(foreach name,$(INPUTS),$(if $(filter-out undefined,$(origin $(name))),$(eval override $(name) := $$(value $(name)))))
 export $(INPUTS)
 # Compiled modules are kept, or every tool that starts compiles all it is made of; but not beside the sources, which are copied.

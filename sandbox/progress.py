@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 # Without a terminal a step shows that it has begun only when it takes this long, and then that it still runs.
 QUIET_SECONDS, REMIND_SECONDS = 3.0, 60.0
@@ -91,7 +91,6 @@ def logged(
     each: Callable[[str], None] = lambda line: None,
     begin: Callable[[], None] | None = None,
     grace: float = GRACE_SECONDS,
-    umask: int = -1,
 ) -> int:
     """Runs a command with its output in a log, which it begins anew; returns the exit status.
 
@@ -99,7 +98,6 @@ def logged(
         each: is given every line.
         begin: runs in the child before the command.
         grace: seconds that it has, after Ctrl-C, to end by itself.
-        umask: of its files; -1 is ours.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     with (
@@ -115,7 +113,6 @@ def logged(
             encoding="utf-8",
             errors="replace",
             preexec_fn=begin,
-            umask=umask,
         ) as process,
     ):
         assert process.stdout

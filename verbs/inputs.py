@@ -34,8 +34,8 @@ INPUTS: dict[str, tuple[str, str]] = {
     "GRAFANA_IMAGE": (r"[a-z0-9][A-Za-z0-9._/:@-]*", "is no image's name: give one as grafana/grafana:12.3.1"),
     "WATCH": (NUMBER, "is no number of seconds: give a whole one, 0 or more"),
     "READY": (NUMBER, "is no number of seconds: give a whole one, 0 or more"),
-    "ADDRESS": (r"[0-9]{1,3}(\.[0-9]{1,3}){3}", "is no IPv4 address"),
     "TIERS": (r"(check|parts|site)( (check|parts|site))*", "is not known: it is one or more of check, parts and site"),
+    "ADDRESS": (r"[0-9]{1,3}(\.[0-9]{1,3}){3}", "is no IPv4 address"),
 }
 
 

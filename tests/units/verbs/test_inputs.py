@@ -34,8 +34,8 @@ GOOD = {
     "GRAFANA_IMAGE": ["grafana/grafana:12.3.1", "localhost:5000/grafana@sha256:0123"],
     "WATCH": ["0", "30"],
     "READY": ["120"],
-    "ADDRESS": ["203.0.113.7"],
     "TIERS": ["check", "parts site"],
+    "ADDRESS": ["203.0.113.7"],
 }
 # Each is tried on every input but CMD, which is any command.
 BAD = [
