@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,17 +105,33 @@ def ssh(target: Target, host: Host, command: str = "", *options: str) -> list[st
     # tomorrow.
     control = target.connections / host.instance_id
     return [
-        # SSH reads its options as it does its files: a path with a space stands in quotes.
-        *("ssh", "-o", f"HostKeyAlias={host.instance_id}", "-o", f'UserKnownHostsFile="{target.state}/known_hosts"'),
+        # SSH takes the first of two values: the caller's. It reads options as it does its files: a path with a space
+        # stands in quotes.
+        *(
+            "ssh",
+            *options,
+            "-o",
+            f"HostKeyAlias={host.instance_id}",
+            "-o",
+            f'UserKnownHostsFile="{target.state}/known_hosts"',
+        ),
         *("-o", "StrictHostKeyChecking=accept-new", "-o", "ConnectTimeout=10", "-o", "LogLevel=ERROR"),
         *("-o", "ControlMaster=auto", "-o", f'ControlPath="{control}"', "-o", "ControlPersist=60"),
         *("-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3"),
         *(["-i", key] if key else []),
-        *options,
         "--",
         f"{host.user}@{host.address}",
         *([command] if command else []),
     ]
+
+
+def forwards(target: Target, host: Host, ports: Mapping[int, int]) -> list[str]:
+    """The command line of ``ssh`` that forwards ports of this machine's loopback to ports of the host's, and does no more.
+
+    Over a connection of its own: what a shared one forwards would outlive the command.
+    """
+    given = [part for here, there in ports.items() for part in ("-L", f"127.0.0.1:{here}:127.0.0.1:{there}")]
+    return ssh(target, host, "", "-N", "-o", "ControlPath=none", "-o", "ExitOnForwardFailure=yes", *given)
 
 
 def run(target: Target, host: Host, command: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:

@@ -46,17 +46,13 @@ def tunnel(target: Target) -> int:
         raise VerbError(f"{chosen.name} does not answer: {(listed.stderr.strip().splitlines() or ['no output'])[-1]}")
     running = set(listed.stdout.split())
     ports = {name: (port(variable, there), there) for name, (variable, there) in INSIDE.items() if name in running}
-    forwards = [part for here, there in ports.values() for part in ("-L", f"127.0.0.1:{here}:127.0.0.1:{there}")]
     for name, (here, _) in ports.items():
         say(f"  {name.capitalize():<13} http://127.0.0.1:{here}")
     if "grafana" in ports:
         say("  Grafana's user is admin, its password is in SSM (/comentarios/grafana/admin_password) and on the host:")
         say("  make ssh CMD='sudo cat /opt/comentarios/grafana/secrets/admin_password'")
     say("  Ctrl-C ends the tunnel.")
-    # A connection of its own, which takes the ports along when it ends.
-    # SSH takes the first value of an option that it is given: this one stands before the shared connection's.
-    command = host.ssh(target, chosen, "", "-N", "-o", "ExitOnForwardFailure=yes", *forwards)
-    return _until_interrupted([command[0], "-o", "ControlPath=none", *command[1:]])
+    return _until_interrupted(host.forwards(target, chosen, dict(ports.values())))
 
 
 def port(variable: str, default: int) -> int:

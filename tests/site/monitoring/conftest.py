@@ -24,14 +24,10 @@ SERVICES = {"prometheus": 9090, "alertmanager": 9093, "grafana": 3000}
 @pytest.fixture(scope="session")
 def tunnel(up, eventually) -> Iterator[dict[str, str]]:
     """The services' URLs on this machine by name, through SSH."""
-    command = hosts.ssh(up.target, up.host)
 
     def start(free: list[int]) -> tuple[subprocess.Popen[bytes], dict[str, str]]:
-        forwards = [
-            f"-L127.0.0.1:{here}:127.0.0.1:{there}" for here, there in zip(free, SERVICES.values(), strict=True)
-        ]
-        options = ["-N", "-o", "ExitOnForwardFailure=yes", *forwards]
-        process = subprocess.Popen([*command[:-1], *options, command[-1]], stdin=subprocess.DEVNULL)
+        command = hosts.forwards(up.target, up.host, dict(zip(free, SERVICES.values(), strict=True)))
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
         urls = {name: f"http://127.0.0.1:{port}" for name, port in zip(SERVICES, free, strict=True)}
         try:
             eventually(lambda: process.poll() is not None or http(f"{urls['prometheus']}/-/ready")[0] == 200, 60)
