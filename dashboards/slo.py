@@ -35,14 +35,14 @@ def board() -> Board:
             f"Bad requests, 24 h: {slo}",
             "Requests of the last 24 hours that broke the promise.",
             "short",
-            Q(f"avg_over_time(slo:bad_requests:rate5m{of}[1d]) * 86400", "bad"),
+            Q(f"sum_over_time(slo:bad_requests:rate5m{of}[1d:5m]) * 300", "bad"),
             width=QUARTER,
         )
         b.number(
             f"Requests, 24 h: {slo}",
             "Requests of the last 24 hours that count. Those that the client got wrong (4xx) do not.",
             "short",
-            Q(f"avg_over_time(slo:requests:rate5m{of}[1d]) * 86400", "requests"),
+            Q(f"sum_over_time(slo:requests:rate5m{of}[1d:5m]) * 300", "requests"),
             width=QUARTER,
         )
         b.graph(

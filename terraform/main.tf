@@ -24,12 +24,12 @@ data "aws_ec2_instance_type" "this" {
   lifecycle {
     postcondition {
       condition     = contains(self.supported_architectures, "x86_64")
-      error_message = "instance_type ${var.instance_type} is not x86_64, which the images are built for: take one such as t3.micro."
+      error_message = "instance_type ${var.instance_type} is not x86_64, which the images are built for: take one such as t3.small."
     }
 
     postcondition {
       condition     = self.hypervisor == "nitro"
-      error_message = "instance_type ${var.instance_type} is not on Nitro, AWS's current machines: take one such as t3.micro."
+      error_message = "instance_type ${var.instance_type} is not on Nitro, AWS's current machines: take one such as t3.small."
     }
 
     postcondition {
@@ -51,6 +51,15 @@ resource "aws_instance" "this" {
   key_name               = aws_key_pair.this.key_name
   ebs_optimized          = true
   monitoring             = false
+
+  # Unlimited is what a T3 is anyway.
+  dynamic "credit_specification" {
+    for_each = data.aws_ec2_instance_type.this.burstable_performance_supported && var.cpu_credits == "standard" ? ["standard"] : []
+
+    content {
+      cpu_credits = credit_specification.value
+    }
+  }
 
   user_data = "#cloud-config\n${yamlencode({ hostname = "${var.project}-${count.index + 1}" })}"
 

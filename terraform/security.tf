@@ -98,16 +98,30 @@ data "aws_iam_policy_document" "host" {
     resources = [data.aws_ecr_repository.api.arn]
   }
 
-  # No deleting: who breaks into a host cannot take the backups along.
+  # No deleting, and below no overwriting: who breaks into a host cannot take the backups along.
   statement {
-    sid       = "WriteAndReadBackups"
-    actions   = ["s3:GetObject", "s3:PutObject"]
+    sid       = "ReadBackups"
+    actions   = ["s3:GetObject", "s3:GetObjectVersion"]
     resources = ["${module.backup.arn}/${local.backup_prefix}*"]
+  }
+
+  # Only with the header `If-None-Match: *`, by which S3 refuses a key that exists. The parts of an upload in parts and
+  # copies come without it and are refused, too.
+  statement {
+    sid       = "WriteNewBackups"
+    actions   = ["s3:PutObject"]
+    resources = ["${module.backup.arn}/${local.backup_prefix}*"]
+
+    condition {
+      test     = "StringEquals"
+      variable = "s3:if-none-match"
+      values   = ["*"]
+    }
   }
 
   statement {
     sid       = "FindBackups"
-    actions   = ["s3:ListBucket"]
+    actions   = ["s3:ListBucket", "s3:ListBucketVersions"]
     resources = [module.backup.arn]
 
     condition {

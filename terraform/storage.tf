@@ -2,9 +2,16 @@ module "backup" {
   source = "./modules/private_bucket"
 
   name            = "${var.project}-${local.account_id}-${local.region}-backup"
-  expiration_days = var.backup_retention_days
-  noncurrent_days = var.backup_retention_days
+  noncurrent_days = 2
   delete_contents = var.delete_data
+
+  # Parked, nothing writes newer ones: what there is stays.
+  expiration_days = var.parked ? {} : {
+    # Role backup names the first one of a day so.
+    "${local.backup_prefix}daily-" = var.backup_retention_days
+    # The others' names begin with the year.
+    "${local.backup_prefix}2" = 2
+  }
 }
 
 # The comments' database: a volume of its own, so that it outlives the instance.
@@ -50,7 +57,6 @@ resource "terraform_data" "keep_data" {
   depends_on = [
     module.backup,
     aws_cloudwatch_metric_alarm.host,
-    aws_default_security_group.this,
     aws_eip.this,
     aws_lb_listener.http,
     aws_lb_listener.https,

@@ -88,12 +88,35 @@ variable "ssh_address" {
 variable "instance_type" {
   description = "EC2 instance type of the hosts: x86_64, on Nitro, with 1 GiB of memory or more."
   type        = string
-  default     = "t3.micro"
+  default     = "t3.small"
   nullable    = false
 
   validation {
     condition     = can(regex("^[a-z][a-z0-9-]*\\.[a-z0-9-]+$", var.instance_type))
-    error_message = "instance_type must be a type of EC2's such as t3.micro."
+    error_message = "instance_type must be a type of EC2's such as t3.small."
+  }
+}
+
+variable "cpu_credits" {
+  description = "What a burstable type (T3) does when its CPU credits are used up: `unlimited` goes on and is billed, `standard` slows down."
+  type        = string
+  default     = "unlimited"
+  nullable    = false
+
+  validation {
+    condition     = contains(["unlimited", "standard"], var.cpu_credits)
+    error_message = "cpu_credits must be \"unlimited\" or \"standard\"."
+  }
+}
+
+variable "alarm_topic_arn" {
+  description = "ARN of an SNS topic, named <project>-…, that CloudWatch's alarms are sent to as well. null: they show in the console only."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.alarm_topic_arn == null || can(regex("^arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:${var.project}-[A-Za-z0-9_-]+$", var.alarm_topic_arn))
+    error_message = "alarm_topic_arn must be arn:aws:sns:<region>:<account>:${var.project}-<name>: operators may send alarms nowhere else."
   }
 }
 
@@ -125,6 +148,12 @@ variable "instance_count" {
     condition     = var.instance_count == 1 || var.database_url_parameter != null
     error_message = "instance_count above 1 needs database_url_parameter: hosts cannot share SQLite."
   }
+
+  # The authority asks the name for a proof that only the host which ordered the certificate has.
+  validation {
+    condition     = var.instance_count == 1 || var.domain == null || var.load_balancer
+    error_message = "instance_count above 1 with domain needs load_balancer: hosts that share a name cannot each get a certificate for it."
+  }
 }
 
 variable "database_url_parameter" {
@@ -154,7 +183,7 @@ variable "data_volume_size" {
 }
 
 variable "backup_retention_days" {
-  description = "Days that a backup is kept."
+  description = "Days that the first backup of a day is kept. The others are kept for two."
   type        = number
   default     = 30
   nullable    = false
@@ -205,6 +234,12 @@ variable "load_balancer" {
   validation {
     condition     = !var.load_balancer || var.certificate_arn != null && var.domain != null
     error_message = "load_balancer needs domain, and certificate_arn of a certificate for it: it serves HTTPS only."
+  }
+
+  # An Application Load Balancer takes no subnet smaller than /27.
+  validation {
+    condition     = !var.load_balancer || try(tonumber(split("/", var.vpc_cidr)[1]) <= 26, true)
+    error_message = "load_balancer needs a vpc_cidr of /26 or larger: AWS puts none in the subnets of /28 that a /27 is cut in."
   }
 }
 

@@ -48,7 +48,7 @@ def restore(target: Target) -> dict[str, Any]:
     """
     name = os.environ.get("FROM") or ""
     with step(f"restore: {name or 'the newest backup'}"):
-        done: dict[str, Any] = _call(target, f"restore --from {shlex.quote(name)}")
+        done: dict[str, Any] = _call(target, f"restore --from={shlex.quote(name)}")
     say(f"  {done['comments']} comments of {done['restored']['name']} are live; there were {done['before']}")
     if done["kept"]:
         say(f"  the database from before is kept: {done['kept']}")
@@ -106,7 +106,17 @@ def _lose(target: Target, lost: host.Host) -> None:
 def _post(edge: str, thread: str, first: int, count: int) -> None:
     for number in range(first, first + count):
         body = {"email": "drill@example.com", "comment": str(number), "content_id": thread}
-        requests.post(f"{edge}/api/comment/new", json=body, timeout=30).raise_for_status()
+        reply = requests.post(f"{edge}/api/comment/new", json=body, timeout=30)
+        if not _acknowledged(reply):
+            raise VerbError(f"comment {number} was not stored: status {reply.status_code}, {reply.text[:200]!r}")
+
+
+def _acknowledged(reply: requests.Response) -> bool:
+    """Whether the API says so in the body: a proxy may say 200 for a request that nobody has seen."""
+    try:
+        return bool(reply.ok and reply.json()["status"] == "SUCCESS")
+    except (ValueError, KeyError, TypeError):
+        return False
 
 
 def _call(target: Target, command: str) -> Any:

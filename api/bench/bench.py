@@ -65,7 +65,7 @@ def measure(folder: Path, options: argparse.Namespace) -> Results:
                     "content_id": "twenty",
                 }
                 code, reply = servers.post(server.url, body)
-                if code != 200:
+                if code != 200 or reply["status"] != "SUCCESS":
                     raise RuntimeError(f"{name} answered {code}: {reply}")
             work[name, "POST"] = (server.url, True)
             work[name, "GET 20"] = (server.url + LIST_PATH, False)

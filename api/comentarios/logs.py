@@ -7,6 +7,9 @@ import sys
 import time
 from json.encoder import encode_basestring_ascii as quoted
 
+# Characters of a path that are logged, and a content_id fits in: the log is of a bounded size, and paths are not.
+MAX_PATH = 500
+
 
 class JsonFormatter(logging.Formatter):
     """time (ISO 8601, UTC), level, logger, message and, for an exception, traceback."""
@@ -27,7 +30,7 @@ def request_line(method: str, path: str, code: str, request_id: str, seconds: fl
     """One request as a line; written by hand because the logging module would take longer than the database."""
     return (
         f'{{"time": "{timestamp(time.time())}", "level": "info", "logger": "comentarios.request", '
-        f'"method": {quoted(method)}, "path": {quoted(path)}, "status": {code or 0}, '
+        f'"method": {quoted(method)}, "path": {quoted(path[:MAX_PATH])}, "status": {code or 0}, '
         f'"duration_ms": {seconds * 1000:.3f}, "request_id": "{request_id}"}}\n'
     )
 

@@ -19,6 +19,9 @@ KEEP_ALIVE_SECONDS = 30
 # and Settings.max_reply_bytes. The edge must open fewer, so that there is room for probes.
 MAX_CONNECTIONS = 128
 
+# Bytes of a request's head, and of a body that nobody has read yet: each connection may take them.
+MAX_HEAD_BYTES = 64 * 1024
+
 # One process; as many threads as requests may wait for one commit together. The single-threaded runtime: in the other
 # one, by its source, the thread that waits for the last request's end can miss it (docs/decisions.md). HTTP/1 alone:
 # a connection of HTTP/2 may have 200 replies under way.
@@ -26,7 +29,7 @@ OPTIONS: dict[str, Any] = {
     "interface": Interfaces.WSGI,
     "http": HTTPModes.http1,
     "websockets": False,
-    "http1_settings": HTTP1Settings(header_read_timeout=KEEP_ALIVE_SECONDS * 1000),
+    "http1_settings": HTTP1Settings(header_read_timeout=KEEP_ALIVE_SECONDS * 1000, max_buffer_size=MAX_HEAD_BYTES),
     "backpressure": MAX_CONNECTIONS,
     "runtime_mode": RuntimeModes.st,
     "workers": 1,

@@ -1,13 +1,15 @@
 """Several threads that do the same."""
 
 import threading
+from collections.abc import Callable
+from typing import Any
 
 
-def in_threads(count, function):
+def in_threads(count: int, function: Callable[[int], object]) -> list[Any]:
     """Run `function(number)` in so many threads at once; what they returned or raised."""
-    results = [None] * count
+    results: list[Any] = [None] * count
 
-    def run(number):
+    def run(number: int) -> None:
         try:
             results[number] = function(number)
         except Exception as error:

@@ -17,7 +17,7 @@ data "aws_iam_policy_document" "host_boundary" {
 
   statement {
     sid       = "Backups"
-    actions   = ["s3:GetObject", "s3:ListBucket", "s3:PutObject"]
+    actions   = ["s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket", "s3:ListBucketVersions", "s3:PutObject"]
     resources = [local.backup_bucket_arn, "${local.backup_bucket_arn}/*"]
   }
 

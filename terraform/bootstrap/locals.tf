@@ -12,6 +12,7 @@ locals {
   # What the other folder is going to make, by the names that it gives.
   host_role_arn     = "arn:${local.partition}:iam::${local.account_id}:role/${var.project}-host"
   host_profile_arn  = "arn:${local.partition}:iam::${local.account_id}:instance-profile/${var.project}-host"
+  ec2               = "arn:${local.partition}:ec2:${local.region}:${local.account_id}"
   backup_bucket_arn = "arn:${local.partition}:s3:::${var.project}-${local.account_id}-${local.region}-backup"
   # Reading by path asks for the path itself.
   ssm_parameters_arns = [for end in ["", "/*"] : "arn:${local.partition}:ssm:${local.region}:${local.account_id}:parameter/${var.project}${end}"]

@@ -4,34 +4,38 @@ resource "aws_iam_group" "operators" {
   name = "${var.project}-operators"
 }
 
-# --- MFA: without it, nothing but setting it up ----------------------------------------------------------------------
+# --- MFA: without it, nothing but a new password ---------------------------------------------------------------------
 
+# A user may have eight devices. Whoever could add one without MFA would have a stolen key's MFA in two requests, so the
+# first one is given by an administrator.
 data "aws_iam_policy_document" "operators_identity" {
   statement {
-    sid       = "SetUpOwnMfa"
+    sid       = "FurtherMfaDevices"
     actions   = ["iam:CreateVirtualMFADevice"]
     resources = ["arn:${local.partition}:iam::${local.account_id}:mfa/*"]
+
+    condition {
+      test     = "Bool"
+      variable = "aws:MultiFactorAuthPresent"
+      values   = ["true"]
+    }
   }
 
   statement {
-    sid = "OwnMfaAndPassword"
-    actions = [
-      "iam:ChangePassword",
-      "iam:EnableMFADevice",
-      "iam:GetUser",
-      "iam:ListMFADevices",
-      "iam:ResyncMFADevice",
-    ]
+    sid       = "OwnPassword"
+    actions   = ["iam:ChangePassword", "iam:GetUser", "iam:ListMFADevices"]
     resources = ["arn:${local.partition}:iam::${local.account_id}:user/$${aws:username}"]
   }
 
   statement {
-    sid = "OwnAccessKeys"
+    sid = "OwnMfaAndAccessKeys"
     actions = [
       "iam:CreateAccessKey",
       "iam:DeactivateMFADevice",
       "iam:DeleteAccessKey",
+      "iam:EnableMFADevice",
       "iam:ListAccessKeys",
+      "iam:ResyncMFADevice",
       "iam:UpdateAccessKey",
     ]
     resources = ["arn:${local.partition}:iam::${local.account_id}:user/$${aws:username}"]
@@ -48,11 +52,8 @@ data "aws_iam_policy_document" "operators_identity" {
     effect = "Deny"
     not_actions = [
       "iam:ChangePassword",
-      "iam:CreateVirtualMFADevice",
-      "iam:EnableMFADevice",
       "iam:GetUser",
       "iam:ListMFADevices",
-      "iam:ResyncMFADevice",
       "sts:GetSessionToken",
     ]
     resources = ["*"]
@@ -82,7 +83,7 @@ resource "aws_iam_group_policy_attachment" "operators_identity" {
 data "aws_iam_policy_document" "operators" {
   #checkov:skip=CKV_AWS_356:EC2, CloudWatch and ELB take no resource but * for the actions that describe and create
   #checkov:skip=CKV_AWS_109:roles can be written within the permissions boundary only
-  #checkov:skip=CKV_AWS_111:creating is limited to one region, changing to what carries the project's tag
+  #checkov:skip=CKV_AWS_111:creating and changing are limited to what carries the project's tag
 
   statement {
     sid = "Look"
@@ -96,47 +97,90 @@ data "aws_iam_policy_document" "operators" {
     resources = ["*"]
   }
 
+  # Only with the project's tag, and a volume only empty: one made of a snapshot would show what is in it.
   statement {
-    sid = "CreateTheHosts"
+    sid = "CreateWithTheTag"
     actions = [
       "ec2:AllocateAddress",
-      "ec2:AssociateAddress",
+      "ec2:AuthorizeSecurityGroupEgress",
+      "ec2:AuthorizeSecurityGroupIngress",
       "ec2:CreateInternetGateway",
       "ec2:CreateRouteTable",
       "ec2:CreateSecurityGroup",
       "ec2:CreateSubnet",
       "ec2:CreateVolume",
       "ec2:CreateVpc",
-      "ec2:DisassociateAddress",
       "ec2:ImportKeyPair",
-      "ec2:RunInstances",
     ]
-    resources = ["*"]
+    resources = ["${local.ec2}:*/*"]
 
     condition {
       test     = "StringEquals"
-      variable = "aws:RequestedRegion"
-      values   = [local.region]
+      variable = "aws:RequestTag/Project"
+      values   = [var.project]
     }
+
+    condition {
+      test     = "Null"
+      variable = "ec2:ParentSnapshot"
+      values   = ["true"]
+    }
+  }
+
+  statement {
+    sid       = "RunTheHosts"
+    actions   = ["ec2:RunInstances"]
+    resources = ["${local.ec2}:instance/*"]
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:RequestTag/Project"
+      values   = [var.project]
+    }
+
+    condition {
+      test     = "StringEquals"
+      variable = "ec2:InstanceType"
+      values   = var.instance_types
+    }
+  }
+
+  statement {
+    sid       = "RunDebiansImage"
+    actions   = ["ec2:RunInstances"]
+    resources = ["arn:${local.partition}:ec2:${local.region}::image/*"]
+
+    condition {
+      test     = "StringEquals"
+      variable = "ec2:Owner"
+      values   = ["136693071363"]
+    }
+  }
+
+  # They come with the instance, and have no tag yet.
+  statement {
+    sid       = "RunWithItsDiskAndInterface"
+    actions   = ["ec2:RunInstances"]
+    resources = ["${local.ec2}:network-interface/*", "${local.ec2}:volume/*"]
+  }
+
+  # The interface comes with the instance as well. The address, which is judged beside it, has the tag.
+  statement {
+    sid       = "AddressOnAnInterface"
+    actions   = ["ec2:AssociateAddress"]
+    resources = ["${local.ec2}:network-interface/*"]
   }
 
   statement {
     sid       = "TagWhatIsBeingCreated"
     actions   = ["ec2:CreateTags"]
-    resources = ["arn:${local.partition}:ec2:${local.region}:${local.account_id}:*/*"]
+    resources = ["${local.ec2}:*/*"]
 
     condition {
       test     = "Null"
       variable = "ec2:CreateAction"
       values   = ["false"]
     }
-  }
-
-  # The default security group comes with the VPC, untagged.
-  statement {
-    sid       = "TagSecurityGroups"
-    actions   = ["ec2:CreateTags"]
-    resources = ["arn:${local.partition}:ec2:${local.region}:${local.account_id}:security-group/*"]
 
     condition {
       test     = "StringEquals"
@@ -145,22 +189,37 @@ data "aws_iam_policy_document" "operators" {
     }
   }
 
-  # A rule has no tag before it is there; its group, which is judged as well, has.
   statement {
-    sid       = "AddRules"
-    actions   = ["ec2:AuthorizeSecurityGroupEgress", "ec2:AuthorizeSecurityGroupIngress"]
-    resources = ["arn:${local.partition}:ec2:${local.region}:${local.account_id}:security-group-rule/*"]
+    sid       = "ChangeAHostsType"
+    actions   = ["ec2:ModifyInstanceAttribute"]
+    resources = ["${local.ec2}:instance/*"]
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:ResourceTag/Project"
+      values   = [var.project]
+    }
+
+    condition {
+      test     = "StringEqualsIfExists"
+      variable = "ec2:Attribute/InstanceType"
+      values   = var.instance_types
+    }
   }
 
   statement {
     sid = "ChangeWhatIsOurs"
     actions = [
+      "ec2:AssociateAddress",
       "ec2:AssociateRouteTable",
       "ec2:AttachInternetGateway",
       "ec2:AttachVolume",
       "ec2:AuthorizeSecurityGroupEgress",
       "ec2:AuthorizeSecurityGroupIngress",
       "ec2:CreateRoute",
+      "ec2:CreateRouteTable",
+      "ec2:CreateSecurityGroup",
+      "ec2:CreateSubnet",
       "ec2:CreateTags",
       "ec2:DeleteInternetGateway",
       "ec2:DeleteKeyPair",
@@ -173,8 +232,9 @@ data "aws_iam_policy_document" "operators" {
       "ec2:DeleteVpc",
       "ec2:DetachInternetGateway",
       "ec2:DetachVolume",
+      "ec2:DisassociateAddress",
       "ec2:DisassociateRouteTable",
-      "ec2:ModifyInstanceAttribute",
+      "ec2:ModifyInstanceCreditSpecification",
       "ec2:ModifyInstanceMetadataOptions",
       "ec2:ModifySecurityGroupRules",
       "ec2:ModifySubnetAttribute",
@@ -187,7 +247,7 @@ data "aws_iam_policy_document" "operators" {
       "ec2:StopInstances",
       "ec2:TerminateInstances",
     ]
-    resources = ["arn:${local.partition}:ec2:${local.region}:${local.account_id}:*/*"]
+    resources = ["${local.ec2}:*/*"]
 
     condition {
       test     = "StringEquals"
@@ -196,18 +256,50 @@ data "aws_iam_policy_document" "operators" {
     }
   }
 
+  # A host runs in our subnet, behind our security group, with our key.
   statement {
-    sid = "LoadBalancerAndAlarms"
+    sid     = "RunInWhatIsOurs"
+    actions = ["ec2:RunInstances"]
+    resources = [
+      "${local.ec2}:key-pair/*",
+      "${local.ec2}:security-group/*",
+      "${local.ec2}:subnet/*",
+    ]
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:ResourceTag/Project"
+      values   = [var.project]
+    }
+  }
+
+  # CloudWatch has no condition for whose instance an alarm is about, so what it may do is limited: nothing is lost by it.
+  statement {
+    sid = "Alarms"
     actions = [
       "cloudwatch:DeleteAlarms",
       "cloudwatch:ListTagsForResource",
       "cloudwatch:PutMetricAlarm",
       "cloudwatch:TagResource",
       "cloudwatch:UntagResource",
-      "elasticloadbalancing:*",
     ]
+    resources = ["arn:${local.partition}:cloudwatch:${local.region}:${local.account_id}:alarm:${var.project}-*"]
+
+    condition {
+      test     = "ForAllValues:StringLike"
+      variable = "cloudwatch:AlarmActions"
+      values = [
+        "arn:${local.partition}:automate:${local.region}:ec2:reboot",
+        "arn:${local.partition}:automate:${local.region}:ec2:recover",
+        "arn:${local.partition}:sns:${local.region}:${local.account_id}:${var.project}-*",
+      ]
+    }
+  }
+
+  statement {
+    sid     = "LoadBalancer"
+    actions = ["elasticloadbalancing:*"]
     resources = [
-      "arn:${local.partition}:cloudwatch:${local.region}:${local.account_id}:alarm:${var.project}-*",
       "arn:${local.partition}:elasticloadbalancing:${local.region}:${local.account_id}:*/app/${var.project}/*",
       "arn:${local.partition}:elasticloadbalancing:${local.region}:${local.account_id}:targetgroup/${var.project}/*",
     ]
@@ -261,6 +353,7 @@ data "aws_iam_policy_document" "operators" {
       "ssm:GetParameter",
       "ssm:GetParameters",
       "ssm:GetParametersByPath",
+      "ssm:ListTagsForResource",
       "ssm:PutParameter",
     ]
     resources = local.ssm_parameters_arns

@@ -4,6 +4,13 @@ locals {
   pipeline_count = var.github_repository == null ? 0 : 1
   github_issuer  = "token.actions.githubusercontent.com"
 
+  # With the numbers, the names alone are not trusted: a name that was given up can be taken by somebody else.
+  github_subject = var.github_repository == null || var.github_repository_ids == null ? var.github_repository : format(
+    "%s@%d/%s@%d",
+    split("/", var.github_repository)[0], var.github_repository_ids.owner,
+    split("/", var.github_repository)[1], var.github_repository_ids.repository,
+  )
+
   github_oidc_provider_arn = var.github_oidc_provider_arn != null ? var.github_oidc_provider_arn : one(aws_iam_openid_connect_provider.github[*].arn)
 }
 
@@ -31,14 +38,11 @@ data "aws_iam_policy_document" "pipeline_trust" {
       values   = ["sts.amazonaws.com"]
     }
 
-    # A pull request's token names neither.
+    # The environment's, which names its reviewers and its branch. A branch's would pass them by.
     condition {
       test     = "StringEquals"
       variable = "${local.github_issuer}:sub"
-      values = [
-        "repo:${var.github_repository}:ref:refs/heads/main",
-        "repo:${var.github_repository}:environment:production",
-      ]
+      values   = ["repo:${local.github_subject}:environment:production"]
     }
   }
 }
@@ -60,7 +64,6 @@ data "aws_iam_policy_document" "pipeline" {
       "ecr:CompleteLayerUpload",
       "ecr:DescribeImages",
       "ecr:DescribeRepositories",
-      "ecr:GetDownloadUrlForLayer",
       "ecr:InitiateLayerUpload",
       "ecr:PutImage",
       "ecr:UploadLayerPart",
@@ -69,27 +72,8 @@ data "aws_iam_policy_document" "pipeline" {
   }
 
   statement {
-    sid       = "ReadTheHostsState"
-    actions   = ["s3:GetObject"]
-    resources = ["${module.state.arn}/host/terraform.tfstate"]
-  }
-
-  statement {
-    sid       = "FindTheHostsState"
-    actions   = ["s3:ListBucket"]
-    resources = [module.state.arn]
-
-    condition {
-      test     = "StringEquals"
-      variable = "s3:prefix"
-      # `terraform init` lists the workspaces, whose states would be under env:/.
-      values = ["host/terraform.tfstate", "env:/"]
-    }
-  }
-
-  statement {
     sid       = "FindTheHosts"
-    actions   = ["ec2:DescribeInstances", "ec2:DescribeSecurityGroups", "ec2:DescribeSecurityGroupRules"]
+    actions   = ["ec2:DescribeInstances", "ec2:DescribeSecurityGroups"]
     resources = ["*"]
   }
 

@@ -23,6 +23,19 @@ variable "image_count" {
   }
 }
 
+variable "instance_types" {
+  description = "EC2 instance types that operators may run."
+  type        = set(string)
+  default     = ["t3.micro", "t3.small", "t3.medium", "t3.large"]
+  nullable    = false
+
+  # IAM would read a wildcard as a letter, or let everything in.
+  validation {
+    condition     = length(var.instance_types) > 0 && alltrue([for type in var.instance_types : can(regex("^[a-z][a-z0-9-]*\\.[a-z0-9-]+$", type))])
+    error_message = "instance_types must hold types of EC2's such as t3.small, written out."
+  }
+}
+
 variable "github_repository" {
   description = "`owner/name` of the GitHub repository whose workflow releases. null makes no pipeline role."
   type        = string
@@ -32,6 +45,25 @@ variable "github_repository" {
   validation {
     condition     = var.github_repository == null || can(regex("^[A-Za-z0-9][A-Za-z0-9-]{0,38}/[A-Za-z0-9._-]{1,100}$", var.github_repository))
     error_message = "github_repository must be owner/name as GitHub writes it, such as alice/comentarios."
+  }
+}
+
+variable "github_repository_ids" {
+  description = "Numbers of the repository's owner and of the repository, as GitHub's tokens name them since 15 July 2026: `{ owner = 123456, repository = 456789 }`. null for a repository from before that date that was not renamed, transferred or opted in."
+  type        = object({ owner = number, repository = number })
+  default     = null
+
+  validation {
+    condition     = var.github_repository_ids == null || var.github_repository != null
+    error_message = "github_repository_ids needs github_repository: the tokens name both."
+  }
+
+  validation {
+    condition = var.github_repository_ids == null || alltrue([
+      for id in values(coalesce(var.github_repository_ids, { owner = 1, repository = 1 })) :
+      try(id >= 1 && floor(id) == id, false)
+    ])
+    error_message = "github_repository_ids must be two whole numbers: `curl -s https://api.github.com/repos/<owner>/<name>` shows them as owner.id and id."
   }
 }
 

@@ -23,6 +23,7 @@ run "bad_values_1" {
     ssh_public_key        = "-----BEGIN OPENSSH PRIVATE KEY-----"               # the private half
     ssh_address           = "ipv6"                                              # neither public nor private
     instance_type         = "micro"                                             # no family
+    cpu_credits           = "none"                                              # neither unlimited nor standard
     root_volume_size      = 4                                                   # too small for Debian and the images
     data_volume_size      = 0                                                   # none
     backup_retention_days = 0                                                   # none
@@ -38,6 +39,7 @@ run "bad_values_1" {
     var.ssh_public_key,
     var.ssh_address,
     var.instance_type,
+    var.cpu_credits,
     var.root_volume_size,
     var.data_volume_size,
     var.backup_retention_days,
@@ -151,12 +153,22 @@ run "bad_values_7" {
   command = plan
 
   variables {
-    instance_count = 2    # hosts sharing SQLite
-    load_balancer  = true # no domain, no certificate
+    instance_count = 2 # hosts sharing SQLite
   }
 
   expect_failures = [
     var.instance_count,
+  ]
+}
+
+run "a_load_balancer_without_a_domain" {
+  command = plan
+
+  variables {
+    load_balancer = true # and without a certificate
+  }
+
+  expect_failures = [
     var.load_balancer,
   ]
 }
@@ -165,11 +177,13 @@ run "bad_values_8" {
   command = plan
 
   variables {
-    database_url_parameter = "postgresql://user:secret@db/comments" # the URL itself
+    database_url_parameter = "postgresql://user:secret@db/comments"     # the URL itself
+    alarm_topic_arn        = "arn:aws:sns:us-east-1:123456789012:other" # not of this project
   }
 
   expect_failures = [
     var.database_url_parameter,
+    var.alarm_topic_arn,
   ]
 }
 
@@ -218,6 +232,37 @@ run "bad_values_12" {
 
   expect_failures = [
     var.instance_count,
+  ]
+}
+
+# Each host would ask for a certificate, and the authority finds either of them by the name.
+run "several_hosts_with_a_domain_and_no_load_balancer" {
+  command = plan
+
+  variables {
+    instance_count         = 2
+    database_url_parameter = "/comentarios/database_url"
+    domain                 = "comments.example.com"
+  }
+
+  expect_failures = [
+    var.instance_count,
+  ]
+}
+
+# Its subnets would be of /28, and a load balancer takes none smaller than /27.
+run "a_network_too_small_for_a_load_balancer" {
+  command = plan
+
+  variables {
+    vpc_cidr        = "10.83.0.0/27"
+    domain          = "comments.example.com"
+    load_balancer   = true
+    certificate_arn = "arn:aws:acm:us-east-1:123456789012:certificate/12345678-1234-1234-1234-123456789012"
+  }
+
+  expect_failures = [
+    var.load_balancer,
   ]
 }
 

@@ -4,23 +4,38 @@ from __future__ import annotations
 
 import re
 import shlex
+from typing import Any
 
-import boto3
 import requests
 
+from sandbox import ec2
 from sandbox.config import Config
+from tests.support import replies
+from tests.support.site import Site
 
 
-def _post(up, comment: str, thread: str = "backup") -> None:
-    body = {"email": "alice@example.com", "comment": comment, "content_id": thread}
-    requests.post(f"{up.edge}/api/comment/new", json=body, timeout=10).raise_for_status()
+def _post(up: Site, comment: str, thread: str = "backup") -> None:
+    replies.post(up.edge, thread, comment)
 
 
-def _comments(up, thread: str = "backup") -> list[str]:
-    return [one["comment"] for one in requests.get(f"{up.edge}/api/comment/list/{thread}", timeout=10).json()]
+def _comments(up: Site, thread: str = "backup") -> list[str]:
+    return replies.comments(up.edge, thread)
 
 
-def test_the_host_makes_backups_by_itself(up):
+def _name_in(output: str) -> str:
+    """Name of the backup that `make backup` says it has made."""
+    found = re.search(r"(\d{8}T\d{6}Z-\w+\.sqlite\.gz): \d+ comments", output)
+    assert found, output
+    return found[1]
+
+
+def _bucket() -> tuple[Any, str]:
+    """A client of S3 that may do anything, and the bucket of the backups."""
+    s3 = ec2.client(Config(), "s3")
+    return s3, next(one["Name"] for one in s3.list_buckets()["Buckets"] if one["Name"].endswith("-backup"))
+
+
+def test_the_host_makes_backups_by_itself(up: Site) -> None:
     timer = up.ssh("systemctl list-timers comentarios-backup.timer --no-legend").stdout
     assert "comentarios-backup.service" in timer
     started = up.ssh("sudo systemctl start comentarios-backup.service", timeout=120)
@@ -29,19 +44,19 @@ def test_the_host_makes_backups_by_itself(up):
     assert re.search(r"^comentarios_backup_last_success_timestamp_seconds \d+", metrics, re.MULTILINE)
 
 
-def test_restore_brings_back_what_the_backup_holds(up):
+def test_restore_brings_back_what_the_backup_holds(up: Site) -> None:
     """What came after the backup is gone from the API, and kept on the host."""
     _post(up, "before")
     made = up.make("backup")
     assert made.returncode == 0, made.stdout
-    name = re.search(r"(\d{8}T\d{6}Z-\w+\.sqlite\.gz): \d+ comments", made.stdout)[1]
+    name = _name_in(made.stdout)
     assert name in up.make("backups").stdout
     _post(up, "after")
     restored = up.make("restore")
     assert restored.returncode == 0, restored.stdout
     assert name in restored.stdout
     assert _comments(up) == ["before"]
-    kept = re.search(r"is kept: (\S+)", restored.stdout)[1]
+    kept = re.findall(r"is kept: (\S+)", restored.stdout)[0]
     query = "SELECT group_concat(comment) FROM comments WHERE content_id = 'backup'"
     program = f'import sqlite3; print(sqlite3.connect("{kept}").execute("{query}").fetchone()[0])'
     assert up.ssh(f"sudo python3 -c {shlex.quote(program)}").stdout.strip() == "before,after"
@@ -49,13 +64,41 @@ def test_restore_brings_back_what_the_backup_holds(up):
     assert _comments(up) == ["before", "later"]
 
 
-def test_restore_refuses_a_foreign_file(up):
+def test_newest_backup_was_overwritten(up: Site) -> None:
+    """By somebody who may: the host may not. The version before is named, and restored."""
+    _post(up, "kept", thread="overwritten")
+    name = _name_in(up.make("backup").stdout)
+    s3, bucket = _bucket()
+    s3.put_object(Bucket=bucket, Key=f"database/{name}", Body=b"ransom")
+    refused = up.make("restore")
+    assert refused.returncode != 0 and f"✗ {name} was not made by this project" in refused.stdout
+    older = re.search(r"FROM=(\S+)", refused.stdout)
+    assert older and older[1] in up.make("backups").stdout
+    _post(up, "gone", thread="overwritten")
+    restored = up.make("restore", FROM=older[1])
+    assert restored.returncode == 0, restored.stdout
+    assert _comments(up, "overwritten") == ["kept"]
+    s3.delete_object(Bucket=bucket, Key=f"database/{name}")
+
+
+def test_api_that_was_taken_over_plants_links(up: Site) -> None:
+    """A restore does its work, and root's file is root's still."""
+    _post(up, "planted", thread="planted")
+    assert up.make("backup").returncode == 0
+    script = """umask 077; touch /victim
+        docker exec $(docker ps --quiet --filter label=com.docker.compose.service=api | head -1) \\
+            ln -s /victim /var/lib/comentarios/restoring.db"""
+    planted = up.ssh(f"sudo sh -c {shlex.quote(script)}")
+    assert planted.returncode == 0, planted.stderr
+    assert up.make("restore").returncode == 0
+    assert up.ssh("sudo stat -c '%u %a %s' /victim; sudo rm /victim").stdout == "0 600 0\n"
+    assert up.ssh("sudo find /var/lib/comentarios ! -user 10001 ! -name lost+found").stdout == ""
+    assert _comments(up, "planted") == ["planted"]
+
+
+def test_restore_refuses_a_foreign_file(up: Site) -> None:
     """One line and a non-zero exit, and the API goes on."""
-    config = Config()
-    s3 = boto3.Session(aws_access_key_id="sandbox", aws_secret_access_key="sandbox", region_name="us-east-1").client(
-        "s3", endpoint_url=config.endpoint
-    )
-    bucket = next(one["Name"] for one in s3.list_buckets()["Buckets"] if one["Name"].endswith("-backup"))
+    s3, bucket = _bucket()
     key = "database/20000101T000000Z-beef.sqlite.gz"
     s3.put_object(Bucket=bucket, Key=key, Body=b"not a backup")
     try:

@@ -9,9 +9,9 @@ from ipaddress import IPv4Interface, IPv4Network
 from types import SimpleNamespace
 
 import pytest
-import requests
 from postgres import Postgres
 
+from tests.support import replies
 from tests.support.releases import Releases, lossless
 from verbs import host, terraform
 from verbs.environment import ROOT
@@ -47,10 +47,8 @@ def two(up, releases, postgres) -> SimpleNamespace:
 
 
 def test_what_one_takes_the_other_lists(two):
-    body = {"email": "alice@example.com", "comment": "by the first", "content_id": "shared"}
-    requests.post(f"{two.first.edge}/api/comment/new", json=body, timeout=10).raise_for_status()
-    listed = requests.get(f"{two.second.edge}/api/comment/list/shared", timeout=10).json()
-    assert [one["comment"] for one in listed] == ["by the first"]
+    replies.post(two.first.edge, "shared", "by the first")
+    assert replies.comments(two.second.edge, "shared") == ["by the first"]
 
 
 def test_password_is_in_a_file_of_the_api_alone(two, postgres):
@@ -75,13 +73,11 @@ def test_a_host_that_goes_costs_the_other_nothing(two, eventually):
     with two.second.load() as report:
         subprocess.run(["docker", "kill", "--signal", "KILL", name], check=True, capture_output=True)
         try:
-            body = {"email": "alice@example.com", "comment": "by the second", "content_id": "alone"}
-            requests.post(f"{two.second.edge}/api/comment/new", json=body, timeout=10).raise_for_status()
+            replies.post(two.second.edge, "alone", "by the second")
         finally:
             subprocess.run(["docker", "start", name], check=True, capture_output=True)
     lossless(report)
-    listed = f"{two.first.edge}/api/comment/list/alone"
-    eventually(lambda: requests.get(listed, timeout=5).json()[0]["comment"] == "by the second", 120)
+    eventually(lambda: replies.comments(two.first.edge, "alone", timeout=5) == ["by the second"], 120)
 
 
 def test_a_release_goes_host_by_host(up, two, pushed):

@@ -3,7 +3,7 @@
 Run it with the edge's URL and how many reads, and how many posts, it sends a second.
 
 Runs until SIGINT or SIGTERM, then prints one line of JSON. Nothing is ever sent twice: a reply that does not come,
-comes late or is no success is a failure.
+comes late or is no success is a failure. Its body says whether it is one.
 """
 
 from __future__ import annotations
@@ -15,7 +15,10 @@ import sys
 import time
 import uuid
 from collections import Counter
+from typing import Any
 from urllib.parse import urlsplit
+
+from tests.support import replies
 
 RATE = 100  # of each kind, a second
 TIMEOUT = 5.0  # seconds
@@ -47,7 +50,7 @@ class Load:
         for number in range(THREADS):
             await self._post(-1 - number)
         self._begin = time.monotonic()
-        tasks: set[asyncio.Task] = set()
+        tasks: set[asyncio.Task[None]] = set()
         number = 0
         while not stop.is_set():
             await asyncio.sleep(max(0.0, self._begin + number / self._rate - time.monotonic()))
@@ -75,8 +78,7 @@ class Load:
         begin = time.monotonic()
         try:
             async with asyncio.timeout(TIMEOUT):
-                status = await self._exchange(method, path, body)
-            problem = "" if 200 <= status < 300 else f"status {status}"
+                problem = replies.fault(method, *await self._exchange(method, path, body))
         except TimeoutError:
             problem = f"no reply within {TIMEOUT:g} s"
         except (OSError, asyncio.IncompleteReadError, ValueError) as error:
@@ -86,7 +88,7 @@ class Load:
             self.failures.append((method, round(begin - self._begin, 2), problem))
         return not problem
 
-    async def _exchange(self, method: str, path: str, body: bytes) -> int:
+    async def _exchange(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
         reader, writer = self._kept() or await asyncio.open_connection(*self._address)
         try:
             head = f"{method} {path} HTTP/1.1\r\n{self._head}Content-Length: {len(body)}\r\n"
@@ -94,11 +96,12 @@ class Load:
             lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower().split("\r\n")
             headers = dict(line.split(": ", 1) for line in lines[1:] if line)
             if headers.get("transfer-encoding") == "chunked":
+                content = b""
                 while size := int((await reader.readuntil(b"\r\n")).strip(), 16):
-                    await reader.readexactly(size + 2)
+                    content += (await reader.readexactly(size + 2))[:-2]
                 await reader.readexactly(2)
             else:
-                await reader.readexactly(int(headers["content-length"]))
+                content = await reader.readexactly(int(headers["content-length"]))
         except BaseException:
             writer.close()
             raise
@@ -106,7 +109,7 @@ class Load:
             writer.close()
         else:
             self._idle.append((reader, writer))
-        return int(lines[0].split()[1])
+        return int(lines[0].split()[1]), content
 
     def _kept(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
         """A connection that is idle and open; the edge has closed those that were idle for minutes."""
@@ -117,8 +120,13 @@ class Load:
             writer.close()
         return None
 
-    def report(self) -> dict:
+    def close(self) -> None:
+        for _, writer in self._idle:
+            writer.close()
+
+    def report(self) -> dict[str, Any]:
         ordered = sorted(self.seconds)
+        reasons = Counter(reason for _, _, reason in self.failures)
         return {
             "run": self._run,
             "sent": dict(self.sent),
@@ -126,7 +134,8 @@ class Load:
             "failures": self.failures[:50],
             "first_failure": min((when for _, when, _ in self.failures), default=None),
             "last_failure": max((when for _, when, _ in self.failures), default=None),
-            "reasons": dict(Counter(reason for _, _, reason in self.failures)),
+            "reasons": dict(reasons),
+            "other_body": reasons[replies.OTHER_BODY],
             "acknowledged": self.acknowledged,
             "p50": ordered[len(ordered) // 2] if ordered else 0.0,
             "p99": ordered[int(len(ordered) * 0.99)] if ordered else 0.0,
@@ -139,6 +148,7 @@ async def main(url: str, rate: int) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     await load.run(stop)
+    load.close()
     print(json.dumps(load.report()))
 
 

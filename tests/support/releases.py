@@ -10,9 +10,12 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
+
+import requests
 
 from tests.support.load import RATE, THREADS
+from tests.support.site import Site
 from verbs.environment import ROOT
 
 PROGRAM = "sudo comentarios-release"
@@ -22,7 +25,7 @@ STAGED = "/opt/comentarios/releases/staged"
 class Releases:
     """The releases of the first host, driven on the host itself where Ansible's part is not what is tried."""
 
-    def __init__(self, site):
+    def __init__(self, site: Site) -> None:
         self.site = site
         # Not by the forwarded port: its proxy process is no part of the site.
         self.edge = f"http://{site.host.address}"
@@ -33,19 +36,21 @@ class Releases:
     def known(self) -> dict[str, Any]:
         done = self.run(f"{PROGRAM} list")
         assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
+        return cast(dict[str, Any], json.loads(done.stdout))
 
     def last(self) -> dict[str, Any]:
-        return self.known()["releases"][-1]
+        last: dict[str, Any] = self.known()["releases"][-1]
+        return last
 
     def live(self) -> dict[str, Any]:
         known = self.known()
-        return next(one for one in known["releases"] if one["number"] == known["live"])
+        live: dict[str, Any] = next(one for one in known["releases"] if one["number"] == known["live"])
+        return live
 
     def version(self) -> str:
         """What answers through the edge."""
         with urllib.request.urlopen(f"{self.edge}/healthz", timeout=10) as reply:
-            return json.load(reply)["version"]
+            return str(json.load(reply)["version"])
 
     def stage(self, tag: str) -> None:
         """Writes a tag where role stack does."""
@@ -56,7 +61,7 @@ class Releases:
         if tag:
             self.stage(tag)
         done = self._checked(f"{PROGRAM} apply --owner tests --token {token} --watch-seconds {watch}")
-        return json.loads(done.stdout)["number"]
+        return int(json.loads(done.stdout)["number"])
 
     def end(self, number: int) -> subprocess.CompletedProcess[str]:
         """Waits until a release has ended, well or not."""
@@ -90,9 +95,19 @@ class Releases:
         assert len(acknowledged) == THREADS
         lost = 0
         for thread, texts in acknowledged.items():
-            with urllib.request.urlopen(f"{self.edge}/api/comment/list/{thread}", timeout=30) as reply:
-                lost += len(set(texts) - {comment["comment"] for comment in json.load(reply)})
+            lost += len(set(texts) - set(self.listed(thread)))
         return lost
+
+    def listed(self, thread: str) -> list[str]:
+        """The comments of a thread, page by page."""
+        texts: list[str] = []
+        path: str | None = f"/api/comment/list/{thread}"
+        while path:
+            reply = requests.get(f"{self.edge}{path}", timeout=30)
+            assert reply.status_code == 200, reply.text
+            texts += [comment["comment"] for comment in reply.json()]
+            path = reply.links.get("next", {}).get("url")
+        return texts
 
     def _checked(self, command: str) -> subprocess.CompletedProcess[str]:
         done = self.run(command)

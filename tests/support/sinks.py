@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 
 @dataclass
@@ -15,9 +16,9 @@ class Sink:
     """What arrived at `port`, in order: (path, headers, body) by HTTP, (sender, receivers, text) by SMTP."""
 
     port: int = 0
-    received: list[tuple] = field(default_factory=list)
+    received: list[tuple[Any, ...]] = field(default_factory=list)
 
-    def wait_for(self, wanted: Callable[[tuple], bool], seconds: float) -> tuple:
+    def wait_for(self, wanted: Callable[[tuple[Any, ...]], bool], seconds: float) -> tuple[Any, ...]:
         """The first arrival, by now or within `seconds`, that is wanted; AssertionError when there is none."""
         deadline = time.monotonic() + seconds
         while True:
@@ -46,7 +47,7 @@ def http_sink(address: str = "127.0.0.1") -> Iterator[Sink]:
     sink = Sink()
 
     class Handler(BaseHTTPRequestHandler):
-        def do_POST(self):
+        def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             sink.received.append((self.path, dict(self.headers), json.loads(body)))
             self.send_response(200)
@@ -54,7 +55,7 @@ def http_sink(address: str = "127.0.0.1") -> Iterator[Sink]:
             self.end_headers()
             self.wfile.write(b"ok")
 
-        def log_message(self, *_):
+        def log_message(self, *_: Any) -> None:
             pass
 
     with ThreadingHTTPServer((address, 0), Handler) as server:
@@ -69,7 +70,7 @@ def smtp_sink() -> Iterator[Sink]:
     sink = Sink()
 
     class Handler(socketserver.StreamRequestHandler):
-        def handle(self):
+        def handle(self) -> None:
             self.say("220 sink")
             sender, receivers = "", []
             while line := self.rfile.readline().decode().strip():

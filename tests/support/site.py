@@ -14,8 +14,11 @@ from sandbox import claim, server
 from sandbox.config import Config
 from verbs import host
 from verbs.environment import Target
+from verbs.host import Host
 
 ROOT = Path(__file__).resolve().parents[2]
+# What the reason of a skipped test begins with, when it cannot be tried here.
+NOT_RUN = "not run: "
 # The tests' own sandbox, unless the caller chose one.
 OWN = {
     "SANDBOX_NAME": "comentarios-test",
@@ -38,13 +41,13 @@ class Site:
 
     edge: str
     target: Target
-    host: host.Host
+    host: Host
 
     def ssh(self, command: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
         """Runs a command on the host; not checked."""
         return host.run(self.target, self.host, command, timeout)
 
-    def on(self, other: host.Host) -> Site:
+    def on(self, other: Host) -> Site:
         """The same site with another of its hosts."""
         return dataclasses.replace(self, host=other)
 

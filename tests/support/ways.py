@@ -9,8 +9,9 @@ from collections.abc import Callable
 
 from tests.support import variants
 from tests.support.releases import Releases
+from tests.support.replies import OTHER_BODY
 
-COLUMNS = ("way", "runs", "requests", "failed GET", "failed POST", "comments missing", "median seconds")
+COLUMNS = ("way", "runs", "requests", "failed GET", "failed POST", OTHER_BODY, "comments missing", "median seconds")
 
 
 def table(releases: Releases, count: int) -> tuple[str, bool]:
@@ -24,17 +25,17 @@ def table(releases: Releases, count: int) -> tuple[str, bool]:
         "scale up, wait healthy, stop old": measure(releases, count, lambda turn: _scaled(releases, tags[turn % 2])),
     }
     lines = [f"| {' | '.join(COLUMNS)} |", "|---" * len(COLUMNS) + "|"]
-    for way, (sent, gets, posts, missing, seconds) in rows.items():
-        lines.append(f"| {way} | {count} | {sent} | {gets} | {posts} | {missing} | {seconds:.1f} |")
+    for way, (sent, gets, posts, others, missing, seconds) in rows.items():
+        lines.append(f"| {way} | {count} | {sent} | {gets} | {posts} | {others} | {missing} | {seconds:.1f} |")
     # The host is left as a release leaves it, with the image that it had.
     releases.stage(good)
     releases.release()
     variants.remove(tags)
-    return "\n".join(lines) + "\n", not any(sum(rows[way][1:4]) for way in ("release", "rollback"))
+    return "\n".join(lines) + "\n", not any(sum(rows[way][1:5]) for way in ("release", "rollback"))
 
 
-def measure(releases: Releases, count: int, run: Callable[[int], None]) -> tuple[int, int, int, int, float]:
-    """Requests, failed GET, failed POST, missing comments and median seconds of so many runs."""
+def measure(releases: Releases, count: int, run: Callable[[int], None]) -> tuple[int, int, int, int, int, float]:
+    """So many runs: requests, failed GET, failed POST, of both with another body, missing comments, median seconds."""
     reports, seconds = [], []
     for turn in range(count):
         with releases.load() as report:
@@ -44,7 +45,8 @@ def measure(releases: Releases, count: int, run: Callable[[int], None]) -> tuple
         reports.append(report)
     sent = sum(sum(report["sent"].values()) for report in reports)
     gets, posts = (sum(report["failed"].get(kind, 0) for report in reports) for kind in ("GET", "POST"))
-    return sent, gets, posts, sum(report["missing"] for report in reports), statistics.median(seconds)
+    others, missing = (sum(report[name] for report in reports) for name in ("other_body", "missing"))
+    return sent, gets, posts, others, missing, statistics.median(seconds)
 
 
 def _release(releases: Releases, tag: str) -> None:

@@ -19,7 +19,7 @@ def open_storage(settings: Settings) -> Storage:
     if settings.database_url.startswith("sqlite:"):
         from .sqlite import SqliteEngine
 
-        return Storage(SqliteEngine(settings.sqlite_path, settings.busy_seconds))
+        return Storage(SqliteEngine(settings.sqlite_path, settings.busy_seconds), settings.busy_seconds)
     from .postgresql import PostgresqlEngine
 
-    return Storage(PostgresqlEngine(settings.database_url, settings.connect_seconds))
+    return Storage(PostgresqlEngine(settings.database_url, settings.connect_seconds), settings.connect_seconds)

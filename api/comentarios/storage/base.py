@@ -3,7 +3,7 @@
 import logging
 import threading
 from collections.abc import Sequence
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import NamedTuple, Protocol
 
 from .writer import GroupWriter
@@ -94,10 +94,14 @@ class Engine(Protocol):
 
 
 class Storage:
-    """An engine, migrated on first use, with writes that arrive together sharing one commit."""
+    """An engine, migrated on first use, with writes that arrive together sharing one commit.
 
-    def __init__(self, engine: Engine):
+    wait_seconds: how long a page waits for its turn. With a database that hangs they would else wait for each other.
+    """
+
+    def __init__(self, engine: Engine, wait_seconds: float):
         self.engine = engine
+        self._wait_seconds = wait_seconds
         self._writer = GroupWriter(self._write)
         self._migrated = False
         self._migrating = threading.Lock()
@@ -132,11 +136,14 @@ class Storage:
         """
         if not self._migrated:
             self.ensure_migrated()
-        turn = self._turns.get()
+        try:
+            self._turns.get(timeout=self._wait_seconds)
+        except Empty:
+            raise StorageUnavailable(f"{READERS} other lists were not read within {self._wait_seconds} s") from None
         try:
             return self._page(content_id, after, limit, max_bytes)
         finally:
-            self._turns.put(turn)
+            self._turns.put(None)
 
     def _page(self, content_id: str, after: int, limit: int, max_bytes: int) -> Page:
         parts = [b"["]

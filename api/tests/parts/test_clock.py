@@ -14,7 +14,7 @@ LIBRARY = "libfaketime.so.1"
 
 @pytest.fixture(scope="module")
 def library() -> str:
-    def found():
+    def found() -> list[Path]:
         return sorted(Path("/usr/lib").glob(f"*/faketime/{LIBRARY}"))
 
     if not found():
@@ -22,7 +22,7 @@ def library() -> str:
     return str(found()[0])
 
 
-def test_clock_jumps_under_load(tmp_path, library):
+def test_clock_jumps_under_load(tmp_path: Path, library: str) -> None:
     """A day ahead, two back: every comment is taken, once, and in the order in which it came."""
     clock, database = tmp_path / "clock", tmp_path / "comentarios.db"
     clock.write_text("+0")
@@ -33,9 +33,11 @@ def test_clock_jumps_under_load(tmp_path, library):
         # A real clock's jump leaves the monotonic one alone.
         "DONT_FAKE_MONOTONIC": "1",
     }
-    stop, sent, failed = threading.Event(), [], []
+    sent: list[str] = []
+    failed: list[object] = []
+    stop = threading.Event()
 
-    def write(url):
+    def write(url: str) -> None:
         while not stop.is_set():
             text = str(len(sent))
             status, reply = servers.post(url, {"email": "a@example.com", "comment": text, "content_id": "clock"})

@@ -2,30 +2,35 @@
 
 import threading
 import time
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from comentarios.app import create_app
 from comentarios.config import Settings
 from comentarios.lifecycle import Lifecycle
 from comentarios.storage import NewComment, open_storage
+from flask.testing import FlaskClient
+from postgres import Postgres
 from threads import in_threads
+from werkzeug.test import TestResponse
 
 BODY = {"email": "alice@example.com", "comment": "first post!", "content_id": 1}
 
 
-def timed(call):
+def timed(call: Callable[[], Any]) -> tuple[Any, float]:
     started = time.monotonic()
     reply = call()
     return reply, time.monotonic() - started
 
 
-def assert_unavailable(reply, seconds):
+def assert_unavailable(reply: TestResponse, seconds: float) -> None:
     assert reply.status_code == 503, reply.text
-    assert reply.json["status"] == "UNAVAILABLE" and int(reply.headers["Retry-After"]) >= 1
+    assert reply.get_json()["status"] == "UNAVAILABLE" and int(reply.headers["Retry-After"]) >= 1
     assert seconds < 6
 
 
-def assert_recovers(client):
+def assert_recovers(client: FlaskClient) -> None:
     deadline = time.monotonic() + 15
     while client.get("/readyz").status_code != 200:
         assert time.monotonic() < deadline, "did not recover"
@@ -34,13 +39,13 @@ def assert_recovers(client):
 
 
 @pytest.fixture
-def client(postgres):
+def client(postgres: Postgres) -> Iterator[FlaskClient]:
     app = create_app(Settings(database_url=postgres.new_database()), Lifecycle())
     yield app.test_client()
     app.extensions["storage"].close()
 
 
-def test_goes_away_and_comes_back(postgres, client):
+def test_goes_away_and_comes_back(postgres: Postgres, client: FlaskClient) -> None:
     assert client.post("/api/comment/new", json=BODY).status_code == 200
     postgres.stop()
     try:
@@ -53,10 +58,10 @@ def test_goes_away_and_comes_back(postgres, client):
     finally:
         postgres.start()
     assert_recovers(client)
-    assert len(client.get("/api/comment/list/1").json) == 2
+    assert len(client.get("/api/comment/list/1").get_json()) == 2
 
 
-def test_not_there_at_the_start(postgres):
+def test_not_there_at_the_start(postgres: Postgres) -> None:
     url = postgres.new_database()
     postgres.stop()
     try:
@@ -70,7 +75,7 @@ def test_not_there_at_the_start(postgres):
     app.extensions["storage"].close()
 
 
-def test_restart_between_two_requests_costs_at_most_one_refusal(postgres, client):
+def test_restart_between_two_requests_costs_at_most_one_refusal(postgres: Postgres, client: FlaskClient) -> None:
     """The pool may hold connections that died; none may stay in use."""
     for _ in range(3):
         assert client.post("/api/comment/new", json=BODY).status_code == 200
@@ -80,7 +85,7 @@ def test_restart_between_two_requests_costs_at_most_one_refusal(postgres, client
         assert client.get("/api/comment/list/1").status_code == 200
 
 
-def test_a_lock_that_stays_taken_is_given_up(postgres):
+def test_a_lock_that_stays_taken_is_given_up(postgres: Postgres) -> None:
     import psycopg
 
     url = postgres.new_database()
@@ -90,18 +95,32 @@ def test_a_lock_that_stays_taken_is_given_up(postgres):
         other.execute("LOCK TABLE comments")
         assert_unavailable(*timed(lambda: client.post("/api/comment/new", json=BODY)))
     assert_recovers(client)
-    assert len(client.get("/api/comment/list/1").json) == 1
+    assert len(client.get("/api/comment/list/1").get_json()) == 1
     app.extensions["storage"].close()
 
 
-def test_pages_hide_no_comment_that_commits_late(postgres):
+def test_readers_of_a_database_that_hangs_do_not_queue_up(postgres: Postgres) -> None:
+    """Each may wait for its turn and for the database once, however many there are."""
+    import psycopg
+
+    url = postgres.new_database()
+    app = create_app(Settings(database_url=url, connect_seconds=1), Lifecycle())
+    with psycopg.connect(url) as other:
+        other.execute("LOCK TABLE comments")
+        replies = in_threads(32, lambda _: timed(lambda: app.test_client().get("/api/comment/list/1")))
+    for reply, seconds in replies:
+        assert reply.status_code == 503 and seconds < 3.5
+    app.extensions["storage"].close()
+
+
+def test_pages_hide_no_comment_that_commits_late(postgres: Postgres) -> None:
     """PostgreSQL gives ids out before it commits; readers who page must not step over one."""
     url, comment = postgres.new_database(), NewComment("1", "alice@example.com", "first post!", 0)
     replicas = [open_storage(Settings(database_url=url)) for _ in range(3)]
     replicas[0].ensure_migrated()
     seen, stop = [], threading.Event()
 
-    def read():
+    def read() -> None:
         last = 0
         while True:
             ended = stop.is_set()
@@ -111,9 +130,13 @@ def test_pages_hide_no_comment_that_commits_late(postgres):
             if ended and page.length == 0:
                 return
 
+    def write(number: int) -> None:
+        for _ in range(60):
+            replicas[number].add(comment)
+
     reader = threading.Thread(target=read)
     reader.start()
-    written = in_threads(3, lambda number: [replicas[number].add(comment) for _ in range(60)] and None)
+    written = in_threads(3, write)
     stop.set()
     reader.join(30)
     assert written == [None] * 3

@@ -10,6 +10,9 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 import servers
@@ -19,7 +22,7 @@ from servers import API, status
 BODY = {"email": "alice@example.com", "comment": "first post!", "content_id": 1}
 
 
-def eventually(condition, seconds=10.0):
+def eventually(condition: Callable[[], bool], seconds: float = 10.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "did not happen in time"
@@ -27,18 +30,18 @@ def eventually(condition, seconds=10.0):
 
 
 @pytest.fixture(params=[servers.api, servers.api_gunicorn], ids=["granian", "gunicorn"])
-def start(request):
+def start(request: pytest.FixtureRequest) -> Any:
     return request.param
 
 
-def test_killed_under_load_loses_and_doubles_nothing(tmp_path):
+def test_killed_under_load_loses_and_doubles_nothing(tmp_path: Path) -> None:
     outcome = kill_rounds(f"sqlite:///{tmp_path}/comentarios.db", rounds=4, seconds=0.6)
     assert outcome.acknowledged > 100
     assert outcome.lost == 0
     assert outcome.doubled == 0
 
 
-def test_sigterm_finishes_what_is_in_flight(tmp_path, start):
+def test_sigterm_finishes_what_is_in_flight(tmp_path: Path, start: Callable[..., Any]) -> None:
     """Requests that wait for the database's lock when SIGTERM comes are answered before the exit."""
     database = tmp_path / "comentarios.db"
     with start(f"sqlite:///{database}", environment={"LOG_LEVEL": "warning"}) as server:
@@ -64,7 +67,7 @@ def test_sigterm_finishes_what_is_in_flight(tmp_path, start):
         assert server.process.wait(20) == 0
 
 
-def test_drain(tmp_path, start):
+def test_drain(tmp_path: Path, start: Callable[..., Any]) -> None:
     environment = {"DRAIN_SECONDS": "2"}
     with start(f"sqlite:///{tmp_path}/comentarios.db", environment=environment) as server:
         started = time.monotonic()
@@ -77,7 +80,7 @@ def test_drain(tmp_path, start):
             assert 1.8 < time.monotonic() - started < 6
 
 
-def test_second_sigterm_skips_the_drain(tmp_path):
+def test_second_sigterm_skips_the_drain(tmp_path: Path) -> None:
     with servers.api(f"sqlite:///{tmp_path}/comentarios.db", environment={"DRAIN_SECONDS": "600"}) as server:
         server.process.terminate()
         eventually(lambda: status(server.url + "/readyz") == 503, 2)
@@ -85,7 +88,7 @@ def test_second_sigterm_skips_the_drain(tmp_path):
         assert server.process.wait(15) == 0
 
 
-def test_sigterm_that_wakes_nobody(tmp_path):
+def test_sigterm_that_wakes_nobody(tmp_path: Path) -> None:
     """A signal that another thread took leaves the main one asleep, as one does that comes just before it sleeps."""
     with servers.api(f"sqlite:///{tmp_path}/comentarios.db") as server:
         worker = server.worker()
@@ -95,7 +98,7 @@ def test_sigterm_that_wakes_nobody(tmp_path):
         server.process.wait(5)
 
 
-def test_kept_connections_end_while_draining(tmp_path):
+def test_kept_connections_end_while_draining(tmp_path: Path) -> None:
     with servers.api(f"sqlite:///{tmp_path}/comentarios.db", environment={"DRAIN_SECONDS": "3"}) as server:
         connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)
         connection.request("GET", "/healthz")
@@ -108,7 +111,7 @@ def test_kept_connections_end_while_draining(tmp_path):
         assert reply.headers["Connection"] == "close" and connection.sock is None
 
 
-def test_two_replicas_see_each_others_comments(tmp_path):
+def test_two_replicas_see_each_others_comments(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/comentarios.db"
     with servers.api(url) as one, servers.api(url) as other:
         for number in range(20):
@@ -117,7 +120,7 @@ def test_two_replicas_see_each_others_comments(tmp_path):
             assert servers.read_thread(server.url, "1") == [str(number) for number in range(20)]
 
 
-def test_full_disk_is_refused_and_heals(tmp_path):
+def test_full_disk_is_refused_and_heals(tmp_path: Path) -> None:
     """A real one: a file system of 1 MiB in a mount namespace of the server's own."""
     disk = tmp_path / "disk"
     disk.mkdir()
@@ -178,7 +181,7 @@ def _answers(url: str) -> bool:
         return False
 
 
-def test_a_comment_cut_short_is_not_stored(tmp_path):
+def test_a_comment_cut_short_is_not_stored(tmp_path: Path) -> None:
     """What came before the connection broke may happen to be a whole comment."""
     text = json.dumps({**BODY, "content_id": "cut"}).encode()
     log = tmp_path / "log"
@@ -192,7 +195,7 @@ def test_a_comment_cut_short_is_not_stored(tmp_path):
         assert status(server.url + "/api/comment/list/cut") == 404
 
 
-def test_the_challenge_starts_it(tmp_path):
+def test_the_challenge_starts_it(tmp_path: Path) -> None:
     """`cd api && gunicorn --log-level debug api:app`, on another port and another database."""
     port = servers.free_port()
     command = ["gunicorn", "--log-level", "debug", "--bind", f"127.0.0.1:{port}", "api:app"]

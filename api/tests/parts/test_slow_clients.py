@@ -2,7 +2,9 @@
 
 import http.client
 import socket
+import statistics
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,7 +20,7 @@ ADMITTED, MOST = 64, 120 * MIB
 
 
 @pytest.fixture(params=["x", "💬", "\1"], ids=["letters", "emoji", "escapes"])
-def server(request, tmp_path):
+def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[servers.Server]:
     """With a thread of 1,500 of the longest comments."""
     url = f"sqlite:///{tmp_path}/comentarios.db"
     storage = open_storage(Settings(database_url=url))
@@ -57,18 +59,18 @@ def ready_after(server: servers.Server) -> float:
 
 
 @pytest.mark.parametrize("query", ["", "?limit=1000"])
-def test_as_many_as_the_edge_admits(server, query):
+def test_as_many_as_the_edge_admits(server: servers.Server, query: str) -> None:
     """What the kernel holds of the replies counts for the container, too: all of them are added, as if none were."""
     readers = ask_and_do_not_read(server.port, ADMITTED, query)
     seconds = [ready_after(server) for _ in range(20)]
     kernel = ADMITTED * Settings.max_reply_bytes
     assert peak_bytes(server.worker()) + kernel < MOST
-    assert max(seconds) < 1
+    assert statistics.median(seconds) < 0.25 and max(seconds) < 5, seconds
     for reader in readers:
         reader.close()
 
 
-def test_five_hundred_without_the_edge(server):
+def test_five_hundred_without_the_edge(server: servers.Server) -> None:
     """No more are accepted than memory is for. The others wait, probes too, until some have left."""
     readers = ask_and_do_not_read(server.port, 500)
     time.sleep(2)
@@ -83,7 +85,7 @@ def test_five_hundred_without_the_edge(server):
     assert ready_after(server) < 5
 
 
-def test_idle_connections_and_half_heads_are_closed_in_time(tmp_path):
+def test_idle_connections_and_half_heads_are_closed_in_time(tmp_path: Path) -> None:
     """By Granian, after what serve.py says: here one second."""
     (tmp_path / "short.py").write_text(
         f"import sys; sys.path.insert(0, {str(API)!r})\n"

@@ -2,6 +2,8 @@
 
 import random
 import re
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from comentarios.app import create_app
@@ -10,15 +12,19 @@ from comentarios.lifecycle import Lifecycle
 from comentarios.storage import NewComment
 from comentarios.storage.base import SLICE
 from comentarios.validation import MAX_COMMENT, MAX_LIMIT, make_cursor, parse_cursor
+from flask import Flask
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
 
 PATH = "/api/comment/list/thread"
+Fill = Callable[..., None]
 
 
 @pytest.fixture
-def fill(app):
+def fill(app: Flask) -> Fill:
     """Store a thread of so many comments, or of these, at once."""
 
-    def store(comments, content_id: str = "thread"):
+    def store(comments: int | list[str], content_id: str = "thread") -> None:
         if isinstance(comments, int):
             comments = [f"comment {number}" for number in range(comments)]
         app.extensions["storage"].engine.write(
@@ -28,21 +34,26 @@ def fill(app):
     return store
 
 
-def follow(client, url: str) -> list[list[str]]:
-    """The pages from `url` on, by their links."""
-    pages = []
-    while url:
-        reply = client.get(url)
+def replies(client: FlaskClient, url: str) -> Iterator[TestResponse]:
+    """The replies from `url` on, by their links."""
+    following: str | None = url
+    while following:
+        reply = client.get(following)
         assert reply.status_code == 200, reply.text
-        pages.append([one["comment"] for one in reply.json])
-        link = reply.headers.get("Link")
-        url = re.fullmatch(r'<([^>]+)>; rel="next"', link)[1] if link else None
-    return pages
+        yield reply
+        link = re.fullmatch('<([^>]+)>; rel="next"', reply.headers.get("Link", ""))
+        assert link or "Link" not in reply.headers
+        following = link and link[1]
+
+
+def follow(client: FlaskClient, url: str) -> list[list[str]]:
+    """The comments of those replies."""
+    return [[one["comment"] for one in reply.get_json()] for reply in replies(client, url)]
 
 
 @pytest.mark.parametrize("count", [1, SLICE - 1, SLICE, SLICE + 1, 250])
 @pytest.mark.parametrize("limit", [1, SLICE - 1, SLICE, SLICE + 1, 100, 1000])
-def test_pages_cover_the_thread_once(client, fill, count, limit):
+def test_pages_cover_the_thread_once(client: FlaskClient, fill: Fill, count: int, limit: int) -> None:
     fill(count)
     pages = follow(client, f"{PATH}?limit={limit}")
     assert [text for page in pages for text in page] == [f"comment {number}" for number in range(count)]
@@ -51,12 +62,12 @@ def test_pages_cover_the_thread_once(client, fill, count, limit):
 
 
 @pytest.mark.parametrize("count", [SLICE - 1, SLICE, SLICE + 1, 3 * SLICE, MAX_LIMIT])
-def test_whole_thread_without_parameters(client, fill, count):
+def test_whole_thread_without_parameters(client: FlaskClient, fill: Fill, count: int) -> None:
     fill(count)
     assert follow(client, PATH) == [[f"comment {number}" for number in range(count)]]
 
 
-def test_longer_thread_without_parameters(client, fill):
+def test_longer_thread_without_parameters(client: FlaskClient, fill: Fill) -> None:
     """The documented maximum, and a link to the rest."""
     fill(2 * MAX_LIMIT + 1)
     pages = follow(client, PATH)
@@ -67,38 +78,36 @@ def test_longer_thread_without_parameters(client, fill):
 # What takes one, two (escaped), four and six bytes in JSON.
 @pytest.mark.parametrize("letter", ["x", '"', "💬", "\1"])
 @pytest.mark.parametrize("query", ["", "?limit=1000", "?limit=7"])
-def test_a_reply_is_bounded_by_bytes(app, client, fill, letter, query):
+def test_a_reply_is_bounded_by_bytes(app: Flask, client: FlaskClient, fill: Fill, letter: str, query: str) -> None:
     bound = Settings.max_reply_bytes
     fill([letter * MAX_COMMENT] * 150)
     # Between them, so that a slice holds both kinds.
     fill(["short"] * 50)
     fill([letter * MAX_COMMENT] * 20)
-    sizes, count, url = [], 0, PATH + query
-    while url:
-        reply = client.get(url)
-        sizes.append(len(reply.data))
-        count += len(reply.json)
-        link = reply.headers.get("Link")
-        url = re.fullmatch(r'<([^>]+)>; rel="next"', link)[1] if link else None
-    assert count == 220
+    pages = list(replies(client, PATH + query))
+    sizes = [len(reply.data) for reply in pages]
+    assert sum(len(reply.get_json()) for reply in pages) == 220
     assert max(sizes) <= bound
     if query != "?limit=7":
         assert sizes[0] > 0.8 * bound
 
 
-def test_comments_of_any_length_are_all_listed(client, fill):
+def test_comments_of_any_length_are_all_listed(client: FlaskClient, fill: Fill) -> None:
     lengths = random.Random(1)
     comments = [letter * lengths.choice([1, 100, 9_999, MAX_COMMENT]) for letter in "x\1💬" * 100]
     fill(comments)
     assert [text for page in follow(client, PATH) for text in page] == comments
 
 
-def test_a_page_reads_little_more_than_it_holds(app, client, fill, monkeypatch):
+def test_a_page_reads_little_more_than_it_holds(
+    app: Flask, client: FlaskClient, fill: Fill, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fill(["x" * MAX_COMMENT] * 1_500)
     engine = app.extensions["storage"].engine
-    read, slice_of = [], engine.slice
+    read: list[int] = []
+    slice_of = engine.slice
 
-    def measured(*arguments):
+    def measured(*arguments: Any) -> Any:
         found = slice_of(*arguments)
         read.append(len(found.items))
         return found
@@ -109,7 +118,7 @@ def test_a_page_reads_little_more_than_it_holds(app, client, fill, monkeypatch):
     assert sum(read) < 2 * len(reply.data)
 
 
-def test_a_comment_larger_than_the_bound_stands_alone(database_url):
+def test_a_comment_larger_than_the_bound_stands_alone(database_url: str) -> None:
     app = create_app(Settings(database_url=database_url, max_reply_bytes=1_000), Lifecycle())
     comments = ["x" * 5_000, "y", "z", "x" * 5_000, "x" * 5_000, "z"]
     app.extensions["storage"].engine.write([NewComment("thread", "a@example.com", text, 0) for text in comments])
@@ -120,58 +129,61 @@ def test_a_comment_larger_than_the_bound_stands_alone(database_url):
 
 @pytest.mark.parametrize("path", [PATH, f"{PATH}?limit=1", "/docs", "/healthz", "/metrics", "/nowhere", f"{PATH}/none"])
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_a_reply_is_handed_over_whole(app, client, fill, path, method):
+def test_a_reply_is_handed_over_whole(
+    app: Flask, client: FlaskClient, fill: Fill, monkeypatch: pytest.MonkeyPatch, path: str, method: str
+) -> None:
     """As a list: Granian keeps a thread for anything else for as long as the client takes to read it."""
     fill(100)
     handed = []
 
-    def watched(environ, start_response):
+    def watched(environ: dict[str, Any], start_response: Any) -> Any:
         handed.append(inner(environ, start_response))
         return handed[0]
 
-    inner, app.wsgi_app = app.wsgi_app, watched
+    inner = app.wsgi_app
+    monkeypatch.setattr(app, "wsgi_app", watched)
     client.open(path, method=method)
     assert type(handed[0]) is list and all(type(part) is bytes for part in handed[0])
 
 
-def test_content_id_in_a_link_is_encoded(client, fill):
+def test_content_id_in_a_link_is_encoded(client: FlaskClient, fill: Fill) -> None:
     fill(3, "a/b?c ñ")
     pages = follow(client, "/api/comment/list/a%2Fb%3Fc%20%C3%B1?limit=2")
     assert [len(page) for page in pages] == [2, 1]
 
 
-def test_comments_that_arrive_meanwhile_come_last(client, fill):
+def test_comments_that_arrive_meanwhile_come_last(client: FlaskClient, fill: Fill) -> None:
     fill(60)
     first = client.get(f"{PATH}?limit=50")
     fill(10)
-    rest = client.get(re.match("<([^>]+)>", first.headers["Link"])[1])
-    assert len(first.json) == 50 and len(rest.json) == 20
+    rest = client.get(first.headers["Link"].partition("<")[2].partition(">")[0])
+    assert len(first.get_json()) == 50 and len(rest.get_json()) == 20
 
 
-def test_page_after_the_end_is_empty(client, fill):
+def test_page_after_the_end_is_empty(client: FlaskClient, fill: Fill) -> None:
     fill(2)
     reply = client.get(f"{PATH}?after={make_cursor(2**40)}")
-    assert reply.json == [] and "Link" not in reply.headers
+    assert reply.get_json() == [] and "Link" not in reply.headers
     assert client.get(f"/api/comment/list/none?after={make_cursor(1)}").status_code == 404
 
 
 @pytest.mark.parametrize("limit", ["0", "1001", "-1", "1.5", "ten", "", "１", "99999", "1e2", " 1", "+1"])
-def test_wrong_limit(client, limit):
+def test_wrong_limit(client: FlaskClient, limit: object) -> None:
     reply = client.get(PATH, query_string={"limit": limit})
     assert reply.status_code == 400
-    assert reply.json["status"] == "BAD-REQUEST"
-    assert reply.json["errors"] == [
+    assert reply.get_json()["status"] == "BAD-REQUEST"
+    assert reply.get_json()["errors"] == [
         {"field": "limit", "message": f"should be a whole number from 1 to {MAX_LIMIT}"},
     ]
 
 
 @pytest.mark.parametrize("after", ["", "1", "x" * 11, "AAAAAAAAAAB", "AAAAAAAAAAA=", "ÁAAAAAAAAAA", "gAAAAAAAAAA"])
-def test_wrong_cursor(client, after):
+def test_wrong_cursor(client: FlaskClient, after: str) -> None:
     reply = client.get(PATH, query_string={"after": after})
     assert reply.status_code == 400
-    assert reply.json["errors"][0]["field"] == "after"
+    assert reply.get_json()["errors"][0]["field"] == "after"
 
 
 @pytest.mark.parametrize("number", [0, 1, 255, 2**32, 2**63 - 1])
-def test_cursor_holds_any_id(number):
+def test_cursor_holds_any_id(number: int) -> None:
     assert parse_cursor(make_cursor(number)) == number

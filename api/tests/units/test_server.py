@@ -9,13 +9,12 @@ import socket
 import subprocess
 import sys
 import urllib.request
-import zlib
+from collections.abc import Iterator
 from urllib.parse import quote, urljoin
 
 import pytest
 import requests
 import servers
-from comentarios.clients import HEADER
 from comentarios.serve import KEEP_ALIVE_SECONDS, OPTIONS
 from servers import API, status
 
@@ -24,17 +23,9 @@ CURL = shutil.which("curl")
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory):
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.Server]:
     folder = tmp_path_factory.mktemp("running")
     with servers.api(f"sqlite:///{folder}/comentarios.db") as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def limited(tmp_path_factory):
-    """Ten requests of each client in ten seconds."""
-    folder = tmp_path_factory.mktemp("limited")
-    with servers.api(f"sqlite:///{folder}/comentarios.db", environment={"CLIENT_RATE": "1"}) as server:
         yield server
 
 
@@ -54,29 +45,31 @@ def get(port: int, path: str, *headers: str) -> bytes:
 
 
 @pytest.mark.parametrize("path", ["/api/comment/list/%FF", "/%C3%28", "/api/comment/list/%ED%A0%80"])
-def test_path_that_is_not_utf8(running, path):
+def test_path_that_is_not_utf8(running: servers.Server, path: str) -> None:
     reply = get(running.port, path)
     assert reply.startswith(b"HTTP/1.1 400 ")
     assert json.loads(reply.partition(b"\r\n\r\n")[2])["status"] == "BAD-REQUEST"
 
 
-def by_requests(url):
+def by_requests(url: str) -> bytes:
     return requests.get(url, timeout=10).content
 
 
-def by_urllib(url):
+def by_urllib(url: str) -> bytes:
     with urllib.request.urlopen(url, timeout=10) as reply:
-        return reply.read()
+        body: bytes = reply.read()
+    return body
 
 
-def by_http_client(url):
+def by_http_client(url: str) -> bytes:
     host, _, path = url.removeprefix("http://").partition("/")
     connection = http.client.HTTPConnection(host, timeout=10)
     connection.request("GET", f"/{path}")
     return connection.getresponse().read()
 
 
-def by_curl(url):
+def by_curl(url: str) -> bytes:
+    assert CURL
     return subprocess.run([CURL, "--silent", "--fail", url], capture_output=True, check=True).stdout
 
 
@@ -92,14 +85,14 @@ CLIENTS = [by_requests, by_urllib, by_http_client, *([by_curl] if CURL else [])]
         *("\n", "\t\r", "\x01\x1f\x7f", "\x85\u2028\u202e\ufeff", "ñ", "e\u0301", "💬" * 255, "x" * 255),
     ],
 )
-def test_every_client_reads_back_what_was_stored(running, content_id):
+def test_every_client_reads_back_what_was_stored(running: servers.Server, content_id: str) -> None:
     """By the content_id, percent-encoded with and without its slashes, and by the link to the next page."""
     text = os.urandom(8).hex()
     for number in (1, 2):
         assert servers.post(running.url, {**BODY, "content_id": content_id, "comment": f"{text} {number}"})[0] == 200
     base = f"{running.url}/api/comment/list/"
     first = requests.get(f"{base}{quote(content_id, safe='')}?limit=1", timeout=10)
-    link = re.fullmatch(r'<([^>]+)>; rel="next"', first.headers["Link"])[1]
+    link = first.headers["Link"].removeprefix("<").removesuffix('>; rel="next"')
     for read in CLIENTS:
         for path in (quote(content_id, safe=""), quote(content_id, safe="/")):
             listed = [comment["comment"] for comment in json.loads(read(base + path))]
@@ -107,15 +100,15 @@ def test_every_client_reads_back_what_was_stored(running, content_id):
         assert [comment["comment"] for comment in json.loads(read(urljoin(first.url, link)))] == [f"{text} 2"], read
 
 
-def test_path_that_a_proxy_would_tidy(running):
+def test_path_that_a_proxy_would_tidy(running: servers.Server) -> None:
     assert servers.post(running.url, {**BODY, "content_id": "a//b///c"})[0] == 200
     for path in ("a//b///c", "a%2F%2Fb%2F%2F%2Fc"):
         assert get(running.port, f"/api/comment/list/{path}").startswith(b"HTTP/1.1 200 ")
     assert get(running.port, "/api/comment/list/x/../a//b///c").startswith(b"HTTP/1.1 404 ")
 
 
-def test_chunked_body(running):
-    def chunked(size):
+def test_chunked_body(running: servers.Server) -> None:
+    def chunked(size: int) -> tuple[int, str]:
         body = json.dumps({**BODY, "content_id": "chunked"}).encode()
         body += b" " * (size - len(body))
         connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=10)
@@ -131,7 +124,7 @@ def test_chunked_body(running):
 
 @pytest.mark.parametrize("size", [128 * 1024 + 1, 300_000, 1_000_000])
 @pytest.mark.parametrize("kind", ["application/json", "text/plain"])
-def test_refused_body_is_read_so_that_the_reply_arrives(running, size, kind):
+def test_refused_body_is_read_so_that_the_reply_arrives(running: servers.Server, size: int, kind: str) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=10)
     for _ in range(5):
         connection.request("POST", "/api/comment/new", b" " * size, {"Content-Type": kind})
@@ -141,7 +134,7 @@ def test_refused_body_is_read_so_that_the_reply_arrives(running, size, kind):
         assert connection.sock is not None
 
 
-def test_body_that_never_ends_does_no_harm(running):
+def test_body_that_never_ends_does_no_harm(running: servers.Server) -> None:
     head = b"POST /api/comment/new HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
     with socket.create_connection(("127.0.0.1", running.port)) as connection:
         connection.sendall(head + b"Content-Length: 500\r\n\r\n{")
@@ -151,7 +144,7 @@ def test_body_that_never_ends_does_no_harm(running):
     assert status(running.url + "/readyz") == 200
 
 
-def test_head_has_the_length_and_no_body(running):
+def test_head_has_the_length_and_no_body(running: servers.Server) -> None:
     assert servers.post(running.url, {**BODY, "content_id": "head"})[0] == 200
     for path in ("/api/comment/list/head", "/healthz", "/docs"):
         request = f"HEAD {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode()
@@ -161,44 +154,26 @@ def test_head_has_the_length_and_no_body(running):
         assert f"content-length: {length}\r\n".encode() in head.lower() + b"\r\n"
 
 
-@pytest.mark.parametrize(
-    "forged",
-    ["Client_IP", "Client-IP", "ClientIP_", "X-Real-IP", "X_Real_IP", "X-Forwarded-For", "Forwarded", "Real_IP"],
-)
-def test_a_client_cannot_name_another_address(limited, forged):
-    """WSGI folds names that differ in dash and underscore; whichever comes last in a request would win."""
-    address = f"2001:db8:{zlib.crc32(forged.encode()) % 65_536:x}::1"
-
-    def ask(number):
-        headers = [f"{HEADER}: {address}", f"{forged}: 192.0.2.{number}"][:: 1 if number % 2 else -1]
-        return int(get(limited.port, "/healthz", *headers).split()[1])
-
-    codes = [ask(number) for number in range(1, 31)]
-    # A window may end meanwhile.
-    assert 10 <= codes.count(200) <= 20 and codes.count(429) == 30 - codes.count(200)
+def test_head_is_bounded(running: servers.Server) -> None:
+    assert get(running.port, "/healthz", "X-Long: " + "x" * 16_000).startswith(b"HTTP/1.1 200 ")
+    assert get(running.port, "/healthz", "X-Long: " + "x" * 400_000).startswith(b"HTTP/1.1 431 ")
+    assert status(running.url + "/healthz") == 200
 
 
-@pytest.mark.parametrize("second", [HEADER, HEADER.lower(), HEADER.upper()])
-def test_two_addresses_are_refused(limited, second):
-    reply = get(limited.port, "/healthz", f"{HEADER}: 192.0.2.1", f"{second}: 192.0.2.2")
-    assert reply.startswith(b"HTTP/1.1 400 ")
-    assert json.loads(reply.partition(b"\r\n\r\n")[2])["status"] == "BAD-REQUEST"
-
-
-def test_http2_is_not_spoken(running):
+def test_http2_is_not_spoken(running: servers.Server) -> None:
     """One connection of it could have two hundred replies under way."""
     reply = talk(running.port, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0")
     assert reply == b"" or reply.startswith(b"HTTP/1.1 400 ")
 
 
-def test_idle_connections_outlive_the_edges():
+def test_idle_connections_outlive_the_edges() -> None:
     """The edge keeps idle connections to a replica for 10 s at most; ours must not be the first to go."""
     assert KEEP_ALIVE_SECONDS >= 2 * 10
     assert OPTIONS["http1_settings"].header_read_timeout == KEEP_ALIVE_SECONDS * 1000
 
 
 @pytest.mark.parametrize("command", [["comentarios.serve"], ["gunicorn", "--bind", "127.0.0.1:0", "api:app"]])
-def test_wrong_setting_is_one_line(command):
+def test_wrong_setting_is_one_line(command: list[str]) -> None:
     done = subprocess.run(
         [sys.executable, "-m", *command],
         cwd=API,
@@ -213,7 +188,7 @@ def test_wrong_setting_is_one_line(command):
     assert "Traceback" not in done.stderr
 
 
-def test_taken_port_is_one_line():
+def test_taken_port_is_one_line() -> None:
     environment = {**os.environ, "HOST": "127.0.0.1"}
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -228,7 +203,7 @@ def test_taken_port_is_one_line():
     )
 
 
-def test_health_check_of_the_image(running):
+def test_health_check_of_the_image(running: servers.Server) -> None:
     command = [sys.executable, "-S", str(API / "comentarios" / "healthcheck.py")]
     for port, expected in ((running.port, 0), (servers.free_port(), 1)):
         done = subprocess.run(command, env={**os.environ, "PORT": str(port)}, capture_output=True, text=True)

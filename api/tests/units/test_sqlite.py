@@ -4,24 +4,32 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from comentarios.config import Settings
-from comentarios.storage import NewComment, StorageFull, StorageUnavailable, open_storage
+from comentarios.storage import NewComment, Storage, StorageFull, StorageUnavailable, open_storage
+from comentarios.storage.sqlite import SqliteEngine
 from servers import API
 
 COMMENT = NewComment("1", "alice@example.com", "first post!", 0)
 
 
 @pytest.fixture
-def sqlite_storage(sqlite_url):
+def sqlite_storage(sqlite_url: str) -> Iterator[Storage]:
     opened = open_storage(Settings(database_url=sqlite_url, busy_seconds=0.05))
     opened.ensure_migrated()
     yield opened
     opened.close()
 
 
-def test_a_newer_release_has_migrated(sqlite_storage, sqlite_url):
+def _engine(storage: Storage) -> SqliteEngine:
+    assert isinstance(storage.engine, SqliteEngine)
+    return storage.engine
+
+
+def test_a_newer_release_has_migrated(sqlite_storage: Storage, sqlite_url: str) -> None:
     """A rollback meets the schema of the release it replaces, which only ever adds."""
     path = sqlite_url.removeprefix("sqlite:///")
     with sqlite3.connect(path) as connection:
@@ -34,14 +42,15 @@ def test_a_newer_release_has_migrated(sqlite_storage, sqlite_url):
     older.close()
 
 
-def test_sqlite_syncs_every_commit(sqlite_storage):
+def test_sqlite_syncs_every_commit(sqlite_storage: Storage) -> None:
     sqlite_storage.add(COMMENT)
-    writer = sqlite_storage.engine._writer
+    writer = _engine(sqlite_storage)._writer
+    assert writer
     assert writer.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
     assert writer.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
-def test_sqlite_waits_for_another_process_then_gives_up_and_recovers(sqlite_storage, sqlite_url):
+def test_sqlite_waits_for_another_process_then_gives_up_and_recovers(sqlite_storage: Storage, sqlite_url: str) -> None:
     other = sqlite3.connect(sqlite_url.removeprefix("sqlite:///"), isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     started = time.monotonic()
@@ -55,9 +64,10 @@ def test_sqlite_waits_for_another_process_then_gives_up_and_recovers(sqlite_stor
     assert sqlite_storage.engine.slice("1", 0, 10).length == 1
 
 
-def test_sqlite_full_file_refuses_and_recovers(sqlite_storage):
+def test_sqlite_full_file_refuses_and_recovers(sqlite_storage: Storage) -> None:
     sqlite_storage.add(COMMENT)
-    writer = sqlite_storage.engine._writer
+    writer = _engine(sqlite_storage)._writer
+    assert writer
     (pages,) = writer.execute("PRAGMA page_count").fetchone()
     writer.execute(f"PRAGMA max_page_count = {pages + 2}")
     with pytest.raises(StorageFull):
@@ -66,12 +76,12 @@ def test_sqlite_full_file_refuses_and_recovers(sqlite_storage):
     kept = sqlite_storage.engine.slice("big", 0, 100).length
     sqlite_storage.add(COMMENT)  # on a connection without the bound
     assert sqlite_storage.engine.slice("big", 0, 100).length == kept
-    check = sqlite3.connect(sqlite_storage.engine._path)
+    check = sqlite3.connect(_engine(sqlite_storage)._path)
     assert check.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     check.close()
 
 
-def test_sqlite_folder_that_is_not_there(tmp_path):
+def test_sqlite_folder_that_is_not_there(tmp_path: Path) -> None:
     storage = open_storage(Settings(database_url=f"sqlite:///{tmp_path}/later/comentarios.db"))
     storage.prepare()
     with pytest.raises(StorageUnavailable, match="SQLITE_CANTOPEN"):
@@ -81,7 +91,7 @@ def test_sqlite_folder_that_is_not_there(tmp_path):
     storage.close()
 
 
-def test_sqlite_file_that_is_no_database(tmp_path):
+def test_sqlite_file_that_is_no_database(tmp_path: Path) -> None:
     path = tmp_path / "comentarios.db"
     path.write_text("this is not a database, whatever its name says" * 100)
     storage = open_storage(Settings(database_url=f"sqlite:///{path}"))
@@ -91,7 +101,7 @@ def test_sqlite_file_that_is_no_database(tmp_path):
     assert path.read_text().startswith("this is not")
 
 
-def test_processes_share_a_sqlite_file(sqlite_url):
+def test_processes_share_a_sqlite_file(sqlite_url: str) -> None:
     """Writers in four processes, as four replicas are: each waits for the others' lock."""
     script = f"""
 import sys

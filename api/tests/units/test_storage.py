@@ -1,23 +1,25 @@
 """What every engine does alike."""
 
+from collections.abc import Iterator
+
 import pytest
 from comentarios.config import Settings
-from comentarios.storage import NewComment, open_storage
+from comentarios.storage import NewComment, Storage, open_storage
 from threads import in_threads
 
 COMMENT = NewComment("1", "alice@example.com", "first post!", 0)
 
 
 @pytest.fixture
-def storage(database_url):
+def storage(database_url: str) -> Iterator[Storage]:
     opened = open_storage(Settings(database_url=database_url))
     opened.ensure_migrated()
     yield opened
     opened.close()
 
 
-def test_every_comment_of_many_threads_is_stored_once(storage):
-    def add(number):
+def test_every_comment_of_many_threads_is_stored_once(storage: Storage) -> None:
+    def add(number: int) -> None:
         for part in range(20):
             storage.add(NewComment(f"{number}", "a@example.com", f"{number}-{part}", 0))
 
@@ -27,7 +29,7 @@ def test_every_comment_of_many_threads_is_stored_once(storage):
         assert [items.count(f'"{number}-{part}"'.encode()) for part in range(20)] == [1] * 20
 
 
-def test_replicas_migrate_an_empty_database_at_once(database_url):
+def test_replicas_migrate_an_empty_database_at_once(database_url: str) -> None:
     replicas = [open_storage(Settings(database_url=database_url)) for _ in range(8)]
     assert in_threads(8, lambda number: replicas[number].ensure_migrated()) == [None] * 8
     assert in_threads(8, lambda number: replicas[number].add(COMMENT)) == [None] * 8
@@ -36,7 +38,7 @@ def test_replicas_migrate_an_empty_database_at_once(database_url):
         replica.close()
 
 
-def test_migrating_again_changes_nothing(storage, database_url):
+def test_migrating_again_changes_nothing(storage: Storage, database_url: str) -> None:
     storage.add(COMMENT)
     again = open_storage(Settings(database_url=database_url))
     again.ensure_migrated()

@@ -3,28 +3,32 @@
 import gzip
 import json
 import struct
+from typing import Any
 
 import pytest
 from comentarios.config import Settings
+from flask import Flask
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
 
 GOOD = {"email": "alice@example.com", "comment": "first post!", "content_id": 1}
 
 
-def refused(reply, code=400, status="BAD-REQUEST"):
+def refused(reply: TestResponse, code: int = 400, status: str = "BAD-REQUEST") -> Any:
     assert reply.status_code == code, reply.text
     assert reply.mimetype == "application/json"
-    assert reply.json["status"] == status
-    assert isinstance(reply.json["message"], str) and reply.json["message"]
-    assert set(reply.json) <= {"status", "message", "errors"}
-    return reply.json
+    assert reply.get_json()["status"] == status
+    assert isinstance(reply.get_json()["message"], str) and reply.get_json()["message"]
+    assert set(reply.get_json()) <= {"status", "message", "errors"}
+    return reply.get_json()
 
 
-def send(client, body, content_type="application/json"):
+def send(client: FlaskClient, body: str | bytes, content_type: str = "application/json") -> TestResponse:
     return client.post("/api/comment/new", data=body, content_type=content_type)
 
 
 @pytest.mark.parametrize("field", list(GOOD))
-def test_missing_field(client, field):
+def test_missing_field(client: FlaskClient, field: str) -> None:
     body = {name: value for name, value in GOOD.items() if name != field}
     errors = refused(client.post("/api/comment/new", json=body))["errors"]
     assert [one["field"] for one in errors] == [field]
@@ -43,12 +47,12 @@ def test_missing_field(client, field):
         *(("content_id", value) for value in [10**255, -(10**254), "\udfff"]),
     ],
 )
-def test_wrong_value_names_its_field(client, field, value):
+def test_wrong_value_names_its_field(client: FlaskClient, field: str, value: object) -> None:
     body = json.dumps({**GOOD, field: value})
     assert [one["field"] for one in refused(send(client, body))["errors"]] == [field]
 
 
-def test_every_wrong_field_is_named(client):
+def test_every_wrong_field_is_named(client: FlaskClient) -> None:
     body = json.dumps({"email": "x", "comment": "", "content_id": 1.5, "more": 1, "x" * 200: 2})
     fields = [one["field"] for one in refused(send(client, body))["errors"]]
     assert fields == ["email", "comment", "content_id", "more", "x" * 100]
@@ -79,7 +83,7 @@ LONG = "should have at most 255 characters"
         ('{"content_id":1,"comment":"","email":""}', [(one, "should not be empty") for one in ("email", "comment")]),
     ],
 )
-def test_words_for_a_field(client, body, errors):
+def test_words_for_a_field(client: FlaskClient, body: bytes, errors: list[tuple[str, str]]) -> None:
     """Ours, whichever library found the fault."""
     found = refused(send(client, body))
     assert found["message"] == "the comment is not valid"
@@ -104,7 +108,7 @@ def test_words_for_a_field(client, body, errors):
         (b"[]", "the body should be a JSON object with email, comment and content_id"),
     ],
 )
-def test_words_for_a_body(client, body, message):
+def test_words_for_a_body(client: FlaskClient, body: bytes, message: str) -> None:
     found = refused(send(client, body))
     assert found == {"status": "BAD-REQUEST", "message": message}
 
@@ -112,7 +116,7 @@ def test_words_for_a_body(client, body, message):
 @pytest.mark.parametrize(
     "content_id", [".", "..", "a/..", "../a", "a/../b", "a/./b", "./", "/.", "//..//", "..\\/.", "x/" * 100 + "."]
 )
-def test_content_id_that_clients_would_tidy(client, content_id):
+def test_content_id_that_clients_would_tidy(client: FlaskClient, content_id: str) -> None:
     """`http://site/list/a/../b` is fetched as `/list/b`, and `%2E%2E` as `..`: the thread could not be read again."""
     errors = refused(client.post("/api/comment/new", json={**GOOD, "content_id": content_id}))["errors"]
     assert errors == [{"field": "content_id", "message": "should not have . or .. as a part between slashes"}]
@@ -145,23 +149,23 @@ def test_content_id_that_clients_would_tidy(client, content_id):
         b'{"email":"a@example.com","comment":"x","content_id":1,"\\ud800":1}',
     ],
 )
-def test_body_that_is_no_comment(client, body):
+def test_body_that_is_no_comment(client: FlaskClient, body: bytes) -> None:
     refused(send(client, body))
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "", "application/x-www-form-urlencoded", "application/jsonx", "%%"])
-def test_other_content_type(client, kind):
+def test_other_content_type(client: FlaskClient, kind: str) -> None:
     refused(send(client, json.dumps(GOOD), kind), 415, "UNSUPPORTED-MEDIA-TYPE")
 
 
 @pytest.mark.parametrize("kind", ["application/json; charset=utf-8", "Application/JSON"])
-def test_content_type_in_other_words(client, kind):
+def test_content_type_in_other_words(client: FlaskClient, kind: str) -> None:
     assert send(client, json.dumps(GOOD), kind).status_code == 200
 
 
 @pytest.mark.parametrize("coding", ["gzip", "br", "GZIP", "identity, gzip", "gzip, identity", "x", ""])
 @pytest.mark.parametrize("kind", ["application/json", "application/json; charset=utf-8"])
-def test_content_encoding(client, coding, kind):
+def test_content_encoding(client: FlaskClient, coding: str, kind: str) -> None:
     body = gzip.compress(json.dumps(GOOD).encode())
     found = client.post("/api/comment/new", data=body, content_type=kind, headers={"Content-Encoding": coding})
     message = refused(found, 415, "UNSUPPORTED-MEDIA-TYPE")["message"]
@@ -169,38 +173,38 @@ def test_content_encoding(client, coding, kind):
 
 
 @pytest.mark.parametrize("coding", ["identity", "Identity"])
-def test_content_encoding_that_changes_nothing(client, coding):
+def test_content_encoding_that_changes_nothing(client: FlaskClient, coding: str) -> None:
     assert client.post("/api/comment/new", json=GOOD, headers={"Content-Encoding": coding}).status_code == 200
 
 
-def test_largest_body(client):
+def test_largest_body(client: FlaskClient) -> None:
     text = json.dumps({**GOOD, "comment": "x"})
     fits = text + " " * (128 * 1024 - len(text))
     assert send(client, fits).status_code == 200
     refused(send(client, fits + " "), 413, "PAYLOAD-TOO-LARGE")
 
 
-def test_longest_comment(client):
+def test_longest_comment(client: FlaskClient) -> None:
     comment = "💬" * 10_000
     body = json.dumps({**GOOD, "comment": comment}, ensure_ascii=False).encode()
     assert send(client, body).status_code == 200
-    assert client.get("/api/comment/list/1").json[0]["comment"] == comment
+    assert client.get("/api/comment/list/1").get_json()[0]["comment"] == comment
 
 
-def test_every_field_of_the_longest_in_escapes(client):
+def test_every_field_of_the_longest_in_escapes(client: FlaskClient) -> None:
     """What the limits of characters allow, the limit of bytes allows, too: each of them may be a pair of escapes."""
     local = "💬" * 10
     email = f"{local}@{'a' * 60}.{'b' * 60}.{'c' * 60}.example"
     comment = {"email": email, "comment": "💬" * 10_000, "content_id": "💬" * 255}
 
-    def escaped(text):
+    def escaped(text: str) -> str:
         return "".join(f"\\u{unit:04x}" for (unit,) in struct.iter_unpack(">H", text.encode("utf-16-be")))
 
     body = "{" + ",".join(f'"{escaped(name)}":"{escaped(value)}"' for name, value in comment.items()) + "}"
     # The longest address, were all of it such characters.
     assert 120_072 < len(body) + 12 * 254 < Settings.max_body_bytes
     assert send(client, body).status_code == 200
-    listed = client.get(f"/api/comment/list/{'💬' * 255}").json
+    listed = client.get(f"/api/comment/list/{'💬' * 255}").get_json()
     assert listed == [{"email": email, "comment": "💬" * 10_000}]
 
 
@@ -223,14 +227,14 @@ def test_every_field_of_the_longest_in_escapes(client):
         ("GET", f"/api/comment/list/{'x' * 256}", 404, "NOT-FOUND"),
     ],
 )
-def test_other_requests(client, method, path, code, status):
+def test_other_requests(client: FlaskClient, method: str, path: str, code: int, status: str) -> None:
     reply = client.open(path, method=method)
     refused(reply, code, status)
     assert ("Allow" in reply.headers) == (code == 405)
 
 
-def test_what_we_break_is_json_too(app, client, monkeypatch):
-    def broken(*_):
+def test_what_we_break_is_json_too(app: Flask, client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any) -> None:
         raise ZeroDivisionError
 
     monkeypatch.setattr(app.extensions["storage"], "page", broken)

@@ -4,6 +4,11 @@ variables {
   github_repository = "alice/comentarios"
 }
 
+# The provider waits 55 s for S3 to agree with itself on these rules: they are applied beside, once (tests, buckets.py).
+override_resource {
+  target = module.state.aws_s3_bucket_lifecycle_configuration.this
+}
+
 run "everything" {
   assert {
     condition     = output.state_bucket_name == "comentarios-123456789012-us-east-1-state"
@@ -31,6 +36,19 @@ run "everything" {
   assert {
     condition     = output.pipeline_role_arn == "arn:aws:iam::123456789012:role/comentarios-pipeline"
     error_message = "The pipeline's role is missing."
+  }
+}
+
+run "a_repository_whose_tokens_carry_numbers" {
+  variables {
+    github_repository_ids = { owner = 123456, repository = 456789 }
+  }
+
+  command = plan
+
+  assert {
+    condition     = jsondecode(data.aws_iam_policy_document.pipeline_trust[0].json).Statement[0].Condition.StringEquals["token.actions.githubusercontent.com:sub"] == "repo:alice@123456/comentarios@456789:environment:production"
+    error_message = "The role must trust the environment's subject with the numbers, and no other."
   }
 }
 

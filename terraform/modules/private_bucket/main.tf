@@ -75,19 +75,28 @@ resource "aws_s3_bucket_policy" "this" {
 resource "aws_s3_bucket_lifecycle_configuration" "this" {
   bucket = aws_s3_bucket.this.id
 
+  dynamic "rule" {
+    for_each = var.expiration_days
+
+    content {
+      id     = "expire-${rule.key}"
+      status = "Enabled"
+
+      filter {
+        prefix = rule.key
+      }
+
+      expiration {
+        days = rule.value
+      }
+    }
+  }
+
   rule {
-    id     = "expire"
+    id     = "superseded"
     status = "Enabled"
 
     filter {}
-
-    dynamic "expiration" {
-      for_each = var.expiration_days[*]
-
-      content {
-        days = expiration.value
-      }
-    }
 
     noncurrent_version_expiration {
       noncurrent_days = var.noncurrent_days

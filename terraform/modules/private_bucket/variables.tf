@@ -4,9 +4,9 @@ variable "name" {
 }
 
 variable "expiration_days" {
-  description = "Days after which an object is deleted; null keeps it for ever."
-  type        = number
-  default     = null
+  description = "Days after which objects are deleted, by how their keys begin; what is not named is kept for ever."
+  type        = map(number)
+  default     = {}
 }
 
 variable "noncurrent_days" {

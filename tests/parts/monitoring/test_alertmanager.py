@@ -2,10 +2,9 @@
 
 import json
 import os
-import socket
+import re
 import subprocess
 import sys
-import time
 import urllib.request
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.support import waiting
 from tests.support.sinks import http_sink, smtp_sink
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -132,17 +132,10 @@ def test_bad_settings_are_refused(tmp_path):
         assert message in words, f"{name}: not said in\n{done.stdout}"
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 class Alertmanager:
     """The real one, in a container on the machine's loopback."""
 
     def __init__(self, image: str, folder: Path):
-        self.url = f"http://127.0.0.1:{_free_port()}"
         command = [
             "docker",
             "run",
@@ -156,7 +149,7 @@ class Alertmanager:
                 *(*command, image),
                 "--config.file=/etc/alertmanager/alertmanager.yml",
                 "--storage.path=/alertmanager",
-                f"--web.listen-address={self.url.removeprefix('http://')}",
+                "--web.listen-address=127.0.0.1:0",
                 "--cluster.listen-address=",
             ],
             capture_output=True,
@@ -165,14 +158,13 @@ class Alertmanager:
         ).stdout.strip()
 
     def wait(self) -> None:
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline:
-            try:
-                with urllib.request.urlopen(f"{self.url}/-/ready", timeout=2):
-                    return
-            except OSError:
-                time.sleep(0.2)
-        raise AssertionError(f"Alertmanager did not start:\n{self.log()}")
+        try:
+            # The port that it took stands in its log.
+            listening = waiting.eventually(lambda: re.search(r"Listening on.*address=(\S+)", self.log()), 20, 0.2)
+            self.url = f"http://{listening[1]}"
+            waiting.eventually(lambda: urllib.request.urlopen(f"{self.url}/-/ready", timeout=2).read(), 20, 0.2)
+        except (AssertionError, OSError):
+            raise AssertionError(f"Alertmanager did not start:\n{self.log()}") from None
 
     def post(self, *alerts: dict) -> None:
         request = urllib.request.Request(

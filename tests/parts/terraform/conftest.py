@@ -2,80 +2,103 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
-import tempfile
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
+from tests.parts.terraform import buckets as both_buckets
+from tests.parts.terraform.buckets import Buckets
 from tests.parts.terraform.emulator import Emulator
+from tests.parts.terraform.files import FILES
 from tests.parts.terraform.life import Life, live
 from tests.parts.terraform.workspace import Workspace
+from tests.support.site import ROOT
+from verbs.venv import environment
 
 T = TypeVar("T")
-BACKGROUND = pytest.StashKey[tuple[dict[str, Future], ThreadPoolExecutor, Path]]()
-
-# Most of a run is the provider waiting for S3 to agree with itself on a lifecycle rule (55 s each).
-FILES = (
-    ("host", "host"),
-    ("host", "two_hosts"),
-    ("host", "variables"),
-    ("bootstrap", "bootstrap"),
-    ("bootstrap", "variables"),
-)
+LOCK = ROOT / "requirements" / "checkov.txt"
+Futures = dict[str, "Future[Any]"]
 
 
 def _in_a_workspace(folder: Path, work: Callable[[Workspace, Emulator], T]) -> T:
     folder.mkdir()
     emulator = Emulator(folder)
+    workspace = Workspace(folder, emulator)
     try:
-        return work(Workspace(folder, emulator), emulator)
+        return work(workspace, emulator)
     finally:
+        workspace.close()
         emulator.stop()
 
 
-def _terraform_test(part: str, name: str) -> Callable[[Workspace, Emulator], tuple[int, str]]:
-    def work(workspace: Workspace, _: Emulator) -> tuple[int, str]:
-        folder = getattr(workspace, part)
-        workspace.run(folder, "init", "-backend=false")
-        return workspace.finish(workspace.start(folder, "test", f"-filter=tests/{name}.tftest.hcl"))
+def _terraform_test(files: list[tuple[str, str]]) -> Callable[[Workspace, Emulator], dict[str, tuple[int, str]]]:
+    def work(workspace: Workspace, _: Emulator) -> dict[str, tuple[int, str]]:
+        done = {}
+        for part, name in files:
+            folder = getattr(workspace, part)
+            workspace.run(folder, "init", "-backend=false")
+            test = workspace.start(folder, "test", f"-filter=tests/{name}.tftest.hcl")
+            done[f"{part}/{name}"] = workspace.finish(test)
+        return done
 
     return work
 
 
-def pytest_collection_finish(session: pytest.Session) -> None:
-    """Starts what the chosen tests need before the first test of all: most of its time it waits."""
-    chosen = [item for item in session.items if isinstance(item, pytest.Function)]
-    folder = Path(tempfile.mkdtemp(prefix="comentarios-terraform-"))
-    pool, futures = ThreadPoolExecutor(), {}
-    if not session.config.option.collectonly:
-        if any("life" in item.fixturenames for item in chosen):
-            futures["life"] = pool.submit(_in_a_workspace, folder / "life", live)
-        for item in chosen:
-            if item.originalname == "test_passes":
-                part, name = item.callspec.params["part"], item.callspec.params["name"]
-                place = folder / f"{part}-{name}"
-                futures[f"{part}/{name}"] = pool.submit(_in_a_workspace, place, _terraform_test(part, name))
-    session.stash[BACKGROUND] = futures, pool, folder
+@pytest.fixture(scope="session")
+def background(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Futures]:
+    """What the chosen tests need, started side by side: most of its time each waits.
 
-
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    if BACKGROUND in session.stash:
-        _, pool, folder = session.stash[BACKGROUND]
-        pool.shutdown()
-        shutil.rmtree(folder, ignore_errors=True)
+    `life`, `buckets`, and for each `<folder>/<file>` of `terraform test` its whole line.
+    """
+    chosen = [item for item in request.session.items if isinstance(item, pytest.Function)]
+    folder = tmp_path_factory.mktemp("terraform")
+    futures: Futures = {}
+    with ThreadPoolExecutor(max_workers=16) as pool:
+        needed = {name for item in chosen for name in item.fixturenames}
+        for name, work in (("life", live), ("buckets", both_buckets.make)):
+            if name in needed:
+                futures[name] = pool.submit(_in_a_workspace, folder / name, work)
+        passing = [item.callspec.params for item in chosen if item.originalname == "test_passes"]
+        wanted = {(one["part"], one["name"]) for one in passing}
+        for number, line in enumerate(FILES):
+            files = [file for file in line if file in wanted]
+            if files:
+                future = pool.submit(_in_a_workspace, folder / f"test-{number}", _terraform_test(files))
+                futures |= {f"{part}/{name}": future for part, name in files}
+        yield futures
 
 
 @pytest.fixture(scope="session")
-def background(request: pytest.FixtureRequest) -> dict[str, Future]:
-    """What was started for the chosen tests: `life`, and each file of `terraform test` as `<folder>/<file>`."""
-    return request.session.stash[BACKGROUND][0]
-
-
-@pytest.fixture(scope="session")
-def life(background: dict[str, Future]) -> Life:
+def life(background: Futures) -> Life:
     """What one life in an empty account showed."""
-    return background["life"].result()
+    done: Life = background["life"].result()
+    return done
+
+
+@pytest.fixture(scope="session")
+def buckets(background: Futures) -> Buckets:
+    """Both buckets with their lifecycle rules."""
+    done: Buckets = background["buckets"].result()
+    return done
+
+
+@pytest.fixture(scope="session")
+def checkov() -> Path:
+    """checkov in a virtual environment of its own, remade when its lock changes: its pins conflict with the rest."""
+    folder = ROOT / ".venv" / "checkov"
+    stamp = folder / "lock"
+    wanted = hashlib.sha256(LOCK.read_bytes()).hexdigest()
+    if not stamp.exists() or stamp.read_text() != wanted:
+        shutil.rmtree(folder, ignore_errors=True)
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
+        uv: list[str | Path] = [ROOT / ".venv" / "bin" / "uv", "pip", "install", "--quiet", "--require-hashes"]
+        subprocess.run([*uv, "--python", folder / "bin" / "python", "-r", LOCK], env=environment(), check=True)
+        stamp.write_text(wanted)
+    return folder / "bin" / "checkov"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -18,9 +19,13 @@ ROOT = Path(__file__).resolve().parents[3]
 # As it was before the first test: pytest and the tests take variables out of ours, and a thread that reads all of it
 # in that moment fails with KeyError.
 ENVIRONMENT = dict(os.environ)
+# What Python compiled is kept: moto and checkov take twice as long to start without.
+ENVIRONMENT.pop("PYTHONDONTWRITEBYTECODE", None)
+ENVIRONMENT["PYTHONPYCACHEPREFIX"] = str(ROOT / ".state" / "pycache")
 REGION = "us-east-1"
 ACCOUNT = "123456789012"
 # Told apart from anything else in a state or a log: the tests look for them there.
+OPERATOR_KEY, PIPELINE_KEY, HOST_KEY = "AKIATESTTESTOPERATOR", "AKIATESTTESTPIPELINE", "AKIATESTTESTTESTHOST"
 ACCESS_KEY, SECRET_KEY = "AKIATESTTESTTESTTEST", "secret-key-of-the-tests"
 
 # Two lists are left out. A network interface goes with its instance on AWS, moto keeps it. AWS's own key for EBS comes
@@ -70,11 +75,11 @@ class Emulator:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         self.endpoint = f"http://127.0.0.1:{port}"
-        self._session = boto3.Session(ACCESS_KEY, SECRET_KEY, region_name=REGION)
         log = folder / "moto.log"
+        self._requests = folder / "requests.jsonl"
         with log.open("w") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+                [sys.executable, "-P", Path(__file__).with_name("recorder.py"), str(port), self._requests],
                 env=ENVIRONMENT | {"MOTO_AMIS_PATH": str(ROOT / "sandbox" / "amis.json")},
                 stdout=output,
                 stderr=output,
@@ -95,20 +100,26 @@ class Emulator:
         self._process.kill()
         self._process.wait(60)
 
-    def environment(self) -> dict[str, str]:
-        """What every AWS client needs to talk to this server and to nothing else."""
+    def requests(self) -> list[dict[str, Any]]:
+        """Every request so far that was signed, as the recorder wrote it."""
+        return [json.loads(line) for line in self._requests.read_text().splitlines()]
+
+    def environment(self, key: str = ACCESS_KEY) -> dict[str, str]:
+        """What every AWS client needs to talk to this server and to nothing else, as the one whose key this is."""
         return {
             "AWS_ENDPOINT_URL": self.endpoint,
-            "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+            "AWS_ACCESS_KEY_ID": key,
             "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
             "AWS_REGION": REGION,
+            "AWS_DEFAULT_REGION": REGION,
             "AWS_EC2_METADATA_DISABLED": "true",
             "NO_PROXY": "127.0.0.1",
         }
 
-    def client(self, service: str) -> Any:
+    def client(self, service: str, key: str = ACCESS_KEY) -> Any:
+        session: Any = boto3.Session(key, SECRET_KEY, region_name=REGION)
         # Told that there is no proxy, it does not look for one in the environment.
-        return self._session.client(service, endpoint_url=self.endpoint, config=Config(proxies={}))
+        return session.client(service, endpoint_url=self.endpoint, config=Config(proxies={}))
 
     def inventory(self) -> set[str]:
         """Everything that the APIs list, as `service operation name`; terminated instances do not count."""

@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from tests.parts.terraform.emulator import Emulator
+from tests.parts.terraform.emulator import ENVIRONMENT, HOST_KEY, OPERATOR_KEY, PIPELINE_KEY, ROOT, Emulator
 from tests.parts.terraform.workspace import PUBLIC_KEY, Workspace
 
+PEOPLE = Path(__file__).with_name("people.py")
 BUCKET = "comentarios-123456789012-us-east-1-state"
 BACKUP = "comentarios-123456789012-us-east-1-backup"
 LOCK = "host/terraform.tfstate.tflock"
+VARIABLES = {
+    "TF_VAR_admin_cidrs": '["203.0.113.7/32"]',
+    "TF_VAR_ssh_public_key": PUBLIC_KEY,
+    "TF_VAR_github_repository": "alice/comentarios",
+    "TF_VAR_delete_contents": "true",
+}
+# What Terraform reads last of a folder: the module without its lifecycle rules.
+WITHOUT_RULES = "modules/private_bucket/rules_override.tf"
+NO_RULES = 'resource "aws_s3_bucket_lifecycle_configuration" "this" {\n  count = 0\n}\n'
 LOCAL_BACKEND = 'terraform {\n  backend "local" {}\n}\n'
 REMOTE = ("init", f"-backend-config=bucket={BUCKET}")
 
@@ -35,10 +48,10 @@ class Life:
     policies: dict[str, dict[str, Any]] = field(default_factory=dict)
     trusts: dict[str, dict[str, Any]] = field(default_factory=dict)
     boundaries: dict[str, str] = field(default_factory=dict)
-    bucket_settings: dict[str, dict[str, Any]] = field(default_factory=dict)
     refused_destroy: tuple[int, str] = (0, "")
     up_after_refusal: set[str] = field(default_factory=set)
     log: str = ""
+    requests: list[dict[str, Any]] = field(default_factory=list)
 
 
 def live(workspace: Workspace, emulator: Emulator) -> Life:
@@ -48,18 +61,18 @@ def live(workspace: Workspace, emulator: Emulator) -> Life:
         AssertionError: a Terraform command failed that must not.
     """
     life = Life(before=emulator.inventory())
-    workspace.environment |= {
-        "TF_VAR_admin_cidrs": '["203.0.113.7/32"]',
-        "TF_VAR_ssh_public_key": PUBLIC_KEY,
-        "TF_VAR_github_repository": "alice/comentarios",
-        "TF_VAR_delete_contents": "true",
-    }
+    workspace.environment |= VARIABLES
+    workspace.keys[workspace.host] = OPERATOR_KEY
+    # Applied beside, by buckets.py: the provider waits a minute for each bucket's.
+    (workspace.host / WITHOUT_RULES).write_text(NO_RULES)
     _bootstrap(workspace, emulator, life)
     _host(workspace, emulator, life)
+    _others(emulator)
     _look(emulator, life)
     _destroy(workspace, emulator, life)
     life.after = emulator.inventory()
     life.log = workspace.log
+    life.requests = emulator.requests()
     return life
 
 
@@ -100,14 +113,6 @@ def _look(emulator: Emulator, life: Life) -> None:
             life.unencrypted.append(version["Key"])
     life.objects = {entry["Key"] for entry in s3.list_objects_v2(Bucket=BUCKET)["Contents"]}
     life.lock_left = LOCK in life.objects
-    for bucket in (BUCKET, BACKUP):
-        life.bucket_settings[bucket] = {
-            "versioning": s3.get_bucket_versioning(Bucket=bucket)["Status"],
-            "encryption": s3.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"]["Rules"],
-            "public_access": s3.get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"],
-            "policy": json.loads(s3.get_bucket_policy(Bucket=bucket)["Policy"]),
-            "lifecycle": s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"],
-        }
     _read_policies(emulator.client("iam"), life)
 
 
@@ -124,13 +129,37 @@ def _read_policies(iam: Any, life: Life) -> None:
         life.policies[policy["PolicyName"]] = version["PolicyVersion"]["Document"]
 
 
+def _others(emulator: Emulator) -> None:
+    """What is asked of AWS by others than Terraform."""
+    for who, key in {"operator": OPERATOR_KEY, "pipeline": PIPELINE_KEY, "host": HOST_KEY}.items():
+        _ask(emulator, who, key)
+
+
+def _ask(emulator: Emulator, who: str, key: str) -> None:
+    ours = {name: value for name, value in ENVIRONMENT.items() if not name.startswith(("AWS_", "TF_", "ANSIBLE_"))}
+    path = f"{ROOT / '.venv' / 'bin'}:{ours['PATH']}"
+    done = subprocess.run(
+        [sys.executable, PEOPLE, who],
+        env=ours | emulator.environment(key) | {"TARGET": "aws", "PATH": path},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, f"{who}:\n{done.stdout}{done.stderr}"
+
+
 def _destroy(workspace: Workspace, emulator: Emulator, life: Life) -> None:
     s3 = emulator.client("s3")
     s3.put_object(Bucket=BACKUP, Key="database/comments.db", Body=b"a backup")
     life.refused_destroy = workspace.finish(workspace.start(workspace.host, "destroy", "-auto-approve"))
     life.up_after_refusal = emulator.inventory()
+    # The host is lost, and the next apply makes it anew.
+    _ask(emulator, "drill", OPERATOR_KEY)
     workspace.run(workspace.host, "apply", "-auto-approve", "-var=delete_data=true")
     workspace.run(workspace.host, "destroy", "-auto-approve", "-var=delete_data=true")
+    # The password is no part of Terraform's.
+    emulator.client("ssm", OPERATOR_KEY).delete_parameter(Name="/comentarios/grafana/admin_password")
     # The bucket cannot be destroyed by a state that lies in it.
     override = workspace.bootstrap / "backend_override.tf"
     override.write_text(LOCAL_BACKEND)

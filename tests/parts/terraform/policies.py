@@ -8,10 +8,11 @@ An operator that is not known here is an error, so that a document cannot outgro
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 Document = dict[str, Any]
+Values = str | tuple[str, ...]
 
 
 def allows(documents: Iterable[Document], action: str, resource: str = "*", **context: str) -> bool:
@@ -27,14 +28,29 @@ def allows(documents: Iterable[Document], action: str, resource: str = "*", **co
     Raises:
         ValueError: a condition has an operator that is not known here.
     """
-    keys = {name.replace("___", "/").replace("__", ":").lower(): value for name, value in context.items()}
-    effects = {
-        statement["Effect"]
+    keys = {name.replace("___", "/").replace("__", ":"): value for name, value in context.items()}
+    return bool(deciding(documents, action, resource, keys))
+
+
+def deciding(documents: Iterable[Document], action: str, resource: str, context: Mapping[str, Values]) -> set[str]:
+    """The Sids of the statements that allow an action; empty where it is denied.
+
+    Args:
+        context: condition keys and their value, or values.
+
+    Raises:
+        ValueError: a condition has an operator that is not known here.
+    """
+    keys = {name.lower(): value for name, value in context.items()}
+    matching = [
+        statement
         for document in documents
         for statement in _list(document["Statement"])
         if _concerns(statement, action, resource) and _holds(statement.get("Condition", {}), keys)
-    }
-    return effects == {"Allow"}
+    ]
+    if any(statement["Effect"] == "Deny" for statement in matching):
+        return set()
+    return {statement.get("Sid", "") for statement in matching}
 
 
 def _concerns(statement: Document, action: str, resource: str) -> bool:
@@ -46,7 +62,7 @@ def _concerns(statement: Document, action: str, resource: str) -> bool:
     return named and ("Resource" not in statement or _any(statement["Resource"], resource))
 
 
-def _holds(conditions: Document, keys: dict[str, str]) -> bool:
+def _holds(conditions: Document, keys: dict[str, Values]) -> bool:
     return all(
         _compare(operator, keys.get(key.lower()), _list(wanted))
         for operator, block in conditions.items()
@@ -54,12 +70,14 @@ def _holds(conditions: Document, keys: dict[str, str]) -> bool:
     )
 
 
-def _compare(operator: str, value: str | None, wanted: list[str]) -> bool:
+def _compare(operator: str, value: Values | None, wanted: list[str]) -> bool:
+    if operator.startswith("ForAllValues:"):
+        return all(_compare(operator.partition(":")[2], one, wanted) for one in _list(value or []))
     if operator == "Null":
         return (value is None) == (wanted[0] == "true")
     if operator.endswith("IfExists"):
         return value is None or _compare(operator.removesuffix("IfExists"), value, wanted)
-    if value is None:
+    if not isinstance(value, str):
         return False
     if operator in {"StringEquals", "Bool"}:
         return value in wanted
@@ -77,4 +95,4 @@ def _expression(pattern: str) -> str:
 
 
 def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
+    return list(value) if isinstance(value, list | tuple) else [value]

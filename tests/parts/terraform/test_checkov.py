@@ -2,42 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import re
-import shutil
 import subprocess
-import sys
 from pathlib import Path
 
-import pytest
-
-from tests.parts.terraform.emulator import ROOT
-from verbs.venv import environment
-
-LOCK = ROOT / "requirements" / "checkov.txt"
-
-
-@pytest.fixture(scope="module")
-def checkov() -> Path:
-    """checkov in a virtual environment of its own, remade when its lock changes: its pins conflict with the rest."""
-    folder = ROOT / ".venv" / "checkov"
-    stamp = folder / "lock"
-    wanted = hashlib.sha256(LOCK.read_bytes()).hexdigest()
-    if not stamp.exists() or stamp.read_text() != wanted:
-        shutil.rmtree(folder, ignore_errors=True)
-        subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
-        uv = [ROOT / ".venv" / "bin" / "uv", "pip", "install", "--quiet", "--require-hashes"]
-        subprocess.run([*uv, "--python", folder / "bin" / "python", "-r", LOCK], env=environment(), check=True)
-        stamp.write_text(wanted)
-    return folder / "bin" / "checkov"
+from tests.parts.terraform.emulator import ENVIRONMENT, ROOT
 
 
 def test_nothing_is_found(checkov: Path) -> None:
     done = subprocess.run(
         [checkov, "--directory", ROOT / "terraform", "--framework", "terraform", "--skip-download", "--output", "json"],
-        env=os.environ | {"LOG_LEVEL": "ERROR"},
+        env=ENVIRONMENT | {"LOG_LEVEL": "ERROR"},
         capture_output=True,
         text=True,
         check=False,

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.parts.terraform.buckets import Buckets
 from tests.parts.terraform.emulator import ACCOUNT, REGION
 from tests.parts.terraform.life import BACKUP, BUCKET, Life
 from tests.parts.terraform.policies import allows
@@ -17,6 +18,7 @@ BACKUPS = f"arn:aws:s3:::{BACKUP}"
 REPOSITORY = f"arn:aws:ecr:{REGION}:{ACCOUNT}:repository/comentarios-api"
 OTHER_REPOSITORY = f"arn:aws:ecr:{REGION}:{ACCOUNT}:repository/other"
 GROUP = f"arn:aws:ec2:{REGION}:{ACCOUNT}:security-group/sg-1"
+EC2 = f"arn:aws:ec2:{REGION}:{ACCOUNT}"
 INSTANCE = f"arn:aws:ec2:{REGION}:{ACCOUNT}:instance/i-1"
 PARAMETERS = f"arn:aws:ssm:{REGION}:{ACCOUNT}:parameter/comentarios"
 PARAMETER = f"arn:aws:ssm:{REGION}:{ACCOUNT}:parameter/comentarios/database_url"
@@ -28,7 +30,9 @@ USER = f"arn:aws:iam::{ACCOUNT}:user/somebody"
 
 OURS = {"aws__ResourceTag___Project": "comentarios"}
 WINDOW = OURS | {"aws__ResourceTag___SshWindow": "pipeline"}
-HERE = {"aws__RequestedRegion": REGION}
+MADE = {"aws__RequestTag___Project": "comentarios"}
+SMALL = {"ec2__InstanceType": "t3.small"}
+ALARM = f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:comentarios-1-system"
 MFA = {"aws__MultiFactorAuthPresent": "true"}
 NO_MFA = {"aws__MultiFactorAuthPresent": "false"}
 OPERATORS = ("comentarios-operators-identity", "comentarios-operators", "comentarios-operators-roles")
@@ -65,8 +69,6 @@ HOST_MAY_NOT: list[Case] = [
 PIPELINE_MAY: list[Case] = [
     ("ecr:GetAuthorizationToken", "*", {}),
     ("ecr:PutImage", REPOSITORY, {}),
-    ("s3:GetObject", f"{STATE}/host/terraform.tfstate", {}),
-    ("s3:ListBucket", STATE, {"s3__prefix": "host/terraform.tfstate"}),
     ("ec2:DescribeInstances", "*", {}),
     ("ec2:AuthorizeSecurityGroupIngress", GROUP, WINDOW),
     ("ec2:RevokeSecurityGroupIngress", GROUP, WINDOW),
@@ -78,6 +80,8 @@ PIPELINE_MAY_NOT: list[Case] = [
     ("ecr:PutImageTagMutability", REPOSITORY, {}),
     ("s3:PutObject", f"{STATE}/host/terraform.tfstate", {}),
     ("s3:DeleteObject", f"{STATE}/host/terraform.tfstate", {}),
+    ("s3:GetObject", f"{STATE}/host/terraform.tfstate", {}),
+    ("s3:ListBucket", STATE, {"s3__prefix": "host/terraform.tfstate"}),
     ("s3:GetObject", f"{STATE}/bootstrap/terraform.tfstate", {}),
     ("s3:ListBucket", STATE, {"s3__prefix": "bootstrap/"}),
     ("s3:GetObject", f"{BACKUPS}/database/2026.db", {}),
@@ -96,11 +100,18 @@ PIPELINE_MAY_NOT: list[Case] = [
 ]
 
 OPERATORS_MAY: list[Case] = [
-    ("iam:EnableMFADevice", "arn:aws:iam::" + ACCOUNT + ":user/${aws:username}", NO_MFA),
-    ("iam:CreateVirtualMFADevice", f"arn:aws:iam::{ACCOUNT}:mfa/phone", {}),
-    ("ec2:RunInstances", INSTANCE, HERE | MFA),
+    ("iam:EnableMFADevice", "arn:aws:iam::" + ACCOUNT + ":user/${aws:username}", MFA),
+    ("iam:CreateVirtualMFADevice", f"arn:aws:iam::{ACCOUNT}:mfa/phone", MFA),
+    ("iam:ChangePassword", "arn:aws:iam::" + ACCOUNT + ":user/${aws:username}", NO_MFA),
+    ("ec2:RunInstances", INSTANCE, MADE | SMALL | MFA),
+    ("ec2:RunInstances", f"arn:aws:ec2:{REGION}::image/ami-1", {"ec2__Owner": "136693071363"} | MFA),
+    ("ec2:RunInstances", f"{EC2}:subnet/subnet-1", OURS | MFA),
+    ("ec2:CreateVolume", f"{EC2}:volume/*", MADE | MFA),
+    ("ec2:AssociateAddress", f"{EC2}:elastic-ip/eipalloc-1", OURS | MFA),
+    ("ec2:ModifyInstanceAttribute", INSTANCE, OURS | {"ec2__Attribute___InstanceType": "t3.large"} | MFA),
+    ("cloudwatch:PutMetricAlarm", ALARM, {"cloudwatch__AlarmActions": f"arn:aws:automate:{REGION}:ec2:recover"} | MFA),
     ("ec2:TerminateInstances", INSTANCE, OURS | MFA),
-    ("ec2:CreateTags", INSTANCE, {"ec2__CreateAction": "RunInstances"} | MFA),
+    ("ec2:CreateTags", INSTANCE, {"ec2__CreateAction": "RunInstances"} | MADE | MFA),
     ("ecr:PutImage", REPOSITORY, MFA),
     ("s3:PutObject", f"{STATE}/host/terraform.tfstate", MFA),
     ("s3:PutObject", f"{STATE}/host/terraform.tfstate.tflock", MFA),
@@ -112,8 +123,12 @@ OPERATORS_MAY: list[Case] = [
 ]
 OPERATORS_MAY_NOT: list[Case] = [
     # Without MFA: with a password alone, and with a long-lived key, whose requests do not mention MFA.
-    ("ec2:RunInstances", INSTANCE, HERE | NO_MFA),
-    ("ec2:RunInstances", INSTANCE, HERE),
+    ("ec2:RunInstances", INSTANCE, MADE | SMALL | NO_MFA),
+    ("ec2:RunInstances", INSTANCE, MADE | SMALL),
+    ("iam:CreateVirtualMFADevice", f"arn:aws:iam::{ACCOUNT}:mfa/second", {}),
+    ("iam:CreateVirtualMFADevice", f"arn:aws:iam::{ACCOUNT}:mfa/second", NO_MFA),
+    ("iam:EnableMFADevice", "arn:aws:iam::" + ACCOUNT + ":user/${aws:username}", {}),
+    ("iam:EnableMFADevice", "arn:aws:iam::" + ACCOUNT + ":user/${aws:username}", NO_MFA),
     ("ec2:TerminateInstances", INSTANCE, OURS),
     ("s3:GetObject", f"{STATE}/host/terraform.tfstate", {}),
     ("ssm:GetParameter", PARAMETER, NO_MFA),
@@ -124,7 +139,35 @@ OPERATORS_MAY_NOT: list[Case] = [
     ("ec2:TerminateInstances", INSTANCE, {"aws__ResourceTag___Project": "other"} | MFA),
     ("ec2:TerminateInstances", INSTANCE, MFA),
     ("ec2:CreateTags", INSTANCE, {"aws__RequestTag___Project": "comentarios"} | MFA),
-    ("ec2:RunInstances", INSTANCE, {"aws__RequestedRegion": "eu-west-1"} | MFA),
+    ("ec2:RunInstances", INSTANCE.replace(REGION, "eu-west-1"), MADE | SMALL | MFA),
+    # Tag somebody's group as ours and then open it.
+    ("ec2:CreateTags", GROUP, MADE | MFA),
+    ("ec2:CreateTags", GROUP, MADE | {"aws__ResourceTag___Project": "other"} | MFA),
+    ("ec2:RevokeSecurityGroupIngress", GROUP, MFA),
+    # Move somebody's address, or ours to somebody's instance.
+    ("ec2:AssociateAddress", f"{EC2}:elastic-ip/eipalloc-1", MFA),
+    ("ec2:AssociateAddress", INSTANCE, {"aws__ResourceTag___Project": "other"} | MFA),
+    ("ec2:DisassociateAddress", f"{EC2}:elastic-ip/eipalloc-1", {"aws__ResourceTag___Project": "other"} | MFA),
+    # Read a snapshot by a volume of it, or by an instance's disk.
+    ("ec2:CreateVolume", f"{EC2}:volume/*", MADE | {"ec2__ParentSnapshot": f"{EC2}:snapshot/snap-1"} | MFA),
+    ("ec2:RunInstances", f"{EC2}:snapshot/snap-1", MFA),
+    # Another size, image, network, key.
+    ("ec2:RunInstances", INSTANCE, MADE | {"ec2__InstanceType": "p5.48xlarge"} | MFA),
+    ("ec2:RunInstances", INSTANCE, SMALL | MFA),
+    ("ec2:ModifyInstanceAttribute", INSTANCE, OURS | {"ec2__Attribute___InstanceType": "p5.48xlarge"} | MFA),
+    ("ec2:RunInstances", f"arn:aws:ec2:{REGION}::image/ami-1", {"ec2__Owner": "999999999999"} | MFA),
+    ("ec2:RunInstances", f"{EC2}:subnet/subnet-1", {"aws__ResourceTag___Project": "other"} | MFA),
+    ("ec2:RunInstances", GROUP, MFA),
+    ("ec2:RunInstances", f"{EC2}:key-pair/other", MFA),
+    ("ec2:CreateSubnet", f"{EC2}:vpc/vpc-1", {"aws__ResourceTag___Project": "other"} | MFA),
+    # End or stop an instance by an alarm, or send one elsewhere.
+    (
+        "cloudwatch:PutMetricAlarm",
+        ALARM,
+        {"cloudwatch__AlarmActions": f"arn:aws:automate:{REGION}:ec2:terminate"} | MFA,
+    ),
+    ("cloudwatch:PutMetricAlarm", ALARM, {"cloudwatch__AlarmActions": f"arn:aws:automate:{REGION}:ec2:stop"} | MFA),
+    ("cloudwatch:PutMetricAlarm", ALARM, {"cloudwatch__AlarmActions": f"arn:aws:sns:{REGION}:{ACCOUNT}:other"} | MFA),
     ("ecr:PutImage", OTHER_REPOSITORY, MFA),
     ("s3:GetObject", "arn:aws:s3:::other/secret", MFA),
     ("ssm:GetParameter", OTHER_PARAMETER, MFA),
@@ -211,7 +254,8 @@ def test_operators_may_not(life: Life, action: str, resource: str, context: dict
 @pytest.mark.parametrize(
     ("subject", "audience", "trusted"),
     [
-        ("repo:alice/comentarios:ref:refs/heads/main", "sts.amazonaws.com", True),
+        ("repo:alice/comentarios:ref:refs/heads/main", "sts.amazonaws.com", False),
+        ("repo:alice@123456/comentarios@456789:environment:production", "sts.amazonaws.com", False),
         ("repo:alice/comentarios:environment:production", "sts.amazonaws.com", True),
         ("repo:alice/comentarios:ref:refs/heads/other", "sts.amazonaws.com", False),
         ("repo:alice/comentarios:ref:refs/tags/v1", "sts.amazonaws.com", False),
@@ -242,8 +286,8 @@ def test_only_ec2_may_take_the_hosts_role(life: Life) -> None:
 
 @pytest.mark.parametrize("bucket", [BUCKET, BACKUP])
 @pytest.mark.parametrize("action", ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"])
-def test_buckets_refuse_what_comes_without_tls(life: Life, bucket: str, action: str) -> None:
-    (statement,) = life.bucket_settings[bucket]["policy"]["Statement"]
+def test_buckets_refuse_what_comes_without_tls(buckets: Buckets, bucket: str, action: str) -> None:
+    (statement,) = buckets.settings[bucket]["policy"]["Statement"]
     assert statement["Effect"] == "Deny"
     assert statement["Principal"] == "*"
     key = f"arn:aws:s3:::{bucket}/key"

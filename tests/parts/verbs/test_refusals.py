@@ -132,7 +132,7 @@ class TestAws:
     """TARGET=aws without credentials that AWS would take."""
 
     CLEAN = {name: "" for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "AWS_ENDPOINT_URL")}
-    HELP = "set AWS_PROFILE to a profile whose credential_process is aws-vault, and AWS_REGION (README, AWS)"
+    HELP = "set AWS_PROFILE to a profile whose credential_process is aws-vault, and AWS_REGION (docs/aws.md)"
 
     def refused(self, tmp_path, configuration: str = "", **variables: str) -> str:
         (tmp_path / "config").write_text(configuration)

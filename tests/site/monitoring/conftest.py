@@ -4,16 +4,16 @@ The session fixtures `up` and `eventually` are those of tests/conftest.py.
 """
 
 import json
-import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import NOT_RUN
 from tests.site.monitoring.browser import Browser
 from tests.site.monitoring.clients import Prometheus, Traffic, http, outage
+from tests.support import ports
+from tests.support.site import NOT_RUN
 from verbs import host as hosts
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -21,28 +21,31 @@ ROOT = Path(__file__).resolve().parents[3]
 SERVICES = {"prometheus": 9090, "alertmanager": 9093, "grafana": 3000}
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 @pytest.fixture(scope="session")
 def tunnel(up, eventually) -> Iterator[dict[str, str]]:
     """The services' URLs on this machine by name, through SSH."""
-    ports = {name: _free_port() for name in SERVICES}
-    forwards = [part for name, port in SERVICES.items() for part in ("-L", f"127.0.0.1:{ports[name]}:127.0.0.1:{port}")]
     command = hosts.ssh(up.target, up.host)
-    process = subprocess.Popen(
-        [*command[:-1], "-N", "-o", "ExitOnForwardFailure=yes", *forwards, command[-1]], stdin=subprocess.DEVNULL
-    )
-    try:
-        urls = {name: f"http://127.0.0.1:{port}" for name, port in ports.items()}
-        eventually(lambda: http(f"{urls['prometheus']}/-/ready")[0] == 200, 60)
-        yield urls
-    finally:
-        process.terminate()
-        process.wait(timeout=10)
+
+    def start(free: list[int]) -> tuple[subprocess.Popen[bytes], dict[str, str]]:
+        forwards = [
+            f"-L127.0.0.1:{here}:127.0.0.1:{there}" for here, there in zip(free, SERVICES.values(), strict=True)
+        ]
+        options = ["-N", "-o", "ExitOnForwardFailure=yes", *forwards]
+        process = subprocess.Popen([*command[:-1], *options, command[-1]], stdin=subprocess.DEVNULL)
+        urls = {name: f"http://127.0.0.1:{port}" for name, port in zip(SERVICES, free, strict=True)}
+        try:
+            eventually(lambda: process.poll() is not None or http(f"{urls['prometheus']}/-/ready")[0] == 200, 60)
+        except AssertionError:
+            process.kill()
+            raise
+        if process.poll() is not None:
+            raise ports.Ended(f"ssh ended with {process.returncode}")
+        return process, urls
+
+    process, urls = ports.on_free_ports(start, len(SERVICES))
+    yield urls
+    process.terminate()
+    process.wait(timeout=10)
 
 
 @pytest.fixture(scope="session")

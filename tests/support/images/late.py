@@ -1,17 +1,24 @@
 """The API, which is ready and well until it has had requests for so many seconds; then it answers them with 500."""
 
+from __future__ import annotations
+
 import time
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from comentarios import app, config, lifecycle, serve
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 SECONDS = 20
 
 
-def create_app():
+def create_app() -> WSGIApplication:
     good = app.create_app()
     first: list[float] = []
 
-    def turning(environ, start_response):
+    def turning(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if environ["PATH_INFO"].startswith("/api/"):
             first.append(time.monotonic()) if not first else None
             if time.monotonic() > first[0] + SECONDS:

@@ -21,7 +21,7 @@ from comentarios_backup import settings as settings_module
 from comentarios_backup import sqlite, stack
 from comentarios_backup.settings import BackupError, Settings
 from comentarios_backup.stack import Stack
-from comentarios_backup.store import Store
+from comentarios_backup.store import Store, made_at
 
 from tests.support.backup import Writer, backups_under_writes, comments_in, write
 from tests.support.stand_ins import StandIns
@@ -39,7 +39,7 @@ def test_backups_of_a_database_that_is_written_to(settings: Settings, programs: 
     metrics = settings.metrics_file.read_text()
     assert f"comentarios_backup_comments {made[-1]['comments']}.000\n" in metrics
     assert "# TYPE comentarios_backup_last_success_timestamp_seconds gauge" in metrics
-    assert program.list_(settings) == sorted(made, key=lambda one: str(one["name"]))
+    assert program.list_(settings) == sorted(made, key=lambda one: made_at(str(one["name"])))
     assert not (settings.work_dir / "now").exists()
 
 
@@ -254,7 +254,7 @@ def test_what_cannot_be_backed_up(
     with pytest.raises(BackupError, match="cannot be looked at .*: run `make up`"):
         program.run(replace(settings, sqlite_file=settings.work_dir / "none" / "comentarios.db"))
     write(settings, "0")
-    with pytest.raises(BackupError, match="cannot be written"):
+    with pytest.raises(BackupError, match="cannot be listed"):
         program.run(replace(settings, bucket="no-such-bucket"))
     assert not settings.metrics_file.exists()
     s3.put_object(

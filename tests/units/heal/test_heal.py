@@ -71,6 +71,7 @@ def container(
         "Id": f"id-{service}",
         "Name": f"/comentarios-{service}-1",
         "State": state,
+        "HostConfig": {"Memory": 0 if service == "grafana" else 160 * 2**20},
         "Config": {"Labels": {"com.docker.compose.service": service}},
         "NetworkSettings": {
             "Networks": {f"net{index}": {"IPAddress": one, "Aliases": None} for index, one in enumerate(addresses)}
@@ -272,3 +273,33 @@ def test_host_without_docker(
     monkeypatch.setenv("PATH", str(tmp_path))
     assert heal.main(host()) == 1
     assert capsys.readouterr().err == "comentarios-heal: [Errno 2] No such file or directory: 'docker'\n"
+
+
+def test_metrics_for_the_node_exporter(docker: Docker, tmp_path: Path) -> None:
+    """Since when each runs and what it may use; one without a limit, and one that has never started, are left out."""
+    new = container("api", "created")
+    new["State"]["StartedAt"] = "0001-01-01T00:00:00Z"
+    old = container("grafana")
+    old["State"]["StartedAt"] = "2026-01-02T03:04:05.678901234Z"
+    containers(docker, tmp_path, new, old)
+    file = tmp_path / "containers.prom"
+    host(metrics=file, container=tmp_path / "none").heal()
+    lines = [line for line in file.read_text().splitlines() if not line.startswith("#")]
+    assert lines == [
+        "comentarios_host_in_container 0",
+        'comentarios_container_start_time_seconds{service="grafana",container="comentarios-grafana-1"} 1767323045.679',
+        'comentarios_container_memory_limit_bytes{service="api",container="comentarios-api-1"} 167772160',
+    ]
+    assert file.stat().st_mode & 0o777 == 0o644
+    host(metrics=file, container=tmp_path).heal()
+    assert "comentarios_host_in_container 1\n" in file.read_text()
+    assert [path.name for path in tmp_path.glob("containers.*")] == ["containers.prom"]
+
+
+def test_metrics_that_cannot_be_written_stop_no_healing(
+    docker: Docker, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    containers(docker, tmp_path, container("edge", "exited", "no memory"))
+    assert heal.main(host(metrics=tmp_path / "gone" / "containers.prom")) == 1
+    assert acts(docker) == ["start id-edge"]
+    assert "comentarios-heal: [Errno 2] No such file or directory" in capsys.readouterr().err

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from verbs import terraform
 from verbs.environment import target
 
+Answers = Callable[[str, str], list[str]]
 DENIED = "Error acquiring the state lock: api error AccessDenied: not authorized to perform: s3:PutObject"
 STANDIN = """#!/bin/sh
 echo "$@" >> {calls}
@@ -20,7 +23,7 @@ esac
 
 
 @pytest.fixture
-def answers(tmp_path, monkeypatch):
+def answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Answers:
     """Runs `terraform.apply` with Terraform's answers to both plans; gives the folders that were applied."""
 
     def run(bootstrap: str, host: str) -> list[str]:
@@ -42,17 +45,20 @@ def answers(tmp_path, monkeypatch):
     return run
 
 
-def test_nothing_differs(answers):
+def test_nothing_differs(answers: Answers) -> None:
     assert answers("exit 0", "exit 0") == []
 
 
-def test_one_folder_differs(answers):
+def test_one_folder_differs(answers: Answers) -> None:
     assert answers("exit 0", "exit 2") == ["terraform"]
     # What bootstrap changes may change the host's plan.
     assert answers("exit 2", "exit 0") == ["bootstrap", "terraform"]
 
 
-def test_operator_may_not_look_at_bootstrap(answers, capsys):
+def test_operator_may_not_look_at_bootstrap(answers: Answers, capsys: pytest.CaptureFixture[str]) -> None:
     """Nothing of an administrator's is touched, and the host is the operator's all the same."""
     assert answers(f"echo '{DENIED}' >&2; exit 1", "exit 2") == ["terraform"]
-    assert "terraform/bootstrap: left to an administrator" in capsys.readouterr().out
+    assert (
+        "terraform/bootstrap: left to an administrator, AWS denies access to it; terraform: changes"
+        in capsys.readouterr().out
+    )

@@ -54,8 +54,9 @@ def run(settings: Settings) -> dict[str, Any]:
             comments = database.check(work.copy)
         finally:
             database.forget()
-        name = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(begin)) + f"-{secrets.token_hex(2)}{database.suffix}"
-        made = Store(settings).put(work.copy, work.packed, name, comments, Stack(settings).release())
+        store = Store(settings)
+        name = store.new_name(begin) + f"-{secrets.token_hex(2)}{database.suffix}"
+        made = store.put(work.copy, work.packed, name, comments, Stack(settings).release())
     values = (begin, made.size, made.comments, time.time() - begin)
     _publish(settings.metrics_file, dict(zip(METRICS, values, strict=True)))
     return asdict(made)

@@ -7,6 +7,7 @@ import hashlib
 import os
 import shutil
 import stat
+import time
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from .settings import BackupError, ForeignError, Settings
 
 CHUNK = 1 << 20
+# The bucket's lifecycle (terraform/storage.tf) goes by how names begin.
+DAILY = "daily-"
 CONNECTIONS = 16
 # Between a name and the version of an object that was overwritten.
 AT = "@"
@@ -90,7 +93,13 @@ class Store:
                 overwritten.append(version)
         # What is no more, by the lifecycle or by hand, is not listed.
         older = [f"{one['Key']}{AT}{one['VersionId']}" for one in overwritten if one["Key"] in current]
-        return sorted(key.removeprefix(self._settings.prefix) for key in [*current, *older])
+        return sorted((key.removeprefix(self._settings.prefix) for key in [*current, *older]), key=made_at)
+
+    def new_name(self, now: float) -> str:
+        """How the name of a backup that is made now begins: the first one of a day is marked, to be kept for longer."""
+        name = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
+        day = f"{DAILY}{name.partition('T')[0]}"
+        return name if any(one.startswith(day) for one in self.names()) else f"{DAILY}{name}"
 
     def get(self, name: str) -> Backup:
         """Raises BackupError when there is none of this name, or it is none of ours."""
@@ -159,6 +168,11 @@ class Store:
 
     def _url(self, name: str) -> str:
         return f"s3://{self._settings.bucket}/{self._key(name)}"
+
+
+def made_at(name: str) -> str:
+    """What orders backups by when they were made."""
+    return name.removeprefix(DAILY)
 
 
 def _pack(file: Path, packed: Path) -> str:

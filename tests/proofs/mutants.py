@@ -1,0 +1,283 @@
+"""Deliberate faults, each of which a unit test has to catch: ``python -m tests.proofs.mutants`` prints the table.
+
+Another one is another line of FAULTS.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One place that is made wrong.
+
+    Attributes:
+        name: what is wrong then.
+        file: where, below the root.
+        text: what stands there, once; replacement: what stands there instead.
+        tests: what has to fail, as pytest is given it; it passes without the fault.
+    """
+
+    name: str
+    file: str
+    text: str
+    replacement: str
+    tests: str
+
+
+RELEASE = "roles/release/files/comentarios_release"
+BACKUP = "roles/backup/files/comentarios_backup"
+HEAL = "roles/stack/files/comentarios-heal"
+RELEASES, HEALS, BACKUPS = "tests/units/release", "tests/units/heal", "tests/units/backup"
+
+FAULTS = (
+    # The release program: what it does, in which order.
+    Fault(
+        "a phase is skipped: replicas are not waited for",
+        f"{RELEASE}/rollout.py",
+        '"ready": self._wait_ready,',
+        '"ready": lambda: None,',
+        f"{RELEASES}/test_release.py",
+    ),
+    Fault(
+        "a phase is skipped: the old replicas go on running beside the new ones",
+        f"{RELEASE}/rollout.py",
+        '"stopped": self._stop_old,',
+        '"stopped": lambda: None,',
+        f"{RELEASES}/test_release.py",
+    ),
+    Fault(
+        "an interrupted release begins again at its first phase",
+        f"{RELEASE}/records.py",
+        "        record.phase = phase\n",
+        "",
+        f"{RELEASES}/test_records.py",
+    ),
+    Fault(
+        "an undo is forgotten: the old configuration is not put back",
+        f"{RELEASE}/rollout.py",
+        "            self._apply(configuration, before.identity)\n",
+        "",
+        f"{RELEASES}/test_interrupted.py",
+    ),
+    Fault(
+        "an undo is forgotten: the edge stays with the bad release",
+        f"{RELEASE}/rollout.py",
+        "                self._edge.switch(before.identity)\n",
+        "",
+        f"{RELEASES}/test_interrupted.py",
+    ),
+    Fault(
+        "the live pointer is not set",
+        f"{RELEASE}/rollout.py",
+        "            self._records.set_live(record.number)\n",
+        "",
+        f"{RELEASES}/test_release.py",
+    ),
+    Fault(
+        "the lock is not given back",
+        f"{RELEASE}/rollout.py",
+        "        self._lock.release(record.token)\n",
+        "",
+        f"{RELEASES}/test_release.py",
+    ),
+    Fault(
+        "the lock is anybody's",
+        f"{RELEASE}/lock.py",
+        "if held and held.token != token and held.token not in abandoned:",
+        "if held and held.token != token and not held.token:",
+        f"{RELEASES}/test_lock.py",
+    ),
+    Fault(
+        "a release counts as over before its lock is free",
+        f"{RELEASE}/records.py",
+        "if record.finished is None)",
+        "if record.outcome == RUNNING)",
+        f"{RELEASES}/test_interrupted.py",
+    ),
+    Fault(
+        "a cancellation before the program has begun is forgotten",
+        f"{RELEASE}/__main__.py",
+        "                    record.cancel()\n",
+        "",
+        f"{RELEASES}/test_command.py",
+    ),
+    Fault(
+        "the watch's comparison is inverted",
+        f"{RELEASE}/watch.py",
+        "seen.error_ratio <= allowed",
+        "seen.error_ratio >= allowed",
+        f"{RELEASES}/test_watch.py",
+    ),
+    Fault(
+        "one slow second is enough for a verdict",
+        f"{RELEASE}/watch.py",
+        "if len(self._window) < (self._window.maxlen or 0) or",
+        "if",
+        f"{RELEASES}/test_watch.py",
+    ),
+    Fault(
+        "one image too many is pruned",
+        f"{RELEASE}/records.py",
+        "images[:keep_images]",
+        "images[: keep_images - 1]",
+        f"{RELEASES}/test_records.py",
+    ),
+    Fault(
+        "the release that a rollback would go back to is pruned",
+        f"{RELEASE}/records.py",
+        "(live.number, live.previous, live.origin)",
+        "(live.number, live.origin)",
+        f"{RELEASES}/test_records.py",
+    ),
+    Fault(
+        "a rollback overwrites secrets",
+        f"{RELEASE}/files.py",
+        ' and "secrets" not in relative.parts',
+        "",
+        f"{RELEASES}/test_release.py",
+    ),
+    Fault(
+        "what a rollback went back from counts as good",
+        f"{RELEASE}/rollout.py",
+        "            self._retire_newer()\n",
+        "",
+        f"{RELEASES}/test_release.py",
+    ),
+    Fault(
+        "a pull is tried once",
+        f"{RELEASE}/engine.py",
+        "PULLS = 3",
+        "PULLS = 1",
+        f"{RELEASES}/test_engine.py",
+    ),
+    # What restarts containers.
+    Fault(
+        "a replica that answers 503 is restarted",
+        HEAL,
+        "            connection.getresponse()\n            return True\n",
+        "            return connection.getresponse().status < 500\n",
+        HEALS,
+    ),
+    Fault("what somebody has stopped is started", HEAL, ' and state["Error"]:', ":", HEALS),
+    Fault("Prometheus is given no time after its start", HEAL, "up > GRACE and ", "", HEALS),
+    # Backups.
+    Fault(
+        "the old database does not come back when a restore fails",
+        f"{BACKUP}/__main__.py",
+        "            database.swap_back(kept)\n",
+        "",
+        f"{BACKUPS}/test_program.py",
+    ),
+    Fault(
+        "a restore does not keep releases away",
+        f"{BACKUP}/__main__.py",
+        "            stack.lock(token)\n",
+        "",
+        f"{BACKUPS}/test_program.py",
+    ),
+    # The API.
+    Fault(
+        "comments whose commit failed are acknowledged",
+        "api/comentarios/storage/writer.py",
+        "            one.error = error\n",
+        "",
+        "api/tests/units/test_writer.py",
+    ),
+    Fault(
+        "a field that is given twice is taken",
+        "api/comentarios/validation.py",
+        "object_pairs_hook=_unique, ",
+        "",
+        "api/tests/units/test_validation.py",
+    ),
+    # The verbs.
+    Fault(
+        "Terraform's changes are taken for none",
+        "verbs/terraform.py",
+        'if status == 0:\n            return "no changes"',
+        'if status in (0, 2):\n            return "no changes"',
+        "tests/units/verbs/test_terraform.py",
+    ),
+)
+
+
+def copy(folder: Path) -> Path:
+    """The working tree in another folder: what git tracks or would track."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in filter(None, listed.split("\0")):
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    return folder
+
+
+def made(fault: Fault, content: str) -> str:
+    """The file with the fault.
+
+    Raises:
+        ValueError: what it replaces is not there any more, or more than once.
+    """
+    if content.count(fault.text) != 1:
+        raise ValueError(f"{fault.file} holds {fault.text!r} {content.count(fault.text)} times: correct the fault")
+    return content.replace(fault.text, fault.replacement)
+
+
+def failing(folder: Path, tests: Iterable[str]) -> list[str]:
+    """Runs tests until the first fails; returns its name, and nothing when all pass.
+
+    Raises:
+        RuntimeError: they could not be run.
+    """
+    command = [sys.executable, "-B", "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--no-header", *tests]
+    # Compiled modules are told apart by the second and the size: a fault may differ in neither.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPYCACHEPREFIX"}
+    environment["PYTHONDONTWRITEBYTECODE"] = "1"
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    failed = [line.split(" - ")[0].removeprefix("FAILED ") for line in done.stdout.splitlines() if line[:6] == "FAILED"]
+    if done.returncode not in (0, 1) or bool(failed) != bool(done.returncode):
+        raise RuntimeError(f"{' '.join(tests)} cannot be run: {(done.stdout + done.stderr)[-3000:]}")
+    return failed
+
+
+def caught(fault: Fault, folder: Path) -> str:
+    """The test that fails with the fault in this copy of the tree; empty when none does."""
+    file = folder / fault.file
+    right = file.read_text()
+    file.write_text(made(fault, right))
+    try:
+        return next(iter(failing(folder, [fault.tests])), "")
+    finally:
+        file.write_text(right)
+
+
+def main() -> int:
+    missed = 0
+    with tempfile.TemporaryDirectory() as made_here:
+        folder = copy(Path(made_here))
+        if failed := failing(folder, sorted({fault.tests for fault in FAULTS})):
+            print(f"without any fault {failed[0]} fails: mend that first", file=sys.stderr)
+            return 1
+        print("| fault | in | caught by |\n|---|---|---|")
+        for fault in FAULTS:
+            test = caught(fault, folder)
+            missed += not test
+            path, _, name = test.partition("::")
+            shown = f"{Path(path).name}: `{name}`" if test else "**nothing**"
+            print(f"| {fault.name} | {Path(fault.file).name} | {shown} |", flush=True)
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
