@@ -15,7 +15,7 @@ from verbs.environment import STATE
 
 TABLES = STATE / "proofs.md"
 FOLDER = "/tmp/edge-speed"
-CONNECTIONS, SECONDS, ROUNDS = 32, 5, 5
+CONNECTIONS, SECONDS, ROUNDS = 32, 5, 3
 # The share of the bare proxy's requests that the edge carries at least.
 LEAST = 0.85
 BARE = """
@@ -107,7 +107,7 @@ def test_edge_costs_little(releases: Releases, ways: dict[str, str]) -> None:
     median = {key: [statistics.median(values) for values in zip(*found, strict=True)] for key, found in seen.items()}
     half = median["GET 20", "edge"][0] / 2 / CONNECTIONS
     said = _run(releases, f"hey -z {SECONDS}s -c {CONNECTIONS} -q {half:.0f} {ways['edge']}{work['GET 20'][0]}")
-    calm = re.search(r"99%\D+ in ([\d.]+) secs", said)
+    calm = re.search(r"99%+ in ([\d.]+) secs", said)
     assert calm, said
     lines = ["| workload | way | requests/s | p99 ms | × bare proxy |", "|---|---|--:|--:|--:|"]
     for (what, way), (rate, late) in median.items():
