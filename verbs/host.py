@@ -126,7 +126,7 @@ def ssh(target: Target, host: Host, command: str = "", *options: str) -> list[st
 
 
 def forwards(target: Target, host: Host, ports: Mapping[int, int]) -> list[str]:
-    """The command line of ``ssh`` that forwards ports of this machine's loopback to ports of the host's, and does no more.
+    """The command line of ``ssh`` that only forwards ports of this machine's loopback to ports of the host's.
 
     Over a connection of its own: what a shared one forwards would outlive the command.
     """

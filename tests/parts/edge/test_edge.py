@@ -123,11 +123,11 @@ def host(tmp_path: Path) -> Iterator[Host]:
 
 def test_forged_names_of_the_client_do_not_arrive(host: Host) -> None:
     """A name with underscores is to WSGI the same as one with dashes, or none."""
-    forged = {"X_Real_IP": "1.2.3.4", "Client_IP": "1.2.3.4", "ClientIP": "1.2.3.4", "_x": "1.2.3.4"}
+    forged = {"X_Real_IP": "1.2.3.4", "X_Request_ID": "1.2.3.4", "Client_IP": "1.2.3.4", "_x": "1.2.3.4"}
     connection = HTTPConnection(host.address, 8080, timeout=10)
     connection.request("GET", "/api/x", headers=forged)
     headers = json.loads(connection.getresponse().read())["headers"].lower()
-    assert "1.2.3.4" not in headers and "\nclientip: 1" in headers.replace("\r", "")
+    assert "host:" in headers and "1.2.3.4" not in headers
 
 
 def test_after_a_switch_every_request_goes_to_the_new_release(host: Host) -> None:
