@@ -4,15 +4,17 @@ TARGET ?= sandbox
 VERB := .venv/bin/python -m verbs
 # What people give; verbs/inputs.py says what each may look like. Passed on as it was given: make would expand the `$` of
 # CMD='echo $HOME'.
-INPUTS := TARGET TAG TO FROM DELETE_DATA CMD HOST SERVICE EDGE_PORT GRAFANA_IMAGE WATCH READY ADDRESS TIERS
+INPUTS := V TARGET TAG TO FROM DELETE_DATA CMD HOST SERVICE EDGE_PORT GRAFANA_PORT PROMETHEUS_PORT ALERTMANAGER_PORT GRAFANA_IMAGE WATCH READY TIERS ADDRESS
 $(foreach name,$(INPUTS),$(if $(filter-out undefined,$(origin $(name))),$(eval override $(name) := $$(value $(name)))))
 export $(INPUTS)
 # Compiled modules are kept, or every tool that starts compiles all it is made of; but not beside the sources, which are copied.
 export PYTHONDONTWRITEBYTECODE :=
 export PYTHONPYCACHEPREFIX := $(CURDIR)/.state/pycache
+# Whatever the locale, what Python reads and prints is UTF-8.
+export PYTHONUTF8 := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status env ssh logs tunnel image images release rollback releases open close plan backup backups restore drill check test bench prove venv venvtest clean
+.PHONY: help up down status env ssh logs tunnel image images release rollback releases open close plan doctor backup backups restore drill check test bench prove venv venvtest clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,7 +43,7 @@ ssh: venv ## a shell on the host, or one command: CMD='docker compose ls'; HOST=
 logs: venv ## follow the stack's logs; SERVICE= chooses
 	@$(VERB) logs
 
-tunnel: venv ## Grafana, Prometheus and Alertmanager on 127.0.0.1:3000, 9090 and 9093
+tunnel: venv ## Grafana, Prometheus and Alertmanager on 127.0.0.1; GRAFANA_PORT=, PROMETHEUS_PORT=, ALERTMANAGER_PORT= choose
 	@$(VERB) tunnel
 
 image: venv ## build the API's image and push it to ECR
@@ -63,8 +65,9 @@ prove: venvtest ## the long proofs: fifty kills, ten thousand bodies, releases u
 	@$(VERB) prove
 
 clean: ## `make down`, and then the images and the virtual environment, too
-	@if [ -x .venv/bin/uv ]; then $(VERB) clean; fi
-	@rm -rf .venv .state
+	@if [ -x .venv/bin/uv ]; then $(VERB) clean; \
+	elif [ -e .state ]; then echo '✗ .venv is missing, and a sandbox may be up: `make down`, then the same again' >&2; exit 1; fi
+	@rm -rf .venv .state terraform/.terraform terraform/bootstrap/.terraform
 
 release: venv ## build, push and roll out the working tree, no request lost; TAG= an image that is in ECR, WATCH= seconds
 	@$(VERB) release
@@ -80,6 +83,9 @@ open: venv ## port 22 of the hosts for this machine's address, until `make close
 
 close: venv ## take out what `make open` let in
 	@$(VERB) close
+
+doctor: venv ## every prerequisite and path as a table: what was found, and what to do
+	@$(VERB) doctor
 
 plan: venv ## what would change: Terraform's plan and Ansible's --check --diff
 	@$(VERB) plan

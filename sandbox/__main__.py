@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import socket
 import sys
 import time
+import urllib.request
 
 import yaml
 
@@ -30,6 +32,12 @@ def start(config: Config) -> None:
     """Starts the network, ECR's store and the APIs: all that Terraform needs."""
     claim.check(config)
     if claim.left_over(config):
+        if host := next(iter(hosts.names(config)), None) or hosts.has_volumes(config):
+            raise SandboxError(
+                f"the state of the sandbox {config.name} is gone, {claim.owner(config) or config.state}, and its "
+                f"{host} is there, which may hold comments: put the folder back, or `make down` removes them; "
+                "nothing was changed or removed"
+            )
         with step("sandbox: removing what one of this name left behind, whose state is gone"):
             _remove(config)
     claim.record(config)
@@ -76,18 +84,38 @@ def sync(config: Config) -> None:
 
 def status(config: Config) -> int:
     """Prints a line for every part; returns 1 when one is not healthy."""
+    answers = server.answers(config)
+    present = hosts.names(config)
+    hint = "" if answers else ": the process does not run, nothing is lost, `make up` starts it again"
     parts = [
-        ("AWS APIs", server.answers(config), config.endpoint),
+        ("AWS APIs", answers, config.endpoint + (hint if present else "")),
         ("ECR", registry.tags(config) is not None if config.state.exists() else False, config.push_address),
     ]
-    present = hosts.names(config)
-    for instance in ec2.instances(config) if server.answers(config) else []:
-        running = present.get(instance.id, {}).get("State", {}).get("Running", False)
+    listed = {instance.id: instance for instance in ec2.instances(config)} if answers else {}
+    for identity, instance in listed.items():
+        running = present.get(identity, {}).get("State", {}).get("Running", False)
         healthy = running == (instance.state == "running")
-        parts.append((f"host {instance.id}", healthy, f"{instance.type} {instance.private_ip} {instance.state}"))
+        parts.append((f"host {identity}", healthy, f"{instance.type} {instance.private_ip} {instance.state}"))
+    for identity in sorted(present.keys() - listed.keys()):
+        known = "EC2 does not list it" if answers else "what EC2 says of it is not known"
+        parts.append((f"host {identity}", False, f"container {present[identity]['State']['Status']}; {known}"))
+    if present and not answers:
+        serves = _serves(config)
+        parts.append(
+            ("edge", serves, f"http://127.0.0.1:{config.edge_port} {'serves' if serves else 'does not serve'}")
+        )
     for name, healthy, where in parts:
         say(f"{'healthy  ' if healthy else 'UNHEALTHY'}  {name}  {where}")
     return 0 if all(healthy for _, healthy, _ in parts) else 1
+
+
+def _serves(config: Config) -> bool:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(f"http://127.0.0.1:{config.edge_port}/readyz", timeout=5):
+            return True
+    except OSError:
+        return False
 
 
 def down(config: Config) -> None:
@@ -132,7 +160,8 @@ def _check(config: Config) -> None:
     ours = {
         binding["HostPort"]
         for name in docker("ps", "--all", "--quiet", "--filter", f"label={config.label}").split()
-        for bindings in (inspect("container", name)["HostConfig"]["PortBindings"] or {}).values()
+        for container in filter(None, [inspect("container", name)])
+        for bindings in (container["HostConfig"]["PortBindings"] or {}).values()
         for binding in bindings
     }
     for port, variable in ((config.registry_port, "SANDBOX_REGISTRY_PORT"), (config.edge_port, "EDGE_PORT")):
@@ -193,6 +222,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m sandbox", description=__doc__)
     parser.add_argument("command", choices=["up", "start", "build", "sync", "status", "down", "serve"])
     command = parser.parse_args().command
+    # What it keeps is nobody else's business: the journal holds passwords, backups and Terraform's states.
+    os.umask(0o077)
     try:
         config = Config()
         action = {

@@ -1,144 +1,179 @@
-"""The AWS APIs: moto's server, with a journal, so that what was made survives the process and a reboot.
+"""The AWS APIs: moto's server with a journal, so that what was made survives the process and a reboot.
 
-moto keeps everything in memory. Each request that changes something is appended to a file before it is answered, and
-replayed when the server starts. Identifiers come out the same, because moto's source of random numbers is seeded with
-the request's number each time.
+moto keeps everything in memory. Each request that changes something is written to a file with a digest of its answer
+before it is answered, and replayed when the server starts; an answer that differs then stops the start. Every request,
+reads too, has the machine for itself.
 """
 
 from __future__ import annotations
 
-import base64
 import io
-import json
 import os
 import re
 import threading
-from collections.abc import Iterable
+import traceback
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
-from sandbox.config import ACCOUNT, ROOT
 from sandbox.errors import SandboxError
+from sandbox.journal import Entry, Journal, now
+from sandbox.keys import Keys
+from sandbox.machine import NAMES, Answer, Deleted, Environ, Machine, Secret
+from sandbox.signature import Refused, refusal, verify
 
-READS = ("Describe", "Get", "List", "Head", "BatchGet", "BatchCheck", "Assume", "Lookup", "Simulate")
-# What a request is made of, besides its body.
-KEPT = (
-    "REQUEST_METHOD",
-    "PATH_INFO",
-    "QUERY_STRING",
-    "CONTENT_TYPE",
-    "RAW_URI",
-    "REQUEST_URI",
-    "SCRIPT_NAME",
-)
+READS = ("Describe", "Get", "List", "Head", "BatchGet", "BatchCheck", "Lookup", "Simulate")
+# KMS's signatures are random by OpenSSL's own generator, and change nothing.
+READ = {"TrentService.Sign"}
+# What a request is made of, besides its headers and its body.
+KEPT = ("REQUEST_METHOD", "PATH_INFO", "QUERY_STRING", "CONTENT_TYPE", "RAW_URI", "REQUEST_URI", "SCRIPT_NAME")
+# moto's own: to reset everything, to record; and its metadata service, which is not version 2.
+SHUT = ("/moto-api", "/favicon.ico", "/latest/meta-data", "/latest/api")
 
 
-class Journal:
-    """WSGI application that keeps a journal of the changing requests to another one.
+class Apis:
+    """WSGI application: the AWS APIs of one sandbox.
 
     Args:
-        application: the WSGI application behind.
-        path: the journal, one JSON object a line; it is replayed at once.
+        path: the journal, which is replayed at once.
+        own: the sandbox's keys.
+        host: its address as clients name it, with the port.
 
     Attributes:
         changed: set after every changing request, for whoever follows.
+        count: how many changing requests there were.
 
     Raises:
-        SandboxError: the journal cannot be replayed.
+        SandboxError: the journal cannot be replayed, or an answer differs from what it was.
     """
 
-    def __init__(self, application: Any, path: Path) -> None:
-        self._application = application
+    def __init__(self, path: Path, own: Keys, host: str) -> None:
+        self._own, self._host = own, host
         self._lock = threading.Lock()
-        self._count = 0
         self.changed = threading.Event()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists():
-            self._replay(path)
-        self._file = path.open("a")
+        self._journal = Journal(path)
+        self._machine = Machine(self._journal.seed, self._journal.created, own.registry)
+        for entry in self._journal.entries():
+            self._journal.check(entry, self._machine.answer(entry.environ, entry.body, entry.nonce, entry.time))
 
-    def __call__(self, environ: dict, start_response: Any) -> Iterable[bytes]:
+    def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
+        answer = self._answer(environ)
+        start_response(answer.status, list(answer.headers))
+        return [answer.body]
+
+    def _answer(self, environ: Environ) -> Answer:
+        if shut := self._shut(environ):
+            return Answer("403 Forbidden", (("Content-Type", "text/plain"),), f"sandbox: {shut}\n".encode())
         body = _body(environ)
-        environ["wsgi.input"] = io.BytesIO(body)
-        environ["CONTENT_LENGTH"] = str(len(body))
-        environ.pop("HTTP_TRANSFER_ENCODING", None)
+        try:
+            signature = verify(environ, body, self._secret)
+        except Refused as refused:
+            return refusal(environ, body, refused)
+        # moto reads who asks, region and service there, and there alone.
+        environ["HTTP_AUTHORIZATION"] = (
+            f"AWS4-HMAC-SHA256 Credential={signature.key}/{signature.date}/{signature.region}/{signature.service}/"
+            f"aws4_request, SignedHeaders={';'.join(signature.headers)}, Signature={signature.value}"
+        )
         if not _changes(environ, body):
-            return self._application(environ, start_response)
-        with self._lock:
-            self._file.write(json.dumps({"environ": _kept(environ), "body": base64.b64encode(body).decode()}) + "\n")
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            answer = self._change(environ, start_response)
+            with self._lock:
+                return self._machine.answer(_asked(environ), body, os.urandom(16).hex(), now())
+        answer = self._change(environ, body)
         self.changed.set()
         return answer
 
-    def _change(self, environ: dict, start_response: Any) -> list[bytes]:
-        from moto.moto_api._internal import mock_random
+    def _shut(self, environ: Environ) -> str | None:
+        """Why a request is none of a client's; None for those that may be one's."""
+        if environ.get("HTTP_HOST") != self._host:
+            return f"it answers as {self._host} only"
+        if "HTTP_ORIGIN" in environ:
+            return "it does not answer pages of a browser"
+        if not str(environ.get("RAW_URI", "")).startswith("/") or environ["PATH_INFO"].startswith(SHUT):
+            return "nothing is here"
+        return None
 
-        self._count += 1
-        mock_random.seed(self._count)
-        return list(self._application(environ, start_response))
+    def _secret(self, key: str) -> Secret | None:
+        if key == self._own.access:
+            return Secret(self._own.secret)
+        with self._lock:
+            return self._machine.secret(key)
 
-    def _replay(self, path: Path) -> None:
-        lines = path.read_text().splitlines(keepends=True)
-        if lines and not lines[-1].endswith("\n"):
-            # The power went while it was written: that request was never answered.
-            lines.pop()
-            path.write_text("".join(lines))
-        for line in lines:
+    @property
+    def count(self) -> int:
+        return self._journal.count
+
+    def instances(self) -> set[str]:
+        """Every EC2 instance that was ever made, the terminated ones too."""
+        with self._lock:
+            return self._machine.instances()
+
+    def deleted(self) -> Deleted:
+        """What the APIs were told to delete."""
+        with self._lock:
+            return self._machine.deleted()
+
+    def close(self) -> None:
+        """Ends moto's process."""
+        self._machine.close()
+
+    def _change(self, environ: Environ, body: bytes) -> Answer:
+        with self._lock:
+            entry = Entry(self._journal.count + 1, now(), _kept(environ), body)
             try:
-                entry = json.loads(line)
-                body = base64.b64decode(entry["body"])
-                environ = entry["environ"] | {
-                    "SERVER_NAME": "sandbox",
-                    "SERVER_PORT": "80",
-                    "SERVER_PROTOCOL": "HTTP/1.1",
-                    "CONTENT_LENGTH": str(len(body)),
-                    "wsgi.input": io.BytesIO(body),
-                    "wsgi.errors": io.StringIO(),
-                    "wsgi.url_scheme": "http",
-                    "wsgi.version": (1, 0),
-                    "wsgi.multithread": True,
-                    "wsgi.multiprocess": False,
-                    "wsgi.run_once": False,
-                }
-                self._change(environ, lambda *_: None)
-            except Exception as error:
-                raise SandboxError(f"{path} cannot be replayed ({error}): `make down`, then `make up`") from error
+                self._journal.reserve(entry)
+            except OSError as error:
+                self._journal.release()
+                return Answer("500 INTERNAL SERVER ERROR", (), f"sandbox: the journal: {error.strerror}\n".encode())
+            try:
+                answer = self._machine.answer(entry.environ, entry.body, entry.nonce, entry.time)
+                self._journal.add(entry, answer)
+            except (OSError, SandboxError):
+                # moto knows more than the journal now, or is gone: only a replay can bring them together.
+                traceback.print_exc()
+                os._exit(1)
+            return answer
 
 
-def application(journal: Path) -> Journal:
-    """moto's server for every service, with a journal."""
-    # moto reads these when it is imported.
-    os.environ["MOTO_AMIS_PATH"] = str(ROOT / "sandbox" / "amis.json")
-    os.environ["MOTO_ACCOUNT_ID"] = ACCOUNT
-    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+def _asked(environ: Environ) -> Environ:
+    """A request as text, which is all that moto reads of it."""
+    asked = {name: environ[name] for name in environ if name in KEPT or name.startswith("HTTP_")}
+    asked.pop("HTTP_TRANSFER_ENCODING", None)
+    return asked | {
+        "SERVER_NAME": "sandbox",
+        "SERVER_PORT": "80",
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        NAMES: environ.get(NAMES, {}),
+    }
 
-    return Journal(DomainDispatcherApplication(create_backend_app), journal)
 
-
-def _kept(environ: dict) -> dict[str, str]:
+def _kept(environ: Environ) -> Environ:
     """What a request is replayed from: without who asked, whose key and session are nobody else's business."""
-    kept = {name: environ[name] for name in environ if name in KEPT or name.startswith("HTTP_")}
+    kept = _asked(environ)
     kept.pop("HTTP_X_AMZ_SECURITY_TOKEN", None)
-    if "HTTP_AUTHORIZATION" in kept:
-        # moto reads region and service behind the key's id.
-        kept["HTTP_AUTHORIZATION"] = re.sub(r"Credential=[^/]*/", "Credential=sandbox/", kept["HTTP_AUTHORIZATION"])
+    scope = re.sub(r"Credential=[^/]*/", "Credential=sandbox/", kept["HTTP_AUTHORIZATION"])
+    kept["HTTP_AUTHORIZATION"] = re.sub(r"Signature=.*", "Signature=0", scope)
+    # A signature in the address is as good as the key until it expires.
+    for name in ("QUERY_STRING", "RAW_URI", "REQUEST_URI"):
+        if name in kept:
+            kept[name] = re.sub(r"&?X-Amz-(?:Signature|Credential|Security-Token)=[^&]*", "", kept[name])
     return kept
 
 
-def _body(environ: dict) -> bytes:
-    stream = environ["wsgi.input"]
+def _body(environ: Environ) -> bytes:
+    stream: io.BufferedIOBase = environ["wsgi.input"]
     if environ.get("wsgi.input_terminated"):
         return stream.read()
     return stream.read(int(environ.get("CONTENT_LENGTH") or 0))
 
 
-def _changes(environ: dict, body: bytes) -> bool:
-    if environ["REQUEST_METHOD"] in {"GET", "HEAD", "OPTIONS"}:
-        return False
-    target = environ.get("HTTP_X_AMZ_TARGET", "")
-    if not target and environ.get("CONTENT_TYPE", "").startswith("application/x-www-form-urlencoded"):
-        target = parse_qs(body.decode(errors="replace")).get("Action", [""])[0]
-    return not target.rpartition(".")[2].startswith(READS)
+def _changes(environ: Environ, body: bytes) -> bool:
+    """Whether a request may change something: unless everything that names an action in it names a read."""
+    form = environ.get("CONTENT_TYPE", "").startswith("application/x-www-form-urlencoded")
+    actions = [
+        *filter(None, [environ.get("HTTP_X_AMZ_TARGET")]),
+        *parse_qs(environ.get("QUERY_STRING", "")).get("Action", []),
+        *(parse_qs(body.decode(errors="replace")).get("Action", []) if form else []),
+    ]
+    if not all(action in READ or action.rpartition(".")[2].startswith(READS) for action in actions):
+        return True
+    return not actions and environ["REQUEST_METHOD"] not in {"GET", "HEAD", "OPTIONS"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sandbox import files
+from sandbox import files, keys
 from sandbox.config import Config
 from sandbox.docker import docker, inspect
 from sandbox.errors import SandboxError
@@ -51,8 +51,9 @@ def left_over(config: Config) -> bool:
 
 def record(config: Config) -> None:
     """Writes down whose the folder is."""
-    config.state.mkdir(parents=True, exist_ok=True)
+    files.make_private(config.state)
     files.write(_record(config), f"{config.name}\n")
+    keys.make(config.state)
 
 
 def _record(config: Config) -> Path:

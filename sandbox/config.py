@@ -7,14 +7,14 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sandbox import keys
 from sandbox.errors import SandboxError
 
 ROOT = Path(__file__).resolve().parent.parent
 ACCOUNT = "123456789012"
 REGION = "us-east-1"
 ECR_HOST = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"
-# What ECR's API hands out as user and password for this account: the registry accepts exactly these.
-ECR_USER, ECR_PASSWORD = "AWS", f"{ACCOUNT}-auth-token"
+ECR_USER = "AWS"
 
 
 def _port(variable: str, default: int) -> int:
@@ -87,11 +87,14 @@ class Config:
 
     def credentials(self) -> dict[str, str]:
         """The environment in which every AWS client talks to this sandbox."""
+        own = keys.load(self.state)
         no_proxy = ",".join(filter(None, [os.environ.get("NO_PROXY"), "127.0.0.1", "localhost", str(self.subnet)]))
         return {
             "AWS_ENDPOINT_URL": self.endpoint,
-            "AWS_ACCESS_KEY_ID": "sandbox",
-            "AWS_SECRET_ACCESS_KEY": "sandbox",
+            "AWS_ACCESS_KEY_ID": own.access,
+            "AWS_SECRET_ACCESS_KEY": own.secret,
+            # A session of the user's own, beside the sandbox's key, would be refused.
+            "AWS_SESSION_TOKEN": "",
             "AWS_REGION": REGION,
             "AWS_DEFAULT_REGION": REGION,
             "AWS_EC2_METADATA_DISABLED": "true",

@@ -59,6 +59,8 @@ def _run(command: list[str], deadline: float) -> None:
             capture_output=True,
             text=True,
             check=False,
+            # What a package's scripts make is for everybody, whatever is private of ours.
+            umask=0o022,
         )
         if done.returncode == 0:
             return

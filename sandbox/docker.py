@@ -7,10 +7,17 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from sandbox.errors import SandboxError
+from sandbox.progress import failure, logged
+
+# What engines and clients of all versions say of what is not there.
+ABSENT = re.compile(r"no such|not found", re.IGNORECASE)
 
 
 def docker(*arguments: str, stdin: str | None = None, timeout: float = 120, check: bool = True) -> str:
@@ -32,37 +39,53 @@ def docker(*arguments: str, stdin: str | None = None, timeout: float = 120, chec
     except subprocess.TimeoutExpired:
         raise SandboxError(f"docker {arguments[0]} took longer than {timeout:.0f} s") from None
     if check and done.returncode:
-        lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
-        raise SandboxError(f"docker {' '.join(arguments[:2])}: {lines[-1]}")
+        # Newer clients end with advice on `--help`.
+        lines = [line for line in done.stderr.splitlines() if line.strip() and not line.startswith(("Run '", "See '"))]
+        raise SandboxError(f"docker {' '.join(arguments[:2])}: {(lines or [f'exit status {done.returncode}'])[-1]}")
     return done.stdout
 
 
-def inspect(kind: str, name: str) -> dict | None:
-    """``docker <kind> inspect`` of one object (container, network, volume, image), None when there is none."""
-    found = json.loads(docker(kind, "inspect", name, check=False) or "[]")
-    return found[0] if found else None
+def inspect(kind: str, name: str) -> dict[str, Any] | None:
+    """``docker <kind> inspect`` of one object (container, network, volume, image), None when there is none.
+
+    Raises:
+        SandboxError: the engine does not say, because it cannot be reached, say.
+    """
+    try:
+        found: list[dict[str, Any]] = json.loads(docker(kind, "inspect", name))
+    except SandboxError as error:
+        if ABSENT.search(str(error)):
+            return None
+        raise
+    return found[0]
 
 
-def build(folder: Path, tag: str, *, label: str, arguments: dict[str, str], log: Path) -> None:
+@cache
+def builder() -> dict[str, str]:
+    """The environment in which `docker build` works here: BuildKit where the client has it, else the classic builder.
+
+    Docker 23 and later call BuildKit by the plugin buildx, which distributions package apart; the classic builder will
+    be dropped. Nothing here needs a front end from Docker Hub.
+    """
+    try:
+        docker("buildx", "version")
+    except SandboxError:
+        return {"DOCKER_BUILDKIT": "0"}
+    # An image is one manifest: a list with attestations beside it cannot be rewritten or put into ECR as one.
+    return {"DOCKER_BUILDKIT": "1", "BUILDX_NO_DEFAULT_ATTESTATIONS": "1", "BUILDKIT_PROGRESS": "plain"}
+
+
+def build(folder: Path, tag: str, *, labels: tuple[str, ...], arguments: dict[str, str], log: Path) -> None:
     """Builds an image from a folder, its output kept in a log file.
-
-    The classic builder, because an engine without Hub access may have no BuildKit front end either.
 
     Raises:
         SandboxError: the build failed: its last line, and where the whole log is.
     """
-    command = ["docker", "build", "--tag", tag, "--label", label]
+    command = ["docker", "build", "--tag", tag, *(f"--label={label}" for label in labels)]
+    if builder()["DOCKER_BUILDKIT"] == "0":
+        # It keeps the container of a step that fails otherwise.
+        command.append("--force-rm")
     for name, value in arguments.items():
         command += ["--build-arg", f"{name}={value}"]
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("w") as output:
-        done = subprocess.run(
-            [*command, str(folder)],
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            check=False,
-            env={**os.environ, "DOCKER_BUILDKIT": "0"},
-        )
-    if done.returncode:
-        lines = log.read_text().strip().splitlines() or ["no output"]
-        raise SandboxError(f"building {tag} failed: {lines[-1]} (whole log: {log})")
+    if logged([*command, str(folder)], log, env={**os.environ, **builder()}):
+        raise SandboxError(failure(f"building {tag} failed", log))

@@ -10,6 +10,7 @@ from typing import Any
 import boto3
 from botocore.config import Config as ClientConfig
 
+from sandbox import keys
 from sandbox.config import REGION, Config
 
 GONE = {"shutting-down", "terminated"}
@@ -30,22 +31,27 @@ class Instance:
     memory: int
     cpus: int
     volumes: tuple[tuple[str, int], ...]
+    hop_limit: int = 1
 
     @property
     def hostname(self) -> str:
         return "ip-" + self.private_ip.replace(".", "-")
 
 
-@cache
 def client(config: Config, service: str) -> Any:
     """The boto3 client of a service of this sandbox, whatever the environment says; made once, for every thread."""
+    return _client(config.endpoint, keys.load(config.state), service)
+
+
+@cache
+def _client(endpoint: str, own: keys.Keys, service: str) -> Any:
     # A session of its own: the default one is not safe to share between threads.
     return boto3.Session().client(
         service,
-        endpoint_url=config.endpoint,
+        endpoint_url=endpoint,
         region_name=REGION,
-        aws_access_key_id="sandbox",
-        aws_secret_access_key="sandbox",
+        aws_access_key_id=own.access,
+        aws_secret_access_key=own.secret,
         config=ClientConfig(proxies={}, retries={"max_attempts": 2}, connect_timeout=3, read_timeout=20),
     )
 
@@ -94,10 +100,23 @@ def instances(config: Config) -> list[Instance]:
                 public_keys=(key,) if key else (),
                 memory=size["MemoryInfo"]["SizeInMiB"],
                 cpus=size["VCpuInfo"]["DefaultVCpus"],
+                hop_limit=instance.get("MetadataOptions", {}).get("HttpPutResponseHopLimit", 1),
                 volumes=tuple((volume, volumes[volume]) for volume in attached if volume in volumes),
             )
         )
     return result
+
+
+def terminated(config: Config) -> set[str]:
+    """Every instance that the API was told to terminate."""
+    pages = client(config, "ec2").get_paginator("describe_instances").paginate()
+    return {
+        instance["InstanceId"]
+        for page in pages
+        for reservation in page["Reservations"]
+        for instance in reservation["Instances"]
+        if instance["State"]["Name"] in GONE
+    }
 
 
 def volume_sizes(config: Config) -> dict[str, int]:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 
 from sandbox import ec2, files, registry
 from sandbox.config import Config
 
 
-def sync(config: Config) -> None:
-    """Lists in the API every tag that was pushed, and takes from the store every tag that the API no longer lists.
+def sync(config: Config, deleted: Collection[str]) -> None:
+    """Lists in the API every tag that was pushed, and takes from the store every tag that the API was told to delete.
 
     Which tags the API has listed before is kept in the state folder: a tag that is in the store alone was either pushed
-    just now or deleted by the API.
+    just now, perhaps a second time, or deleted by the API.
+
+    Args:
+        deleted: tags that the API was told to delete, as ``repository:tag``.
     """
     stored = registry.tags(config)
     if stored is None:
@@ -26,7 +30,7 @@ def sync(config: Config) -> None:
         pages = ecr.get_paginator("list_images").paginate(repositoryName=name)
         listed = {image.get("imageTag") for page in pages for image in page["imageIds"]}
         for tag in set(stored.get(name, [])) - listed:
-            if f"{name}:{tag}" in listed_before:
+            if f"{name}:{tag}" in listed_before and f"{name}:{tag}" in deleted:
                 registry.delete(config, name, tag)
             else:
                 manifest, media_type = registry.manifest(config, name, tag)

@@ -1,20 +1,25 @@
-"""EC2 hosts: a container with systemd, sshd and room for its own Docker Engine for every instance of the EC2 API."""
+"""EC2 hosts: a container with systemd, sshd and room for its own Docker Engine for every instance of the EC2 API.
+
+A host or a volume is removed because the API was told to terminate or delete it, never because a list does not name it.
+"""
 
 from __future__ import annotations
 
 import fcntl
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
-from sandbox import ec2, files
+from sandbox import capabilities, ec2, files, keys
 from sandbox.config import Config
 from sandbox.docker import docker, inspect
+from sandbox.errors import SandboxError
 
 INSTANCE_LABEL = "comentarios.instance"
 
 
-def names(config: Config) -> dict[str, dict]:
+def names(config: Config) -> dict[str, dict[str, Any]]:
     """The containers that are hosts of this sandbox: instance id → ``docker inspect``."""
     listed = docker(
         *(
@@ -33,10 +38,34 @@ def names(config: Config) -> dict[str, dict]:
     return {host["Config"]["Labels"][INSTANCE_LABEL]: host for host in found}
 
 
-def sync(config: Config, image: str) -> list[str]:
+def recognise(config: Config, known: set[str], count: int) -> None:
+    """Sees that the APIs know what there is.
+
+    Args:
+        known: every EC2 instance that was ever made.
+        count: how many changing requests the journal has.
+
+    Raises:
+        SandboxError: there is a host that they do not know, or a volume though they were never told anything.
+    """
+    found = [f"host {identity}" for identity in sorted(names(config).keys() - known)]
+    if not count and (volume := has_volumes(config)):
+        found.append(f"volume {volume}")
+    if found:
+        raise SandboxError(
+            f"the AWS APIs know nothing of {found[0]}, which may hold comments: {config.state}/aws.journal is not the "
+            "one that it was made from. Put that one back, or `make down` removes the sandbox with its data; nothing "
+            "was changed or removed"
+        )
+
+
+def sync(config: Config, image: str, deleted: Iterable[str] = ()) -> list[str]:
     """Makes the hosts what the EC2 API lists, and says what it did, a line each.
 
     Safe to run beside another one of its kind; what an interrupted one left half-made is made anew.
+
+    Args:
+        deleted: EBS volumes that the API was told to delete: their files are removed.
 
     Raises:
         SandboxError: a host cannot be made or started (its port is taken, say).
@@ -45,13 +74,14 @@ def sync(config: Config, image: str) -> list[str]:
         wanted = {instance.id: instance for instance in ec2.instances(config)}
         present = names(config)
         done = []
-        for identity in present.keys() - wanted.keys():
+        gone = present.keys() - wanted.keys()
+        for identity in gone & ec2.terminated(config) if gone else ():
             _remove(config, identity)
             done.append(f"{identity}: terminated, its host is removed")
         for identity, instance in wanted.items():
             host = present.get(identity)
             status = host["State"]["Status"] if host else "absent"
-            if status == "created":  # an interrupted start: what it holds is not known
+            if host and status == "created":  # an interrupted start: what it holds is not known
                 docker("rm", "--force", host["Name"].lstrip("/"))
                 status = "absent"
             if status == "absent" and instance.state == "running":
@@ -66,7 +96,7 @@ def sync(config: Config, image: str) -> list[str]:
             if instance.state == "running":
                 for volume, size in instance.volumes:
                     docker("exec", _name(config, identity), "sandbox-attach", volume, str(size))
-        _delete_volumes(config, image, keep=set(ec2.volume_sizes(config)))
+        _delete_volumes(config, image, set(deleted))
         return done
 
 
@@ -78,18 +108,23 @@ def remove_all(config: Config, image: str) -> None:
         _detach(config, image)
 
 
+def has_volumes(config: Config) -> str | None:
+    """The Docker volume of the EBS volumes, where there is one."""
+    return _volumes_name(config) if inspect("volume", _volumes_name(config)) else None
+
+
 def _volumes_name(config: Config) -> str:
     return f"{config.name}-ebs"
 
 
-def _delete_volumes(config: Config, image: str, keep: set[str]) -> None:
-    """Deletes the files of EBS volumes that EC2 no longer has, and frees the machine's loop devices behind them."""
-    record = config.state / "ebs.json"
-    known = set(json.loads(record.read_text())) if record.exists() else set()
-    if known - keep:
-        _detach(config, image, *sorted(known - keep))
-    if known != keep or not record.exists():
-        files.write(record, json.dumps(sorted(keep)))
+def _delete_volumes(config: Config, image: str, deleted: set[str]) -> None:
+    """Deletes the files of EBS volumes, and frees the machine's loop devices behind them; once for each."""
+    record = config.state / "ebs-deleted.json"
+    done = set(json.loads(record.read_text())) if record.exists() else set()
+    if not deleted <= done:
+        if inspect("volume", _volumes_name(config)):
+            _detach(config, image, *sorted(deleted - done))
+        files.write(record, json.dumps(sorted(done | deleted)))
 
 
 def _detach(config: Config, image: str, *volumes: str) -> None:
@@ -114,8 +149,8 @@ def _make(config: Config, instance: ec2.Instance, image: str) -> None:
     )
     # An engine refuses more than its machine has.
     cpus = min(instance.cpus, int(docker("info", "--format", "{{.NCPU}}")))
-    docker(
-        *("create", "--name", name, "--hostname", instance.hostname),
+    capabilities.create(
+        *("--name", name, "--hostname", instance.hostname),
         *(
             "--label",
             config.label,
@@ -126,7 +161,7 @@ def _make(config: Config, instance: ec2.Instance, image: str) -> None:
         ),
         *("--network", config.name, "--ip", instance.private_ip),
         *([] if edge_taken else ["--publish", f"127.0.0.1:{config.edge_port}:80"]),
-        # As much as the instance type has, so that what fits a t3.micro is tried and not hoped.
+        # As much as the instance type has, so that what fits it is tried and not hoped.
         *(
             "--memory",
             f"{instance.memory}m",
@@ -135,9 +170,9 @@ def _make(config: Config, instance: ec2.Instance, image: str) -> None:
             "--cpus",
             str(cpus),
         ),
-        # What a Docker Engine inside needs, short of --privileged, which some machines cannot give.
-        *("--cap-add", "ALL", "--cap-drop", "SYS_RESOURCE", "--security-opt", "seccomp=unconfined"),
-        *("--security-opt", "apparmor=unconfined", "--security-opt", "systempaths=unconfined"),
+        # What else a Docker Engine inside needs, short of --privileged, which some machines cannot give.
+        *("--security-opt", "seccomp=unconfined", "--security-opt", "apparmor=unconfined"),
+        *("--security-opt", "systempaths=unconfined"),
         *("--device-cgroup-rule", "a *:* rwm", "--cgroupns", "private"),
         *("--tmpfs", "/run:exec", "--tmpfs", "/run/lock", "--volume", f"{name}-docker:/var/lib/docker"),
         *("--volume", f"{_volumes_name(config)}:/var/lib/sandbox-ebs"),
@@ -151,11 +186,14 @@ def _make(config: Config, instance: ec2.Instance, image: str) -> None:
         f"{seed}/meta-data": json.dumps(metadata | {"public-keys": list(instance.public_keys)}),
         f"{seed}/user-data": ec2.user_data(config, instance) or "#cloud-config\n{}\n",
         "usr/local/share/ca-certificates/sandbox-ca.crt": (config.state / "ca.pem").read_text(),
-        "etc/sandbox/environment": f"METADATA_ADDRESS={config.gateway}:{config.metadata_port}\n",
         # On AWS the clients find the APIs by the region's public names; here by this.
         "root/.aws/config": f"[default]\nregion = {instance.zone[:-1]}\nendpoint_url = {config.endpoint}\n",
     }
     files.copy_into(name, content)
+    # For root alone: with it, whoever is on the network could ask in the host's name.
+    proof = keys.load(config.state).proof(instance.id)
+    environment = f"METADATA_ADDRESS={config.gateway}:{config.metadata_port}\nMETADATA_PROOF={proof}\n"
+    files.copy_into(name, {"etc/sandbox/environment": environment}, mode=0o600)
     docker("start", name)
 
 

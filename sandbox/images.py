@@ -10,20 +10,22 @@ import hashlib
 import json
 import os
 import shutil
-import subprocess
 
 import yaml
 
-from sandbox import debian, files
-from sandbox.config import ECR_HOST, ECR_PASSWORD, ECR_USER, ROOT, Config
+from sandbox import debian, files, keys
+from sandbox.config import ECR_HOST, ECR_USER, ROOT, Config
 from sandbox.docker import build, docker, inspect
 from sandbox.errors import SandboxError
-from sandbox.progress import say
+from sandbox.progress import failure, logged, say
 
 PREFIX = "comentarios-sandbox"
 UPSTREAM_BASE = "debian:trixie-slim"
 OWN_BASE = f"{PREFIX}/debian:13"
 IMAGE_LABEL = "comentarios.image=sandbox"
+# What was built by another clone is that one's to remove.
+CLONE_LABEL = f"comentarios.clone={ROOT}"
+BUILT = ROOT / ".state" / "built"
 FOLDERS = ROOT / "sandbox" / "images"
 IMAGE_VARIABLES = ROOT / "inventory" / "group_vars" / "all" / "images.yml"
 # Variable of the stack's image → folder that builds its stand-in. Grafana has none: Debian has no package of it.
@@ -51,20 +53,12 @@ def base(config: Config) -> str:
     if not shutil.which("mmdebstrap"):
         _install_mmdebstrap()
     log = config.state / "logs" / "mmdebstrap.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
     archive = config.state / "debian.tar"
-    with log.open("w") as output:
-        done = subprocess.run(
-            ["mmdebstrap", "--variant=minbase", "trixie", str(archive)],
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            check=False,
-        )
-    if done.returncode:
-        lines = log.read_text().strip().splitlines() or ["no output"]
-        raise SandboxError(f"mmdebstrap failed: {lines[-1]} (whole log: {log})")
+    if logged(["mmdebstrap", "--variant=minbase", "trixie", archive], log, umask=0o022):
+        raise SandboxError(failure("mmdebstrap failed", log))
     docker("import", "--change", f"LABEL {IMAGE_LABEL}", str(archive), OWN_BASE, timeout=600)
     archive.unlink()
+    built(OWN_BASE)
     return OWN_BASE
 
 
@@ -80,7 +74,10 @@ def available(image: str) -> bool:
 def ensure(config: Config, folder: str, base_image: str) -> str:
     """Builds ``sandbox/images/<folder>`` unless the engine has it already; returns its name, tagged by its content."""
     path = FOLDERS / folder
-    content = hashlib.sha256(inspect("image", base_image)["Id"].encode())
+    below = inspect("image", base_image)
+    if below is None:
+        raise SandboxError(f"the image {base_image} has just gone from the engine: run the same command again")
+    content = hashlib.sha256(below["Id"].encode())
     for file in sorted(path.rglob("*")):
         if file.is_file():
             content.update(f"{file.relative_to(path)}\0{os.access(file, os.X_OK)}\0".encode() + file.read_bytes())
@@ -88,7 +85,8 @@ def ensure(config: Config, folder: str, base_image: str) -> str:
     if not inspect("image", tag):
         say(f"  building {tag}")
         log = config.state / "logs" / f"build-{folder}.log"
-        build(path, tag, label=IMAGE_LABEL, arguments={"BASE_IMAGE": base_image}, log=log)
+        build(path, tag, labels=(IMAGE_LABEL, CLONE_LABEL), arguments={"BASE_IMAGE": base_image}, log=log)
+        built(tag)
     return tag
 
 
@@ -119,7 +117,7 @@ def stack(config: Config, base_image: str) -> dict[str, str | bool]:
     if kept.exists():
         known = json.loads(kept.read_text())
         if known["for"] == fingerprint:
-            return known["variables"]
+            return dict(known["variables"])
     upstream = yaml.safe_load(IMAGE_VARIABLES.read_text())
     variables: dict[str, str | bool] = {}
     for variable, folder in STAND_INS.items():
@@ -147,7 +145,7 @@ def push(config: Config, image: str) -> str:
     login = config.state / "docker"
     docker(
         *("--config", str(login), "login", "--username", ECR_USER, "--password-stdin", config.push_address),
-        stdin=ECR_PASSWORD,
+        stdin=keys.load(config.state).registry,
     )
     docker("tag", image, f"{config.push_address}/{image}")
     try:
@@ -168,8 +166,16 @@ def _install_mmdebstrap() -> None:
         ) from None
 
 
+def built(image: str) -> None:
+    """Records that an image was built by this clone, so that `make clean` removes it."""
+    known = BUILT.read_text().split() if BUILT.exists() else []
+    files.write(BUILT, "\n".join(dict.fromkeys([*known, image])) + "\n")
+
+
 def remove_all() -> None:
-    """Removes every image that was built here, the API's too, and only those."""
-    built = docker("images", "--quiet", "--filter", f"label={IMAGE_LABEL}").split()
-    for image in {*built, *docker("images", "--quiet", "comentarios-api").split()}:
-        docker("rmi", "--force", image, check=False)
+    """Removes every image that this clone built, unless somebody else's container or image needs it."""
+    # The last ones built stand on the first ones.
+    for image in reversed(BUILT.read_text().split() if BUILT.exists() else []):
+        docker("rmi", image, check=False)
+    docker("image", "prune", "--force", "--filter", f"label={CLONE_LABEL}")
+    BUILT.unlink(missing_ok=True)

@@ -1,19 +1,23 @@
 """The instance metadata service, version 2 only: who a host is, and its role's credentials.
 
-Source: "Use the Instance Metadata Service to access instance metadata" in the EC2 user guide. A host's address tells
-which instance asks; the host image forwards its own link-local address to here.
+Source: "Use the Instance Metadata Service to access instance metadata" in the EC2 user guide. A host's address and
+its proof tell which instance asks; the host image forwards its own link-local address to here, and adds the proof.
 """
 
 from __future__ import annotations
 
 import datetime
+import hmac
 import json
 import secrets
 import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from werkzeug.wrappers import Request, Response
 
-from sandbox import ec2
+from sandbox import ec2, keys
 from sandbox.config import ACCOUNT, REGION, Config
 
 SESSION = datetime.timedelta(hours=1)
@@ -24,36 +28,56 @@ class Metadata:
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._tokens: set[str] = set()
-        self._credentials: dict[str, dict] = {}
+        # Token → the instance that it is for, and until when.
+        self._tokens: dict[str, tuple[str, float]] = {}
+        self._credentials: dict[str, dict[str, Any]] = {}
         self._lock = threading.Lock()
 
-    def __call__(self, environ, start_response):
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         return self._answer(Request(environ))(environ, start_response)
 
     def _answer(self, request: Request) -> Response:
+        instance = self._asking(request)
+        if instance is None or "Origin" in request.headers:
+            return Response("this is for the sandbox's hosts, at 169.254.169.254\n", status=403)
         if request.path == "/latest/api/token":
-            if request.method != "PUT":
-                return Response(status=405)
-            token = secrets.token_urlsafe(32)
-            with self._lock:
-                self._tokens.add(token)
-            seconds = request.headers.get("X-aws-ec2-metadata-token-ttl-seconds", "21600")
-            return Response(token, headers={"X-aws-ec2-metadata-token-ttl-seconds": seconds})
-        if request.headers.get("X-aws-ec2-metadata-token") not in self._tokens:
+            return self._token(request, instance)
+        holder, until = self._tokens.get(request.headers.get("X-aws-ec2-metadata-token", ""), ("", 0.0))
+        if holder != instance.id or until < time.monotonic():
             return Response("the instance requires IMDSv2: PUT /latest/api/token first\n", status=401)
-        instance = next((i for i in ec2.instances(self._config) if i.private_ip == request.remote_addr), None)
-        if instance is None:
-            return Response("no running instance has this address\n", status=404)
         answer = self._tree(instance).get(request.path.rstrip("/"))
         if answer is None:
             return Response(status=404)
         content = answer() if callable(answer) else answer
         return Response(content) if content else Response(status=404)
 
-    def _tree(self, instance: ec2.Instance) -> dict:
+    def _asking(self, request: Request) -> ec2.Instance | None:
+        """The instance that asks, by its address, and by the proof that its root alone has."""
+        own, shown = keys.load(self._config.state), request.headers.get("X-Sandbox-Proof", "")
+        for instance in ec2.instances(self._config) if shown else []:
+            if instance.private_ip == request.remote_addr:
+                return instance if hmac.compare_digest(own.proof(instance.id).encode(), shown.encode()) else None
+        return None
+
+    def _token(self, request: Request, instance: ec2.Instance) -> Response:
+        if request.method != "PUT":
+            return Response(status=405)
+        seconds = request.headers.get("X-aws-ec2-metadata-token-ttl-seconds", "")
+        if "X-Forwarded-For" in request.headers:
+            return Response(status=403)
+        if not seconds.isdecimal() or not 1 <= int(seconds) <= 21600:
+            return Response("X-aws-ec2-metadata-token-ttl-seconds: 1 to 21600\n", status=400)
+        token, now = secrets.token_urlsafe(32), time.monotonic()
+        with self._lock:
+            self._tokens = {one: held for one, held in self._tokens.items() if held[1] > now}
+            self._tokens[token] = instance.id, now + int(seconds)
+        # As far as the host's forwarder, which lets the answer travel so many hops.
+        hops = {"X-Sandbox-Hop-Limit": str(instance.hop_limit)}
+        return Response(token, headers={"X-aws-ec2-metadata-token-ttl-seconds": seconds} | hops)
+
+    def _tree(self, instance: ec2.Instance) -> dict[str, str | Callable[[], str]]:
         data, role = "/latest/meta-data", instance.role
-        tree = {
+        tree: dict[str, str | Callable[[], str]] = {
             f"{data}/instance-id": instance.id,
             f"{data}/instance-type": instance.type,
             f"{data}/ami-id": instance.image,
@@ -80,12 +104,12 @@ class Metadata:
             tree[f"{data}/iam/security-credentials/{role}"] = lambda: json.dumps(self._role(instance))
         return tree
 
-    def _role(self, instance: ec2.Instance) -> dict:
+    def _role(self, instance: ec2.Instance) -> dict[str, str]:
         now = datetime.datetime.now(datetime.UTC)
         with self._lock:
             known = self._credentials.get(instance.id)
             if known and known["until"] - now > SESSION / 4:
-                return known["answer"]
+                return dict(known["answer"])
             sts = ec2.client(self._config, "sts")
             given = sts.assume_role(
                 RoleArn=f"arn:aws:iam::{ACCOUNT}:role/{instance.role}",

@@ -1,27 +1,286 @@
-"""One line for every long step: what it is, and how long it took."""
+"""One line for every step, and its child processes' output in a log: what runs, for how long, and how it ended.
+
+In a terminal the steps that run have a moving line with a clock each. Elsewhere, and with V=1, there are plain lines
+only. rich draws; it is imported late, because this module also serves before anything is installed.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import os
+import re
+import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+# Without a terminal a step shows that it has begun only when it takes this long, and then that it still runs.
+QUIET_SECONDS, REMIND_SECONDS = 3.0, 60.0
+# Seconds that a child has, after Ctrl-C, to end by itself.
+GRACE_SECONDS = 60.0
+TAIL = 12
+
+_lock = threading.RLock()
+_steps: list[Step] = []
+_display: Any = None
+
+
+class Step:
+    """A step that runs.
+
+    Attributes:
+        what: its name.
+        detail: what it does now, for the moving line.
+        result: how it ended, for the line that stays.
+    """
+
+    def __init__(self, what: str) -> None:
+        self.what, self.detail, self.result = what, "", ""
+        self.begin = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.begin
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.detail}" if self.detail else self.what
+
+
+def verbose() -> bool:
+    """Whether the children's output is wanted on the screen, too: V=1."""
+    return os.environ.get("V", "") not in {"", "0"}
 
 
 def say(text: str) -> None:
-    print(text, flush=True)
-
-
-@contextmanager
-def step(what: str) -> Iterator[None]:
-    """Says what begins, and in the end, by name because steps may overlap, how many seconds it took."""
-    begin = time.monotonic()
-    say(f"▸ {what}")
-    yield
-    say(f"✓ {what} ({time.monotonic() - begin:.1f} s)")
+    """Prints a line. Whoever read them may have gone (``| head``): the work goes on all the same."""
+    with _lock:
+        try:
+            if _display:
+                _display.console.print(text, markup=False, highlight=False, soft_wrap=True)
+            else:
+                print(text, flush=True)
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def fail(text: str) -> int:
     """Prints the one line of an error, and returns the exit status."""
     print(f"✗ {text}", file=sys.stderr, flush=True)
     return 1
+
+
+@contextlib.contextmanager
+def step(what: str) -> Iterator[Step]:
+    """A step for as long as the block runs. Steps may overlap; one that fails leaves its error to the caller."""
+    running = Step(what)
+    with _shown(running):
+        yield running
+    result = f": {running.result}" if running.result else ""
+    say(f"✓ {what}{result} ({running.seconds:.1f} s)")
+
+
+def logged(
+    command: Sequence[str | Path],
+    log: Path,
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    each: Callable[[str], None] = lambda line: None,
+    begin: Callable[[], None] | None = None,
+    grace: float = GRACE_SECONDS,
+) -> int:
+    """Runs a command with its output in a log, which it begins anew; returns the exit status.
+
+    Args:
+        each: is given every line.
+        begin: runs in the child before the command.
+        grace: seconds that it has, after Ctrl-C, to end by itself.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        log.open("w", encoding="utf-8") as output,
+        subprocess.Popen(
+            command,
+            cwd=cwd,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            preexec_fn=begin,
+        ) as process,
+    ):
+        assert process.stdout
+        try:
+            for line in process.stdout:
+                output.write(line)
+                output.flush()
+                if verbose():
+                    say(line.rstrip("\n"))
+                each(line.rstrip("\n"))
+            return process.wait()
+        except KeyboardInterrupt:
+            # A terminal's Ctrl-C reached the child, too: a second signal would stop Terraform amid its work.
+            end(process, grace)
+            raise
+
+
+def end(process: subprocess.Popen[str], seconds: float = GRACE_SECONDS) -> None:
+    """Waits until an interrupted child has ended by itself; ends it when it does not."""
+    for stop in (process.terminate, process.kill):
+        try:
+            process.communicate(timeout=seconds)
+            return
+        except subprocess.TimeoutExpired:
+            stop()
+            seconds = 10
+    process.wait()
+
+
+def reason(log: Path) -> str:
+    """Why the command of a log failed, in one line: the failing line and its cause, as its own tool writes them."""
+    text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
+    # Colours, and BuildKit's number and clock before each line.
+    lines = [
+        re.sub(r"^#\d+ (\d+\.\d+ )?", "", line).strip() for line in re.sub(r"\x1b\[[0-9;]*m", "", text).splitlines()
+    ]
+    lines = [line for line in lines if line]
+    found = _ansible(lines) or _docker(lines) or _terraform(lines)
+    return found or (lines[-1] if lines else "no output")
+
+
+def tail(log: Path) -> str:
+    """The log's last lines, for the screen, unless they were there already."""
+    text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
+    lines = [line for line in text.splitlines() if line.strip()][-TAIL:]
+    return "" if verbose() else "\n".join(f"  │ {line}" for line in lines)
+
+
+def failure(what: str, log: Path) -> str:
+    """The message for a command that failed; its log's last lines are printed before it."""
+    if shown := tail(log):
+        say(shown)
+    return f"{what}: {reason(log)} (whole log: {log})"
+
+
+def _ansible(lines: list[str]) -> str:
+    task = ""
+    for number, line in enumerate(lines):
+        if found := re.match(r"(?:TASK|RUNNING HANDLER) \[(.*?)\] \**$", line):
+            task = found[1]
+        if found := re.match(r"(?:fatal|failed): \[([^\]]+?)(?: -> [^\]]*)?\].*?(?:FAILED|UNREACHABLE)! =>(.*)", line):
+            if "...ignoring" in lines[number : number + 40]:
+                continue
+            said = re.search(r'"msg": "((?:[^"\\]|\\.)*)"', found[2])
+            following = (re.match(r"msg: (.*)", one) for one in lines[number + 1 : number + 40])
+            texts = (one[1].strip("'\"|>- ") for one in following if one)
+            # What is secret was hidden, but not why it failed.
+            errors = [one.removeprefix("[ERROR]: ") for one in lines[:number] if one.startswith("[ERROR]: ")]
+            hidden = errors[-1] if errors and any(one.startswith("censored") for one in lines[number:]) else ""
+            message = hidden or (said[1] if said else "") or next(texts, "") or next(_after(lines, number, "msg:"), "")
+            return f"{found[1]}: task `{task}`: {message or found[2].strip()}"
+    return ""
+
+
+def _after(lines: list[str], number: int, key: str) -> Iterator[str]:
+    """The line after a key whose value is a block of text."""
+    for index in range(number + 1, min(number + 40, len(lines) - 1)):
+        if lines[index].startswith(key):
+            yield lines[index + 1]
+
+
+def _docker(lines: list[str]) -> str:
+    """The instruction of a Dockerfile that failed, by either builder, and the line that says why."""
+    for number, line in enumerate(lines):
+        classic = re.search(r"The command '(?:/bin/sh -c )?(.*)' returned a non-zero code: \d+", line)
+        kit = re.search(r'ERROR: process "(?:/bin/sh -c )?(.*)" did not complete successfully', line)
+        if found := classic or kit:
+            instruction = found[1]
+            said = [one for one in lines[:number] if not one.startswith(("--->", "Removing intermediate", "-----"))]
+            worst = [one for one in said[-30:] if re.match(r"(E|ERROR|error|fatal|.*Error|.*error)\b.*:? ", one)]
+            cause = (worst or said or [line])[-1]
+            return f"RUN {' '.join(instruction.split())[:120]}: {cause}"
+    return ""
+
+
+def _terraform(lines: list[str]) -> str:
+    plain = [line.strip("╷│╵ ") for line in lines]
+    for number, line in enumerate(plain):
+        if line.startswith("Error: "):
+            rest = [one for one in plain[number + 1 : number + 12] if one]
+            rest = rest[: next((i for i, one in enumerate(rest) if one.startswith("Error: ")), len(rest))]
+            where = next((one.rstrip(":") for one in rest if re.match(r"on \S+ line \d+", one)), "")
+            return line.removeprefix("Error: ") + (f" ({where})" if where else "")
+    return ""
+
+
+@contextlib.contextmanager
+def _shown(running: Step) -> Iterator[None]:
+    if not verbose() and sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
+        with _moving(running):
+            yield
+        return
+    over = threading.Event()
+
+    def remind() -> None:
+        seconds = QUIET_SECONDS
+        while not over.wait(seconds):
+            say(f"▸ {running.what}" if seconds == QUIET_SECONDS else f"▸ {running} ({running.seconds:.0f} s so far)")
+            seconds = REMIND_SECONDS
+
+    thread = threading.Thread(target=remind, daemon=True)
+    if verbose():
+        say(f"▸ {running.what}")
+    else:
+        thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        if thread.ident:
+            thread.join()
+
+
+@contextlib.contextmanager
+def _moving(running: Step) -> Iterator[None]:
+    """A line that moves for every step that runs, with its clock."""
+    global _display
+    with _lock:
+        _steps.append(running)
+        if not _display:
+            _display = _live()
+            _display.start()
+    try:
+        yield
+    finally:
+        with _lock:
+            _steps.remove(running)
+            if not _steps:
+                _display.stop()
+                _display = None
+
+
+def _live() -> Any:
+    from rich.console import Group
+    from rich.live import Live
+    from rich.spinner import Spinner
+    from rich.text import Text
+
+    spinner = Spinner("dots")
+
+    def draw() -> Group:
+        def line(one: Step) -> Text:
+            clock = f" {int(one.seconds) // 60}:{int(one.seconds) % 60:02d} "
+            turning = cast(Text, spinner.render(time.monotonic()))
+            text = Text.assemble(turning, " ", one.what, (clock, "cyan"), (one.detail, "dim"))
+            text.no_wrap, text.overflow = True, "ellipsis"
+            return text
+
+        return Group(*(line(one) for one in list(_steps)))
+
+    return Live(get_renderable=draw, refresh_per_second=8, transient=True)

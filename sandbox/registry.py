@@ -10,6 +10,7 @@ import ssl
 import time
 import urllib.error
 import urllib.request
+from typing import Any
 
 import bcrypt
 from cryptography import x509
@@ -17,8 +18,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from sandbox import files
-from sandbox.config import ECR_HOST, ECR_PASSWORD, ECR_USER, Config
+from sandbox import files, keys
+from sandbox.config import ECR_HOST, ECR_USER, Config
 from sandbox.docker import docker, inspect
 from sandbox.errors import SandboxError
 
@@ -65,7 +66,7 @@ def up(config: Config, image: str) -> bool:
         *("--cap-drop", "ALL", "--security-opt", "no-new-privileges"),
         image,
     )
-    password = bcrypt.hashpw(ECR_PASSWORD.encode(), bcrypt.gensalt(4)).decode()
+    password = bcrypt.hashpw(keys.load(config.state).registry.encode(), bcrypt.gensalt(4)).decode()
     content = {
         # JSON is YAML.
         "etc/sandbox/registry.yml": json.dumps(CONFIGURATION),
@@ -73,7 +74,7 @@ def up(config: Config, image: str) -> bool:
         "etc/sandbox/registry.pem": (config.state / "ecr.pem").read_text(),
         "etc/sandbox/registry.key": (config.state / "ecr.key").read_text(),
     }
-    files.copy_into(name, content, uid=REGISTRY_UID)
+    files.copy_into(name, content, uid=REGISTRY_UID, mode=0o600)
     docker("start", name)
     for _ in range(75):
         if tags(config) is not None:
@@ -103,7 +104,7 @@ def delete(config: Config, repository: str, tag: str) -> None:
     _open(config, f"/v2/{repository}/manifests/{digest}", method="DELETE")
 
 
-def _get(config: Config, path: str) -> dict:
+def _get(config: Config, path: str) -> Any:
     try:
         return json.loads(_open(config, path).read())
     except urllib.error.HTTPError as error:
@@ -112,8 +113,8 @@ def _get(config: Config, path: str) -> dict:
         raise
 
 
-def _open(config: Config, path: str, method: str = "GET"):
-    token = base64.b64encode(f"{ECR_USER}:{ECR_PASSWORD}".encode()).decode()
+def _open(config: Config, path: str, method: str = "GET") -> Any:
+    token = base64.b64encode(f"{ECR_USER}:{keys.load(config.state).registry}".encode()).decode()
     accept = "application/vnd.docker.distribution.manifest.v2+json, application/vnd.oci.image.manifest.v1+json"
     request = urllib.request.Request(
         f"https://{config.push_address}{path}",
@@ -154,7 +155,6 @@ def _certificates(config: Config) -> None:
         key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         ).decode(),
-        mode=0o600,
     )
 
 

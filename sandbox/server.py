@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 import traceback
-import urllib.error
-import urllib.request
 from pathlib import Path
 
-from sandbox import ecr, hosts, images
+from botocore.exceptions import BotoCoreError, ClientError
+
+from sandbox import ec2, ecr, hosts, images, keys
 from sandbox.config import ROOT, Config
 from sandbox.errors import SandboxError
 
+START_SECONDS = 300.0
 FOLLOW_SECONDS = 5.0  # the most that a change goes unnoticed when no request announced it
 
 
@@ -25,25 +27,26 @@ def serve(config: Config) -> None:
     from moto.moto_server.werkzeug_app import MotoRequestHandler
     from werkzeug.serving import make_server
 
-    from sandbox.aws import application
+    from sandbox.aws import Apis
     from sandbox.metadata import Metadata
 
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
-    journal = application(config.state / "aws.journal")
-    apis = make_server(config.gateway, config.aws_port, journal, threaded=True, request_handler=MotoRequestHandler)
-    metadata = make_server(config.gateway, config.metadata_port, Metadata(config), threaded=True)
-    for server in (apis, metadata):
+    apis = Apis(config.state / "aws.journal", keys.load(config.state), f"{config.gateway}:{config.aws_port}")
+    hosts.recognise(config, apis.instances(), apis.count)
+    for port, application in ((config.aws_port, apis), (config.metadata_port, Metadata(config))):
+        server = make_server(config.gateway, port, application, threaded=True, request_handler=MotoRequestHandler)
         threading.Thread(target=server.serve_forever, daemon=True).start()
     while True:
-        journal.changed.wait(FOLLOW_SECONDS)
-        journal.changed.clear()
+        apis.changed.wait(FOLLOW_SECONDS)
+        apis.changed.clear()
         if not config.state.exists():  # somebody removed the clone without `make down`
             os._exit(0)
         try:
             host_image = images.chosen(config).get("host")
-            for line in hosts.sync(config, host_image) if host_image else []:
+            deleted = apis.deleted()
+            for line in hosts.sync(config, host_image, deleted.volumes) if host_image else []:
                 print(line, flush=True)
-            ecr.sync(config)
+            ecr.sync(config, deleted.tags)
         except Exception:
             # A host that cannot be made now (its port is taken, say) is tried again, and `sync` shows the reason.
             traceback.print_exc()
@@ -51,11 +54,14 @@ def serve(config: Config) -> None:
 
 
 def answers(config: Config) -> bool:
-    """Whether the APIs answer."""
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    """Whether the APIs answer, and to this sandbox's key."""
+    with socket.socket() as probe:
+        probe.settimeout(3)
+        if probe.connect_ex((config.gateway, config.aws_port)):
+            return False
     try:
-        opener.open(f"{config.endpoint}/moto-api/", timeout=3)
-    except (urllib.error.URLError, OSError):
+        ec2.client(config, "sts").get_caller_identity()
+    except (BotoCoreError, ClientError):
         return False
     return True
 
@@ -69,7 +75,7 @@ def start(config: Config) -> bool:
     """Starts the process unless it runs; returns whether it had to.
 
     Raises:
-        SandboxError: it ended or does not answer within 30 s: the last line of its log.
+        SandboxError: it ended or does not answer within START_SECONDS: the last line of its log.
     """
     if _pid(config) and answers(config):
         return False
@@ -86,13 +92,13 @@ def start(config: Config) -> bool:
             start_new_session=True,
         )
     _pid_file(config).write_text(str(process.pid))
-    for _ in range(150):
+    # It replays its journal first.
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
         if answers(config):
             return True
-        if process.poll() is not None:
-            break
         time.sleep(0.2)
-    last = (log.read_text().strip().splitlines() or ["no output"])[-1]
+    last = (log.read_text().strip().splitlines() or ["no output"])[-1].removeprefix("✗ ")
     raise SandboxError(f"the sandbox's AWS APIs do not start: {last} (whole log: {log})")
 
 

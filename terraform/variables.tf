@@ -27,12 +27,6 @@ variable "vpc_cidr" {
     error_message = "vpc_cidr must be between /16 and /27: AWS takes no larger VPC, and it is cut in two subnets of /28 at least."
   }
 
-  # An Application Load Balancer takes no subnet smaller than /27.
-  validation {
-    condition     = !var.load_balancer || try(tonumber(split("/", var.vpc_cidr)[1]) <= 26, true)
-    error_message = "vpc_cidr must be /26 or larger with load_balancer: AWS puts none in the subnets of /28 that a /27 is cut in."
-  }
-
   validation {
     condition     = can(regex("^(10\\.|192\\.168\\.|172\\.(1[6-9]|2[0-9]|3[01])\\.)", var.vpc_cidr))
     error_message = "vpc_cidr must lie in 10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16: other addresses belong to somebody else."
@@ -240,6 +234,12 @@ variable "load_balancer" {
   validation {
     condition     = !var.load_balancer || var.certificate_arn != null && var.domain != null
     error_message = "load_balancer needs domain, and certificate_arn of a certificate for it: it serves HTTPS only."
+  }
+
+  # An Application Load Balancer takes no subnet smaller than /27.
+  validation {
+    condition     = !var.load_balancer || try(tonumber(split("/", var.vpc_cidr)[1]) <= 26, true)
+    error_message = "load_balancer needs a vpc_cidr of /26 or larger: AWS puts none in the subnets of /28 that a /27 is cut in."
   }
 }
 

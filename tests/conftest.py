@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import os
+import re
+import signal
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.support import variants, waiting
 from tests.support.releases import Releases
-from tests.support.site import NOT_RUN, OWN, ROOT, Site, end_abandoned, make
+from tests.support.site import NOT_RUN, OWN, Site, end_abandoned, make
 from verbs import host
 from verbs.environment import target
 
+# Started in the background, as CI may do it, these are ignored, by every child, too.
+for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, handler)
 if "SANDBOX_NAME" not in os.environ:
     os.environ.update(OWN)
 os.environ["TARGET"] = "sandbox"
@@ -20,15 +28,23 @@ for name in ("TAG", "TO", "FROM", "HOST", "CMD"):
     os.environ.pop(name, None)
 
 
+class Lanes(LoadScopeScheduling):  # type: ignore[misc]
+    """Gives one worker all that shares a site, or a component's servers, and every other test by itself."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        tier = re.match(r"tests/site/|(api/)?tests/parts/(\w+/)?", nodeid)
+        return tier[0] if tier else nodeid
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Lanes | None:
+    # The groups of --dist=loadgroup stand in node ids, which this version of pytest does not let it change.
+    return Lanes(config, log) if config.getvalue("dist") == "loadscope" else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts what shares a site, or a component's servers, on one worker; what changes the site's shape comes last."""
+    """What changes the site's shape comes last."""
     items.sort(key=lambda item: item.get_closest_marker("reshapes_site") is not None)
-    for item in items:
-        folders = item.path.relative_to(ROOT).parts
-        if folders[:2] == ("tests", "site"):
-            item.add_marker(pytest.mark.xdist_group("site"))
-        elif "parts" in folders:
-            item.add_marker(pytest.mark.xdist_group("/".join(folders[:3])))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -16,6 +16,7 @@ from sandbox import debian
 from sandbox.progress import step
 from verbs.errors import VerbError
 
+SOCKET = Path("/var/run/docker.sock")
 INSTALL = "install Docker Engine (Debian, Ubuntu: `apt-get install docker.io` as root), start it, then again"
 
 
@@ -37,10 +38,15 @@ def ensure(state: Path) -> None:
         raise VerbError(
             f"no Docker Engine answers at DOCKER_HOST={os.environ['DOCKER_HOST']}: start it, or unset DOCKER_HOST"
         )
+    if denied():
+        raise VerbError(
+            f"the Docker Engine runs, but {_user()} may not use it: "
+            f"`sudo usermod -aG docker {_user()}`, then log in again"
+        )
     if not (shutil.which("dockerd") and shutil.which("docker")):
         _install()
     if os.geteuid() != 0:
-        raise VerbError(f"no Docker Engine answers as {_user()}: start it, or join the group `docker`; else {INSTALL}")
+        raise VerbError("no Docker Engine answers: start it (`sudo systemctl start docker`), then the same command")
     with step("starting the Docker Engine"):
         if Path("/run/systemd/system").exists():
             subprocess.run(["systemctl", "start", "docker"], check=False, capture_output=True)
@@ -88,6 +94,11 @@ def answers() -> bool:
         return subprocess.run(["docker", "info"], capture_output=True, timeout=30, check=False).returncode == 0
     except (FileNotFoundError, subprocess.TimeoutExpired):
         return False
+
+
+def denied() -> bool:
+    """Whether there is an engine whose socket this user may not write to."""
+    return SOCKET.is_socket() and not os.access(SOCKET, os.R_OK | os.W_OK)
 
 
 def _install() -> None:

@@ -11,10 +11,10 @@ import time
 
 from botocore.exceptions import ClientError
 
-from sandbox import images
+from sandbox import images as sandbox_images
 from sandbox.config import Config
-from sandbox.docker import docker, inspect
-from sandbox.progress import say, step
+from sandbox.docker import builder, docker, inspect
+from sandbox.progress import failure, logged, say, step
 from verbs.environment import ROOT, Target
 from verbs.errors import VerbError
 from verbs.terraform import client
@@ -72,6 +72,17 @@ def ensure(target: Target) -> str:
     return wanted
 
 
+def push_verb(target: Target) -> None:
+    """``make image``: the tag that is in ECR now."""
+    say(ensure(target))
+
+
+def images(target: Target) -> None:
+    """``make images``: the tags in ECR, the newest first."""
+    for one in listing(target):
+        say(one)
+
+
 def prepare(target: Target) -> None:
     """Builds the working tree's image where ``ensure`` would, before there is an ECR to ask."""
     wanted = tag()
@@ -88,27 +99,18 @@ def _build_once(target: Target, wanted: str) -> None:
     if not inspect("image", f"{REPOSITORY}:{wanted}"):
         with step(f"image: building {REPOSITORY}:{wanted}"):
             build(target, wanted)
+            sandbox_images.built(f"{REPOSITORY}:{wanted}")
 
 
 def build(target: Target, wanted: str) -> None:
     """Builds ``comentarios-api:<tag>`` in this machine's engine."""
     config = Config()
     config.state.mkdir(parents=True, exist_ok=True)
-    base = images.base(config)
+    base = sandbox_images.base(config)
     log = target.state / "logs" / "build-api.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, str(ROOT / "api" / "image.py"), "build", "--tag", f"{REPOSITORY}:{wanted}"]
-    with log.open("w") as output:
-        done = subprocess.run(
-            [*command, "--base", base, "--version", wanted],
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            check=False,
-            env={**os.environ, "DOCKER_BUILDKIT": "0"},
-        )
-    if done.returncode:
-        lines = log.read_text().strip().splitlines() or ["no output"]
-        raise VerbError(f"building the image failed: {lines[-1]} (whole log: {log})")
+    if logged([*command, "--base", base, "--version", wanted], log, env={**os.environ, **builder()}):
+        raise VerbError(failure("building the image failed", log))
 
 
 def push(target: Target, wanted: str) -> None:

@@ -13,9 +13,11 @@ from verbs.errors import VerbError
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
 NUMBER = r"[0-9]{1,6}"
+PORT = (r"[0-9]{1,5}", "is not a port: set it to a number from 1 to 65535")
 
 # For each: what its whole value matches, and what follows `NAME=value` in the error. Empty is as good as not given.
 INPUTS: dict[str, tuple[str, str]] = {
+    "V": (r"[01]", "is not known: 1 shows every step's output"),
     "TARGET": (r"sandbox|aws", "is not known: it is `sandbox` (the default) or `aws`"),
     "TAG": (NAME, "is no image's tag: `make images` lists those in ECR"),
     "TO": (NAME, "is no release: give a number or a tag that `make releases` lists"),
@@ -25,11 +27,14 @@ INPUTS: dict[str, tuple[str, str]] = {
     "CMD": (r"[^\0]+", "is no command"),
     "HOST": (NAME, "is no host's name: `make status` lists them"),
     "SERVICE": (r"[a-z][a-z0-9-]*", "is no service's name: give api, edge, prometheus, alertmanager, grafana, …"),
-    "EDGE_PORT": (r"[0-9]{1,5}", "is not a port: set it to a number from 1 to 65535"),
+    "EDGE_PORT": PORT,
+    "GRAFANA_PORT": PORT,
+    "PROMETHEUS_PORT": PORT,
+    "ALERTMANAGER_PORT": PORT,
     "GRAFANA_IMAGE": (r"[a-z0-9][A-Za-z0-9._/:@-]*", "is no image's name: give one as grafana/grafana:12.3.1"),
     "WATCH": (NUMBER, "is no number of seconds: give a whole one, 0 or more"),
     "READY": (NUMBER, "is no number of seconds: give a whole one, 0 or more"),
-    "TIERS": (r"[a-z]+( [a-z]+)*", "is not known: it is one or more of check, parts and site"),
+    "TIERS": (r"(check|parts|site)( (check|parts|site))*", "is not known: it is one or more of check, parts and site"),
     "ADDRESS": (r"[0-9]{1,3}(\.[0-9]{1,3}){3}", "is no IPv4 address"),
 }
 

@@ -8,19 +8,20 @@ import fcntl
 import getpass
 import json
 import os
+import re
 import secrets
 import shlex
 import signal
 import socket
-import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sandbox.progress import say
-from verbs import host, image
+from sandbox.progress import Step, failure, logged, say, step
+from verbs import host, image, settings
 from verbs.environment import ROOT, Target
 from verbs.errors import VerbError
 
@@ -28,6 +29,7 @@ COMMAND = "sudo comentarios-release"
 # Marks the processes of a run, in their environment.
 RUN = "COMENTARIOS_RUN"
 PR_SET_PDEATHSIG = 1
+LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 def release(target: Target) -> None:
@@ -37,8 +39,8 @@ def release(target: Target) -> None:
         VerbError: TAG is not in ECR, somebody else releases, or the release failed or was rolled back: why.
     """
     begin = time.monotonic()
-    play(target, "playbooks/release.yml", stack_api_tag=image.ensure(target))
-    say(f"✓ released in {time.monotonic() - begin:.0f} s; `make releases` lists all, `make rollback` goes back")
+    entries = play(target, "release", "playbooks/release.yml", stack_api_tag=image.ensure(target))
+    say(_outcome(entries, "released", begin) or "✓ nothing to release: this image and configuration are live already")
 
 
 def rollback(target: Target) -> None:
@@ -48,8 +50,14 @@ def rollback(target: Target) -> None:
         VerbError: there is none, its image is not to be had any more, or it does not run: why.
     """
     begin = time.monotonic()
-    play(target, "playbooks/rollback.yml", release_to=os.environ.get("TO") or "")
-    say(f"✓ rolled back in {time.monotonic() - begin:.0f} s")
+    entries = play(target, "rollback", "playbooks/rollback.yml", release_to=os.environ.get("TO") or "")
+    say(_outcome(entries, "rolled back", begin) or "✓ nothing to roll back")
+
+
+def _outcome(entries: list[dict[str, Any]], what: str, begin: float) -> str:
+    """The last line of a run that made these releases; empty when it made none."""
+    made = ", ".join(f"{entry['tag']} is release {entry['number']} on {entry['host']}" for entry in entries)
+    return made and f"✓ {what}: {made} ({time.monotonic() - begin:.0f} s); `make releases` lists all"
 
 
 def releases(target: Target) -> None:
@@ -63,33 +71,95 @@ def releases(target: Target) -> None:
             say(row.format(*_columns(entry, known["live"])).rstrip())
 
 
-def play(target: Target, playbook: str, **variables: Any) -> None:
+def play(target: Target, what: str, playbook: str, **variables: Any) -> list[dict[str, Any]]:
     """Runs a playbook that may release, under a name that others are told when they want to release meanwhile.
 
     WATCH and READY of the environment bound how long a release is watched and may take to get ready, in seconds.
+
+    Returns:
+        The releases that came of it, one a host at most.
 
     Raises:
         VerbError: it failed, with the release's own reason where there is one, or it was interrupted.
     """
     bounds = {"release_watch_seconds": "WATCH", "release_ready_seconds": "READY"}
     variables |= {name: int(os.environ[given]) for name, given in bounds.items() if os.environ.get(given)}
-    host.greet(target)
-    with _named_run(target) as (token, abandoned):
+    settings.apply(target)
+    log = target.state / "logs" / f"ansible-{what}.log"
+    with _named_run(target) as (token, abandoned), step(f"ansible: {playbook}") as shown:
+        shown.detail = "waiting for SSH"
+        found = host.greet(target)
         variables |= {"release_owner": owner(), "release_token": token, "release_abandoned": ",".join(abandoned)}
         command = ["ansible-playbook", playbook, "--extra-vars", extra_variables(variables)]
         environment = {**target.environment(), RUN: token}
-        process = subprocess.Popen(command, cwd=ROOT, env=environment, preexec_fn=_end_with_parent)
+        follower = Follower(target, found, token, shown)
         try:
-            status = process.wait()
+            status = logged(
+                command, log, cwd=ROOT, env=environment, each=follower.line, begin=_end_with_parent, grace=10
+            )
         except KeyboardInterrupt:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(10)
-            process.kill()
-            ended = [_on_host(target, one, f"cancel --token {token}", 240).get("outcome") for one in host.hosts(target)]
-            what = "the release was undone" if "cancelled" in ended else "no release was under way"
-            raise VerbError(f"interrupted: {what}, and the lock is given back") from None
+            ended = [_on_host(target, one, f"cancel --token {token}", 240).get("outcome") for one in found]
+            done = "the release was undone" if "cancelled" in ended else "no release was under way"
+            raise VerbError(f"interrupted: {done}, and the lock is given back") from None
+        finally:
+            follower.end()
+        entries = [entry | {"host": one.name} for one in found for entry in _of_run(target, one, token)]
         if status:
-            raise VerbError(_reason(target, token) or f"{playbook} failed (see above); the same command carries on")
+            for one in found:
+                # Where no release came of the run, it is given back here.
+                _on_host(target, one, f"unlock --token {token}")
+            raise VerbError(_reason(entries) or failure(f"{playbook} failed", log))
+    return entries
+
+
+class Follower:
+    """Ansible's output, line by line, as a step's detail and result; and what the host sees while it watches."""
+
+    def __init__(self, target: Target, hosts: list[host.Host], token: str, shown: Step) -> None:
+        self._target, self._hosts, self._token, self._shown = target, hosts, token, shown
+        self._over = threading.Event()
+        self._watcher: threading.Thread | None = None
+
+    def line(self, line: str) -> None:
+        if found := re.match(r"(?:TASK|RUNNING HANDLER) \[(.*)\] \**$", line):
+            self._shown.detail = found[1]
+            if "Wait until the release is" in line and not self._watcher:
+                self._watcher = threading.Thread(target=self._watch, daemon=True)
+                self._watcher.start()
+        elif found := re.match(r"(\S+) +: ok=(\d+) +changed=(\d+) +unreachable=(\d+) +failed=(\d+)", line):
+            name, ok, changed, unreachable, failed = found.groups()
+            recap = f"{name} ok={ok} changed={changed} unreachable={unreachable} failed={failed}"
+            self._shown.result = "; ".join(filter(None, [self._shown.result, recap]))
+
+    def end(self) -> None:
+        self._over.set()
+        if self._watcher:
+            self._watcher.join()
+
+    def _watch(self) -> None:
+        """A countdown of the host's watch with what it sees: requests, and errors so far."""
+        told: set[str] = set()
+        while not self._over.wait(1):
+            for one in self._hosts:
+                for entry in _of_run(self._target, one, self._token):
+                    since, length = entry["times"].get("stopped"), entry["watch_seconds"]
+                    if not since or not length or entry["finished"]:
+                        continue
+                    if one.name not in told:
+                        told.add(one.name)
+                        say(f"  {one.name}: release {entry['number']} serves, and is watched for {length} s")
+                    left = max(0, round(since + length - time.time()))
+                    self._shown.detail = f"watching release {entry['number']}: {left} s left, {sees(entry['seen'])}"
+
+
+def sees(seen: dict[str, int] | None) -> str:
+    """What the watch has counted so far, in words."""
+    return f"{seen['requests']:,} requests, {seen['errors']:,} errors" if seen else "nothing counted yet"
+
+
+def _of_run(target: Target, one: host.Host, token: str) -> list[dict[str, Any]]:
+    """The releases of a host that a run made."""
+    return [entry for entry in _on_host(target, one, "list").get("releases", []) if entry["token"] == token]
 
 
 def listing(target: Target, one: host.Host) -> dict[str, Any]:
@@ -159,8 +229,8 @@ def _held(path: Path) -> bool:
 
 def _end_with_parent() -> None:
     # Killed or not, this process takes Ansible along: nobody goes on with a run whose lock another may take.
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if LIBC:
+        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _end_workers(tokens: list[str]) -> None:
@@ -172,15 +242,13 @@ def _end_workers(tokens: list[str]) -> None:
                 os.kill(int(environ.parent.name), signal.SIGKILL)
 
 
-def _reason(target: Target, token: str) -> str:
-    """Why this run's release did not end well; gives the lock back where no release came of the run."""
-    for one in host.hosts(target):
-        _on_host(target, one, f"unlock --token {token}")
-        for entry in _on_host(target, one, "list").get("releases", []):
-            if entry["token"] == token and entry["reason"]:
-                return (
-                    f"release {entry['number']} of {entry['tag']} {entry['outcome']} on {one.name}: {entry['reason']}"
-                )
+def _reason(entries: list[dict[str, Any]]) -> str:
+    """Why a run's release did not end well; empty when none did."""
+    for entry in entries:
+        if entry["reason"]:
+            return (
+                f"release {entry['number']} of {entry['tag']} {entry['outcome']} on {entry['host']}: {entry['reason']}"
+            )
     return ""
 
 

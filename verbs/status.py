@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
+from sandbox import __main__ as sandbox
+from sandbox import hosts, server
+from sandbox.config import Config
 from sandbox.progress import say
-from verbs import host
-from verbs.environment import ROOT, Target
+from verbs import doctor, host
+from verbs.environment import Target
 
 COMPOSE = "docker compose --project-directory /opt/comentarios ps --all --format json"
 
 
 def status(target: Target) -> int:
     """Prints a line per component; returns 1 when one is not healthy."""
-    healthy = True
+    healthy, known = True, True
     if target.is_sandbox:
-        command = [sys.executable, "-m", "sandbox", "status"]
-        healthy = not subprocess.run(command, cwd=ROOT, env=target.environment(), check=False).returncode
-    found = host.hosts(target) if healthy else []
+        config = Config()
+        healthy = not sandbox.status(config)
+        known = server.answers(config)
+        if not known and hosts.names(config):
+            # Which there are was said, as far as it can be known without the APIs.
+            return 1
+        if healthy and (problem := doctor.blocked(config)):
+            healthy = False
+            _line(False, "firewall", problem)
+    found = host.hosts(target) if known else []
     if not found:
         _line(False, "hosts", "none is running: run `make up`")
     for one in found:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -14,10 +17,11 @@ from botocore.exceptions import BotoCoreError, ClientError, NoRegionError
 
 from sandbox import files, server
 from sandbox.config import Config
-from sandbox.progress import say, step
+from sandbox.progress import Step, failure, logged, say, step
 from verbs.environment import ROOT, STATE, Target, provider_mirror
 from verbs.errors import VerbError
 
+MISSING = "terraform is missing: install Terraform 1.10 or later and put it on the PATH"
 BOOTSTRAP, HOST = ROOT / "terraform" / "bootstrap", ROOT / "terraform"
 
 
@@ -58,8 +62,10 @@ def ensure_up(target: Target) -> None:
     """
     if not target.is_sandbox:
         account(target)
-    elif not target.state.exists() or not server.answers(Config()):
+    elif not target.state.exists():
         raise VerbError("nothing is up: run `make up`")
+    elif not server.answers(Config()):
+        raise VerbError("the sandbox's AWS APIs do not answer: `make up` starts them again, nothing is lost")
 
 
 def apply(target: Target) -> None:
@@ -76,21 +82,29 @@ def apply(target: Target) -> None:
     new = _local_state(target).exists() or not _bucket_exists(target, bucket)
     unchanged = {BOOTSTRAP: False, HOST: False} if new else _compare(target, bucket)
     if not unchanged[BOOTSTRAP]:
-        with step("terraform: state bucket and ECR (terraform/bootstrap)"):
+        with _asking("terraform: state bucket and ECR (terraform/bootstrap)", target) as shown:
             if new:
-                _first_bootstrap(target, bucket)
+                _first_bootstrap(target, bucket, shown)
             else:
-                run(target, BOOTSTRAP, "apply", "-input=false", *_approved(target))
+                run(target, BOOTSTRAP, "apply", "-input=false", *_approved(target), shown=shown)
     if not all(unchanged.values()):
-        with step("terraform: the host (terraform/)"):
+        with _asking("terraform: the host (terraform/)", target) as shown:
             if new:
                 init(target, bucket)
-            run(target, HOST, "apply", "-input=false", *_approved(target))
+            run(target, HOST, "apply", "-input=false", *_approved(target), shown=shown)
+
+
+def _asking(what: str, target: Target) -> contextlib.AbstractContextManager[Step | None]:
+    """A step; none where Terraform asks its question, for which the screen has to be its own."""
+    if _approved(target):
+        return step(what)
+    say(f"▸ {what}")
+    return contextlib.nullcontext()
 
 
 def init(target: Target, bucket: str, folder: Path = HOST) -> None:
     """Initialises a folder with its state in the bucket."""
-    run(target, folder, "init", "-input=false", "-reconfigure", f"-backend-config=bucket={bucket}", capture=True)
+    run(target, folder, "init", "-input=false", "-reconfigure", f"-backend-config=bucket={bucket}")
 
 
 def _compare(target: Target, bucket: str) -> dict[Path, bool]:
@@ -102,19 +116,19 @@ def _compare(target: Target, bucket: str) -> dict[Path, bool]:
 
     def compare(folder: Path) -> str:
         init(target, bucket, folder)
-        plan = ["terraform", f"-chdir={folder}", "plan", "-input=false", "-detailed-exitcode"]
-        done = subprocess.run(plan, env=_environment(target, folder), capture_output=True, text=True, check=False)
-        if done.returncode == 0:
+        log = _log(target, folder, "plan")
+        command = ["terraform", f"-chdir={folder}", "plan", "-input=false", "-detailed-exitcode"]
+        status = logged(command, log, env=_environment(target, folder))
+        if status == 0:
             return "no changes"
-        if done.returncode == 1 and folder == BOOTSTRAP and "AccessDenied" in done.stderr:
+        if status == 1 and folder == BOOTSTRAP and "AccessDenied" in log.read_text():
             return "left to an administrator, AWS denies access to it"
         # 2: there are changes; 1: it failed, which shows again, with its message, where the folder is applied.
         return "changes"
 
-    with step("terraform: comparing both folders with what is there"), ThreadPoolExecutor() as pool:
+    with step("terraform: compared with what is there") as shown, ThreadPoolExecutor() as pool:
         answers = dict(zip((BOOTSTRAP, HOST), pool.map(compare, (BOOTSTRAP, HOST)), strict=True))
-        for folder, answer in answers.items():
-            say(f"  {folder.relative_to(ROOT)}: {answer}")
+        shown.result = "; ".join(f"{folder.relative_to(ROOT)}: {answer}" for folder, answer in answers.items())
     return {folder: answer != "changes" for folder, answer in answers.items()}
 
 
@@ -123,27 +137,42 @@ def bucket_name(target: Target) -> str:
     return f"comentarios-{account(target)}-{region}-state"
 
 
-def run(target: Target, folder: Path, *arguments: str, capture: bool = False) -> str:
-    """Runs Terraform in a folder; what it prints goes to the screen, or is returned.
+def run(target: Target, folder: Path, *arguments: str, shown: Step | None = None) -> None:
+    """Runs Terraform in a folder. What it prints goes to a log, or to the screen where it shows a plan or asks.
+
+    Args:
+        shown: the step whose line says what Terraform does and how it ended.
 
     Raises:
-        VerbError: it failed.
+        VerbError: it is missing, or it failed: the failing line.
     """
-    command = ["terraform", f"-chdir={folder}", *arguments]
-    environment = _environment(target, folder)
+    command, log = ["terraform", f"-chdir={folder}", *arguments], _log(target, folder, arguments[0])
+    environment, what = _environment(target, folder), f"terraform {arguments[0]} failed in {folder.relative_to(ROOT)}"
+    quiet = arguments[0] == "init" or "-auto-approve" in arguments
     try:
-        # Terraform's own question is asked on the screen.
-        quiet = capture or "-auto-approve" in arguments
-        stdout = subprocess.PIPE if quiet else None
-        done = subprocess.run(command, env=environment, stdout=stdout, text=True, check=False)
+        if not quiet:
+            if subprocess.run(command, env=environment, check=False).returncode:
+                raise VerbError(f"{what} (see above)")
+            return
+        if logged(command, log, env=environment, each=_follow(shown)):
+            raise VerbError(failure(what, log))
     except FileNotFoundError:
-        raise VerbError("terraform is not installed: install Terraform 1.10 or later and put it on the PATH") from None
-    if done.returncode:
-        print(done.stdout or "", flush=True)
-        raise VerbError(f"terraform {arguments[0]} failed in {folder.relative_to(ROOT)} (see above)")
-    if quiet and not capture:
-        _summary(done.stdout)
-    return done.stdout or ""
+        raise VerbError(MISSING) from None
+
+
+def _follow(shown: Step | None) -> Callable[[str], None]:
+    def each(line: str) -> None:
+        plain = re.sub(r"\x1b\[[0-9;]*m", "", line)
+        if shown and (found := re.match(r"(?:Apply|Destroy) complete! Resources: (.*)\.$", plain)):
+            shown.result = found[1]
+        elif shown and (found := re.match(r"(\S+): (Creating|Modifying|Destroying|Refreshing state)\b", plain)):
+            shown.detail = f"{found[2].lower()} {found[1]}"
+
+    return each
+
+
+def _log(target: Target, folder: Path, command: str) -> Path:
+    return target.state / "logs" / f"terraform-{folder.name}-{command}.log"
 
 
 def _environment(target: Target, folder: Path) -> dict[str, str]:
@@ -157,7 +186,7 @@ def _environment(target: Target, folder: Path) -> dict[str, str]:
 def prepare(target: Target) -> None:
     """Writes what Terraform reads from the state folder, and checks what it must find."""
     if not shutil.which("terraform"):
-        raise VerbError("terraform is not installed: install Terraform 1.10 or later and put it on the PATH")
+        raise VerbError(MISSING)
     write_cli_configuration()
     if not target.tfvars.exists():
         raise VerbError(
@@ -179,19 +208,19 @@ def _local_state(target: Target) -> Path:
     return target.state / "bootstrap.tfstate"
 
 
-def _first_bootstrap(target: Target, bucket: str) -> None:
+def _first_bootstrap(target: Target, bucket: str, shown: Step | None) -> None:
     """Applies the folder with a state on this machine, which then moves into the bucket that it made."""
     local_state = _local_state(target)
     override = BOOTSTRAP / "backend_override.tf"
     target.state.mkdir(parents=True, exist_ok=True)
     override.write_text(f'terraform {{\n  backend "local" {{\n    path = "{local_state}"\n  }}\n}}\n')
     try:
-        run(target, BOOTSTRAP, "init", "-input=false", "-reconfigure", capture=True)
-        run(target, BOOTSTRAP, "apply", "-input=false", *_approved(target))
+        run(target, BOOTSTRAP, "init", "-input=false", "-reconfigure")
+        run(target, BOOTSTRAP, "apply", "-input=false", *_approved(target), shown=shown)
     finally:
         override.unlink()
     remote = ["init", "-input=false", f"-backend-config=bucket={bucket}"]
-    run(target, BOOTSTRAP, *remote, "-migrate-state", "-force-copy", capture=True)
+    run(target, BOOTSTRAP, *remote, "-migrate-state", "-force-copy")
     local_state.unlink()
     local_state.with_name("bootstrap.tfstate.backup").unlink(missing_ok=True)
 
@@ -208,9 +237,3 @@ def _bucket_exists(target: Target, bucket: str) -> bool:
 
 def _approved(target: Target) -> list[str]:
     return ["-auto-approve"] if target.is_sandbox or os.environ.get("APPROVE") == "yes" else []
-
-
-def _summary(printed: str) -> None:
-    for line in printed.splitlines():
-        if line.startswith(("Apply complete", "No changes", "Destroy complete")):
-            print(f"  {line}", flush=True)

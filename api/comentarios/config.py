@@ -26,7 +26,6 @@ class Settings:
         each of them a pair of escapes (12 bytes, 126 KiB in all).
     max_reply_bytes: a list ends before the comment that would make it larger; a link leads on.
     host, port: where `python -m comentarios.serve` listens.
-    client_rate: requests a second that one client may make of this replica, averaged over 10 s; 0 is no limit.
     busy_seconds: how long a write waits for another process that holds SQLite's lock.
     connect_seconds: how long to wait for a PostgreSQL connection or statement.
     """
@@ -40,7 +39,6 @@ class Settings:
     port: int = 8000
     max_body_bytes: int = 128 * 1024
     max_reply_bytes: int = 512 * 1024
-    client_rate: float = 0.0
     busy_seconds: float = 5.0
     connect_seconds: float = 3.0
 
@@ -75,7 +73,6 @@ class Settings:
             commit=os.environ.get("COMENTARIOS_COMMIT") or cls.commit,
             log_level=(os.environ.get("LOG_LEVEL") or cls.log_level).lower(),
             drain_seconds=_number("DRAIN_SECONDS", cls.drain_seconds, 0, 3600, "seconds"),
-            client_rate=_number("CLIENT_RATE", cls.client_rate, 0, 1_000_000, "requests a second, 0 for no limit"),
             host=os.environ.get("HOST") or cls.host,
             port=int(_number("PORT", cls.port, 1, 65535, "a TCP port")),
         )

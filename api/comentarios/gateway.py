@@ -13,10 +13,9 @@ from http import HTTPMethod
 from typing import TYPE_CHECKING, Any
 
 from . import replies
-from .clients import ClientRate
 from .comments import LIST_PATH, LIST_RULE, NEW_PATH, NEW_RULE, Comments
 from .config import Settings
-from .errors import ApiError, reply_to
+from .errors import reply_to
 from .lifecycle import Lifecycle
 from .logs import request_line
 from .metrics import NO_ROUTE, Metrics
@@ -49,7 +48,6 @@ class Gateway:
         self._lifecycle = lifecycle
         self._max_body_bytes = settings.max_body_bytes
         self._log_requests = settings.log_level in ("debug", "info")
-        self._clients = ClientRate(settings.client_rate) if settings.client_rate else None
 
     def __call__(self, environ: dict[str, Any], start_response: "StartResponse") -> list[bytes]:
         started = time.perf_counter()
@@ -105,14 +103,6 @@ class Gateway:
             # Each name would be a time series of its own, and anybody can invent names.
             message = "HTTP has no such method; the Allow header lists those that are here"
             return replies.error(405, message, headers=(("Allow", "GET, HEAD, OPTIONS, POST"),))
-        if self._clients:
-            try:
-                seconds = self._clients.wait(environ)
-            except ApiError as error:
-                return reply_to(error, self._max_body_bytes)
-            if seconds:
-                message = f"too many requests from your address; try again in {seconds} s"
-                return replies.error(429, message, headers=(("Retry-After", str(seconds)),))
         return None
 
     def _short_way(self, method: str, path: str, environ: dict[str, Any]) -> tuple[Reply, str] | None:

@@ -24,7 +24,6 @@ run "bad_values_1" {
     ssh_address           = "ipv6"                                              # neither public nor private
     instance_type         = "micro"                                             # no family
     cpu_credits           = "none"                                              # neither unlimited nor standard
-    alarm_topic_arn       = "arn:aws:sns:us-east-1:123456789012:other"          # not of this project
     root_volume_size      = 4                                                   # too small for Debian and the images
     data_volume_size      = 0                                                   # none
     backup_retention_days = 0                                                   # none
@@ -41,7 +40,6 @@ run "bad_values_1" {
     var.ssh_address,
     var.instance_type,
     var.cpu_credits,
-    var.alarm_topic_arn,
     var.root_volume_size,
     var.data_volume_size,
     var.backup_retention_days,
@@ -155,12 +153,22 @@ run "bad_values_7" {
   command = plan
 
   variables {
-    instance_count = 2    # hosts sharing SQLite
-    load_balancer  = true # no domain, no certificate
+    instance_count = 2 # hosts sharing SQLite
   }
 
   expect_failures = [
     var.instance_count,
+  ]
+}
+
+run "a_load_balancer_without_a_domain" {
+  command = plan
+
+  variables {
+    load_balancer = true # and without a certificate
+  }
+
+  expect_failures = [
     var.load_balancer,
   ]
 }
@@ -169,11 +177,13 @@ run "bad_values_8" {
   command = plan
 
   variables {
-    database_url_parameter = "postgresql://user:secret@db/comments" # the URL itself
+    database_url_parameter = "postgresql://user:secret@db/comments"     # the URL itself
+    alarm_topic_arn        = "arn:aws:sns:us-east-1:123456789012:other" # not of this project
   }
 
   expect_failures = [
     var.database_url_parameter,
+    var.alarm_topic_arn,
   ]
 }
 
@@ -252,7 +262,7 @@ run "a_network_too_small_for_a_load_balancer" {
   }
 
   expect_failures = [
-    var.vpc_cidr,
+    var.load_balancer,
   ]
 }
 

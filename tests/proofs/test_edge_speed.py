@@ -6,9 +6,11 @@ import json
 import re
 import shlex
 import statistics
+from collections.abc import Iterator
 
 import pytest
 
+from tests.support.releases import Releases
 from verbs.environment import STATE
 
 TABLES = STATE / "proofs.md"
@@ -35,38 +37,39 @@ wrk.body = '{"email":"alice@example.com","comment":"A comment of an ordinary len
 """
 
 
-def _run(releases, command: str) -> str:
+def _run(releases: Releases, command: str) -> str:
     done = releases.run(command)
     assert done.returncode == 0, (command, done.stdout, done.stderr)
     return str(done.stdout)
 
 
-def _address(releases, container: str) -> str:
+def _address(releases: Releases, container: str) -> str:
     format_ = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
     return _run(releases, f"docker inspect --format {shlex.quote(format_)} {container}").strip()
 
 
-def _write(releases, name: str, text: str) -> None:
+def _write(releases: Releases, name: str, text: str) -> None:
     _run(releases, f"mkdir -p {FOLDER} && printf %s {shlex.quote(text)} > {FOLDER}/{name}")
 
 
 @pytest.fixture
-def ways(releases):
+def ways(releases: Releases) -> Iterator[dict[str, str]]:
     """URLs by name: the edge's own configuration without the limits of a client's rate, a bare one, and a replica."""
     replicas = _run(releases, "docker ps --quiet --filter label=com.docker.compose.service=api").split()
     addresses = [_address(releases, one) for one in replicas]
     servers = "".join(f"    server api{number} {address}:8000\n" for number, address in enumerate(addresses))
     _write(releases, "bare.cfg", BARE + servers)
     live = _run(releases, "cat /opt/comentarios/haproxy/haproxy.cfg")
-    _write(releases, "edge.cfg", "\n".join(line for line in live.splitlines() if "sc_http_req_rate" not in line))
+    unlimited = (line for line in live.splitlines(keepends=True) if "sc_http_req_rate" not in line)
+    _write(releases, "edge.cfg", "".join(unlimited) + "\n")
     _write(releases, "post.lua", SCRIPT)
-    release = re.search(r"release-\S+", _run(releases, "cat /opt/comentarios/haproxy/live.cfg"))
+    release = _run(releases, "grep -o 'release-.*' /opt/comentarios/haproxy/live.cfg").strip()
     image = _run(releases, "grep ^EDGE_IMAGE= /opt/comentarios/.env | cut -d= -f2").strip()
     try:
         for name in ("edge", "bare"):
             _run(
                 releases,
-                f"docker run --detach --name speed-{name} --network comentarios_default --env LIVE_RELEASE={release[0]}"
+                f"docker run --detach --name speed-{name} --network comentarios_default --env LIVE_RELEASE={release}"
                 f" --volume {FOLDER}:/speed:ro {image} haproxy -W -db -f /speed/{name}.cfg",
             )
         _run(releases, "which wrk hey || sudo apt-get install --yes --no-install-recommends wrk hey")
@@ -76,7 +79,7 @@ def ways(releases):
         releases.run(f"docker rm --force speed-edge speed-bare; rm -r {FOLDER}")
 
 
-def _rate(releases, url: str, script: str) -> tuple[float, float]:
+def _rate(releases: Releases, url: str, script: str) -> tuple[float, float]:
     """Requests a second, and milliseconds that 99 % stay below; every reply is a success."""
     said = _run(releases, f"wrk --threads 1 --connections {CONNECTIONS} --duration {SECONDS} --latency {script} {url}")
     assert "Non-2xx" not in said and "Socket errors" not in said, said
@@ -86,7 +89,7 @@ def _rate(releases, url: str, script: str) -> tuple[float, float]:
     return float(rate[1]), float(latency[1]) * {"us": 0.001, "ms": 1, "s": 1000}[latency[2]]
 
 
-def test_edge_costs_little(releases, ways):
+def test_edge_costs_little(releases: Releases, ways: dict[str, str]) -> None:
     body = json.dumps({"email": "alice@example.com", "comment": "One of twenty comments.", "content_id": "twenty"})
     for _ in range(20):
         post = f"curl --silent --fail --json {shlex.quote(body)} {ways['edge']}/api/comment/new"

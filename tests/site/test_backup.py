@@ -6,9 +6,9 @@ import re
 import shlex
 from typing import Any
 
-import boto3
 import requests
 
+from sandbox import ec2
 from sandbox.config import Config
 from tests.support import replies
 from tests.support.site import Site
@@ -31,8 +31,7 @@ def _name_in(output: str) -> str:
 
 def _bucket() -> tuple[Any, str]:
     """A client of S3 that may do anything, and the bucket of the backups."""
-    session = boto3.Session(aws_access_key_id="sandbox", aws_secret_access_key="sandbox", region_name="us-east-1")
-    s3 = session.client("s3", endpoint_url=Config().endpoint)
+    s3 = ec2.client(Config(), "s3")
     return s3, next(one["Name"] for one in s3.list_buckets()["Buckets"] if one["Name"].endswith("-backup"))
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import random
+import shlex
 import socket
 import string
 import time
@@ -140,3 +142,28 @@ def test_malformed_requests(releases):
         reply = _raw(releases, data, timeout=3)
         assert not reply or reply.split()[1].startswith(b"4"), (data[:40], reply[:100])
     assert requests.get(f"{releases.edge}/readyz", timeout=5).status_code == 200
+
+
+FLOOD = """
+import http.client, json, time
+connection, codes, end = http.client.HTTPConnection("127.0.0.1", 80), [], time.monotonic() + 9
+while time.monotonic() < end and 429 not in codes:
+    number = len(codes)
+    forged = {name: f"192.0.2.{number % 250}" for name in ("X_Real_IP", "X-Real-IP", "X-Forwarded-For", "Forwarded")}
+    connection.request("POST", "/api/comment/new", "{", {"Content-Type": "application/json"} | forged)
+    reply = connection.getresponse()
+    body = json.loads(reply.read())
+    codes.append(reply.status)
+print(json.dumps([codes.count(400), codes[-1], body, reply.headers["Retry-After"]]))
+"""
+
+
+def test_client_cannot_write_without_end_under_other_names(releases):
+    """2,500 POSTs in ten seconds are refused from then on, whatever address a client says it has; others are served."""
+    done = releases.run(f"python3 -c {shlex.quote(FLOOD)}")
+    assert done.returncode == 0, done.stderr
+    answered, last, body, retry = json.loads(done.stdout)
+    assert last == 429 and body["status"] == "TOO-MANY-REQUESTS" and retry == "10", done.stdout
+    assert 2400 <= answered <= 2600, done.stdout
+    comment = {"email": "a@example.com", "comment": "another's", "content_id": "flood"}
+    assert requests.post(f"{releases.edge}/api/comment/new", json=comment, timeout=5).json()["status"] == "SUCCESS"

@@ -8,6 +8,7 @@ import re
 import ssl
 import subprocess
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -142,10 +143,11 @@ def curl(up, domain, authority, tmp_path) -> Callable[..., tuple[int, str, str]]
 
 
 def test_https_with_a_certificate_that_is_checked(curl):
-    comment = json.dumps({"email": "alice@example.com", "comment": "in private", "content_id": "domain"})
+    thread = uuid.uuid4().hex
+    comment = json.dumps({"email": "alice@example.com", "comment": "in private", "content_id": thread})
     post = ("-X", "POST", "-H", "Content-Type: application/json", "-d", comment)
     assert curl(f"https://{DOMAIN}/api/comment/new", *post)[0] == 200
-    status, head, body = curl(f"https://{DOMAIN}/api/comment/list/domain")
+    status, head, body = curl(f"https://{DOMAIN}/api/comment/list/{thread}")
     assert status == 200 and json.loads(body) == [{"email": "alice@example.com", "comment": "in private"}]
     assert "strict-transport-security: max-age=31536000" in head
     assert "x-content-type-options: nosniff" in head and "\nserver:" not in head

@@ -15,6 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import requests
 
+from tests.support.site import Site
+
 POST = b"POST /api/comment/new HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
 
 
@@ -87,7 +89,7 @@ def whole(body: bytes) -> bytes:
 
 
 @pytest.fixture
-def client(up) -> Client:
+def client(up: Site) -> Client:
     return Client(up.host.address)
 
 
@@ -112,7 +114,7 @@ UNFINISHED: dict[str, tuple[bytes, bool, Callable[[socket.socket], None] | None]
 }
 
 
-def test_body_that_does_not_come_is_no_success(client):
+def test_body_that_does_not_come_is_no_success(client: Client) -> None:
     """A 400 or 408, or a closed door; within half a minute; all at a time, six of each."""
     cases = [case for case in UNFINISHED for _ in range(6)]
     with ThreadPoolExecutor(len(cases)) as pool:
@@ -121,7 +123,7 @@ def test_body_that_does_not_come_is_no_success(client):
     assert not wrong
 
 
-def test_sender_that_closes_its_side_gets_its_answer(client, thread):
+def test_sender_that_closes_its_side_gets_its_answer(client: Client, thread: str) -> None:
     for number in range(30):
         reply = client.ask(whole(comment(f"number {number}", thread)), half_close=True)
         assert reply.status == 200 and reply.json()["status"] == "SUCCESS", number
@@ -146,21 +148,21 @@ def _large_chunks(connection: socket.socket) -> None:
     [(b"Content-Length: 5242880\r\n\r\n", _large), (b"Transfer-Encoding: chunked\r\n\r\n", _large_chunks)],
     ids=["of known length", "in chunks"],
 )
-def test_large_body_is_always_told_so(client, head, more):
+def test_large_body_is_always_told_so(client: Client, head: bytes, more: Callable[[socket.socket], None]) -> None:
     for _ in range(6):
         reply = client.ask(POST + head, more=more)
         assert reply.status == 413 and reply.json()["status"] == "PAYLOAD-TOO-LARGE"
         assert reply.json()["request_id"] in reply.head
 
 
-def test_largest_body_with_a_large_header_reaches_the_api(client, thread):
+def test_largest_body_with_a_large_header_reaches_the_api(client: Client, thread: str) -> None:
     body = comment("x" * 10_000, thread)
     padded = body + b" " * (131_072 - len(body))
     reply = client.ask(POST + b"X-Large: " + b"h" * 15_000 + b"\r\nContent-Length: 131072\r\n\r\n" + padded)
     assert reply.status == 200 and client.stored(thread) == ["x" * 10_000]
 
 
-def test_posts_half_a_minute_apart_on_kept_connections(client, thread):
+def test_posts_half_a_minute_apart_on_kept_connections(client: Client, thread: str) -> None:
     """Longer apart than the API keeps its own connections."""
     with contextlib.ExitStack() as held:
         connections = [held.enter_context(client.connect()) for _ in range(100)]
@@ -173,7 +175,7 @@ def test_posts_half_a_minute_apart_on_kept_connections(client, thread):
     assert len(client.stored(thread)) == 200
 
 
-def test_no_http2_without_tls(client):
+def test_no_http2_without_tls(client: Client) -> None:
     reply = client.ask(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00")
     assert reply.status in (0, 400)
     upgrade = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n"
@@ -192,12 +194,12 @@ def test_no_http2_without_tls(client):
         (b"GET http://x/metrics HTTP/1.1\r\nHost: x\r\n\r\n", 404),
     ],
 )
-def test_odd_requests_are_answered_in_json(client, request_, status):
+def test_odd_requests_are_answered_in_json(client: Client, request_: bytes, status: int) -> None:
     reply = client.ask(request_)
     assert reply.status == status and reply.json()["status"] and "\nx-request-id: " in reply.head
 
 
-def test_what_is_no_http_is_refused(client):
+def test_what_is_no_http_is_refused(client: Client) -> None:
     for line in (
         b"Transfer-Encoding: xchunked\r\n",
         b"Broken header: 1\r\n",
@@ -206,14 +208,14 @@ def test_what_is_no_http_is_refused(client):
         assert client.ask(POST + line + b"\r\nabc").status == 400, line
 
 
-def test_id_of_the_client_comes_back(client):
+def test_id_of_the_client_comes_back(client: Client) -> None:
     reply = client.ask(b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Request-ID: checkout-42\r\n\r\n")
     assert "\nx-request-id: checkout-42" in reply.head
     reply = client.ask(b'GET /healthz HTTP/1.1\r\nHost: x\r\nX-Request-ID: "forged"\r\n\r\n')
     assert "forged" not in reply.head and "\nx-request-id: " in reply.head
 
 
-def test_failure_of_the_edge_names_its_cause_in_the_log(up, client):
+def test_failure_of_the_edge_names_its_cause_in_the_log(up: Site, client: Client) -> None:
     """While no replica answers: an id to ask with, and one short line about it, however large the header was."""
     replicas = up.ssh("docker ps --quiet --filter label=com.docker.compose.service=api").stdout.split()
     up.ssh(f"docker pause {' '.join(replicas)}")

@@ -7,7 +7,6 @@ https://docs.aws.amazon.com/sdkref/latest/guide/feature-process-credentials.html
 from __future__ import annotations
 
 import contextlib
-import datetime
 import json
 import os
 import subprocess
@@ -16,10 +15,11 @@ from pathlib import Path
 import boto3
 import pytest
 
+from sandbox import ec2
+from sandbox.config import Config
 from tests.support.site import ROOT
 from verbs import terraform
 
-KEY, SECRET, TOKEN = "ASIASTANDINFORTESTS1", "secret-of-the-stand-in", "session-of-the-stand-in"
 STANDIN = """#!/bin/sh
 echo "$@" >> {calls}
 {answer}
@@ -34,14 +34,9 @@ CALL = "export --format=json ops"
 @pytest.fixture
 def vault(up, tmp_path, monkeypatch):
     """Only the profile knows credentials; gives the environment, and a function that sets the vault's answer."""
-    hour = datetime.timedelta(hours=1)
-    identity = {
-        "Version": 1,
-        "AccessKeyId": KEY,
-        "SecretAccessKey": SECRET,
-        "SessionToken": TOKEN,
-        "Expiration": (datetime.datetime.now(datetime.UTC) + hour).isoformat(timespec="seconds"),
-    }
+    sts = ec2.client(Config(), "sts")
+    session = sts.assume_role(RoleArn="arn:aws:iam::123456789012:role/operator", RoleSessionName="vault")["Credentials"]
+    identity = {"Version": 1, **session, "Expiration": session["Expiration"].isoformat(timespec="seconds")}
     (tmp_path / "config").write_text(CONFIGURATION)
     calls, program = tmp_path / "calls", tmp_path / "bin" / "aws-vault"
     program.parent.mkdir()
@@ -66,14 +61,14 @@ def vault(up, tmp_path, monkeypatch):
         monkeypatch.delenv(name)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    return Vault(calls, answer)
+    return Vault(calls, answer, [session[name] for name in ("AccessKeyId", "SecretAccessKey", "SessionToken")])
 
 
 class Vault:
     """The stand-in: what it was asked, and what it answers."""
 
-    def __init__(self, calls: Path, answer):
-        self._calls, self.answer = calls, answer
+    def __init__(self, calls: Path, answer, secrets: list[str]):
+        self._calls, self.answer, self.secrets = calls, answer, secrets
 
     def was_asked(self) -> bool:
         """Whether it was asked since the last time, and for this profile alone."""
@@ -106,7 +101,7 @@ def test_one_profile_serves_every_tool(up, vault):
     plan = _plan()
     assert plan.returncode == 0, plan.stdout + plan.stderr
     assert vault.was_asked()
-    _nowhere(up, listed.stdout + initialised.stdout + plan.stdout + plan.stderr)
+    _nowhere(up, vault, listed.stdout + initialised.stdout + plan.stdout + plan.stderr)
 
 
 def test_second_factor_missing(vault):
@@ -119,7 +114,7 @@ def test_second_factor_missing(vault):
     assert "MFA token is missing" in listed.stdout + listed.stderr
 
 
-def _nowhere(up, output: str) -> None:
+def _nowhere(up, vault: Vault, output: str) -> None:
     """No key in the output, in the states, the logs or any other file of the state folder."""
     states = _run("terraform", "-chdir=terraform", "state", "pull").stdout
     assert '"version": 4' in states
@@ -130,6 +125,6 @@ def _nowhere(up, output: str) -> None:
             if path.is_file() and path.stat().st_size < 8 << 20:
                 texts[str(path)] = path.read_bytes()
     assert any(path.endswith(".log") for path in texts)
-    for secret in (KEY, SECRET, TOKEN):
+    for secret in vault.secrets:
         assert secret not in output + states
         assert [path for path, content in texts.items() if secret.encode() in content] == []

@@ -2,6 +2,7 @@
 
 import http.client
 import socket
+import statistics
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -64,7 +65,7 @@ def test_as_many_as_the_edge_admits(server: servers.Server, query: str) -> None:
     seconds = [ready_after(server) for _ in range(20)]
     kernel = ADMITTED * Settings.max_reply_bytes
     assert peak_bytes(server.worker()) + kernel < MOST
-    assert max(seconds) < 1
+    assert statistics.median(seconds) < 0.25 and max(seconds) < 5, seconds
     for reader in readers:
         reader.close()
 

@@ -8,7 +8,6 @@ run "bad_values_1" {
     image_count              = 1                                                     # nothing to go back to
     github_repository        = "comentarios"                                         # no owner
     instance_types           = ["t3.*"]                                              # every size there is
-    github_repository_ids    = { owner = 0, repository = 456789 }                    # GitHub counts from 1
     github_oidc_provider_arn = "arn:aws:iam::123456789012:oidc-provider/example.com" # not GitHub's
   }
 
@@ -17,7 +16,6 @@ run "bad_values_1" {
     var.image_count,
     var.instance_types,
     var.github_repository,
-    var.github_repository_ids,
     var.github_oidc_provider_arn,
   ]
 }
@@ -51,6 +49,19 @@ run "bad_values_3" {
     var.project,
     var.image_count,
     var.github_repository,
+  ]
+}
+
+run "numbers_that_are_none" {
+  command = plan
+
+  variables {
+    github_repository     = "alice/comentarios"
+    github_repository_ids = { owner = 0, repository = 456789 } # GitHub counts from 1
+  }
+
+  expect_failures = [
+    var.github_repository_ids,
   ]
 }
 

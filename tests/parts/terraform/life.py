@@ -67,8 +67,8 @@ def live(workspace: Workspace, emulator: Emulator) -> Life:
     (workspace.host / WITHOUT_RULES).write_text(NO_RULES)
     _bootstrap(workspace, emulator, life)
     _host(workspace, emulator, life)
-    _look(emulator, life)
     _others(emulator)
+    _look(emulator, life)
     _destroy(workspace, emulator, life)
     life.after = emulator.inventory()
     life.log = workspace.log
@@ -130,20 +130,23 @@ def _read_policies(iam: Any, life: Life) -> None:
 
 
 def _others(emulator: Emulator) -> None:
-    """What is asked of AWS by others than Terraform; the host is lost at the end, and the next apply makes it anew."""
-    keys = {"operator": OPERATOR_KEY, "pipeline": PIPELINE_KEY, "host": HOST_KEY, "drill": OPERATOR_KEY}
-    for who, key in keys.items():
-        ours = {name: value for name, value in ENVIRONMENT.items() if not name.startswith(("AWS_", "TF_", "ANSIBLE_"))}
-        path = f"{ROOT / '.venv' / 'bin'}:{ours['PATH']}"
-        done = subprocess.run(
-            [sys.executable, PEOPLE, who],
-            env=ours | emulator.environment(key) | {"TARGET": "aws", "PATH": path},
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, f"{who}:\n{done.stdout}{done.stderr}"
+    """What is asked of AWS by others than Terraform."""
+    for who, key in {"operator": OPERATOR_KEY, "pipeline": PIPELINE_KEY, "host": HOST_KEY}.items():
+        _ask(emulator, who, key)
+
+
+def _ask(emulator: Emulator, who: str, key: str) -> None:
+    ours = {name: value for name, value in ENVIRONMENT.items() if not name.startswith(("AWS_", "TF_", "ANSIBLE_"))}
+    path = f"{ROOT / '.venv' / 'bin'}:{ours['PATH']}"
+    done = subprocess.run(
+        [sys.executable, PEOPLE, who],
+        env=ours | emulator.environment(key) | {"TARGET": "aws", "PATH": path},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, f"{who}:\n{done.stdout}{done.stderr}"
 
 
 def _destroy(workspace: Workspace, emulator: Emulator, life: Life) -> None:
@@ -151,8 +154,12 @@ def _destroy(workspace: Workspace, emulator: Emulator, life: Life) -> None:
     s3.put_object(Bucket=BACKUP, Key="database/comments.db", Body=b"a backup")
     life.refused_destroy = workspace.finish(workspace.start(workspace.host, "destroy", "-auto-approve"))
     life.up_after_refusal = emulator.inventory()
+    # The host is lost, and the next apply makes it anew.
+    _ask(emulator, "drill", OPERATOR_KEY)
     workspace.run(workspace.host, "apply", "-auto-approve", "-var=delete_data=true")
     workspace.run(workspace.host, "destroy", "-auto-approve", "-var=delete_data=true")
+    # The password is no part of Terraform's.
+    emulator.client("ssm", OPERATOR_KEY).delete_parameter(Name="/comentarios/grafana/admin_password")
     # The bucket cannot be destroyed by a state that lies in it.
     override = workspace.bootstrap / "backend_override.tf"
     override.write_text(LOCAL_BACKEND)

@@ -254,7 +254,7 @@ def test_what_cannot_be_backed_up(
     with pytest.raises(BackupError, match="cannot be looked at .*: run `make up`"):
         program.run(replace(settings, sqlite_file=settings.work_dir / "none" / "comentarios.db"))
     write(settings, "0")
-    with pytest.raises(BackupError, match="cannot be written"):
+    with pytest.raises(BackupError, match="cannot be listed"):
         program.run(replace(settings, bucket="no-such-bucket"))
     assert not settings.metrics_file.exists()
     s3.put_object(

@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import jinja2
 import pytest
-import yaml
+
+from tests.support.haproxy import rendered
 
 ROOT = Path(__file__).resolve().parents[3]
-STACK = ROOT / "roles" / "stack"
 
 
 def _section(name: str) -> str:
@@ -31,21 +30,6 @@ TABLE = {
 }
 
 
-def _variables(path: Path) -> dict[str, object]:
-    values = yaml.safe_load(path.read_text())
-    assert isinstance(values, dict)
-    return values
-
-
-def _rendered(**variables: object) -> str:
-    """The edge's configuration as role stack makes it."""
-    given = _variables(STACK / "defaults" / "main.yml") | _variables(STACK / "vars" / "main.yml")
-    given |= {"grafana_enabled": True, "_stack_acme_address": "172.17.0.1:8089", "ansible_managed": ""} | variables
-    # As Ansible renders templates.
-    environment = jinja2.Environment(trim_blocks=True, keep_trailing_newline=True, undefined=jinja2.StrictUndefined)
-    return environment.from_string((STACK / "templates/haproxy/haproxy.cfg.j2").read_text()).render(given)
-
-
 def _found(pattern: str, *parts: str) -> float:
     found = re.search(pattern, (ROOT.joinpath(*parts)).read_text(), re.M)
     assert found, f"no {pattern} in {'/'.join(parts)}"
@@ -53,7 +37,7 @@ def _found(pattern: str, *parts: str) -> float:
 
 
 def _configured(pattern: str, unit: float = 1) -> float:
-    found = re.search(pattern, _rendered(), re.M)
+    found = re.search(pattern, rendered(), re.M)
     assert found, f"no {pattern} in the edge's configuration"
     return float(found[1]) * unit
 
@@ -75,8 +59,8 @@ SOURCES = {
     ),
     "one client's requests before it is of the crowd": lambda: _configured(r"crowd if { sc_conn_cur\(0\) gt (\d+)"),
     "one client's requests before it is refused": lambda: _configured(r"429 if { sc_conn_cur\(0\) gt (\d+)"),
-    "places at a replica, everybody": lambda: _configured(r"check maxconn (\d+)"),
-    "places at a replica, crowd": lambda: _configured(r":8000\" maxconn (\d+)"),
+    "places at a replica, everybody": lambda: _configured(r"^backend api\n(?:.*\n)*?.*maxconn (\d+)"),
+    "places at a replica, crowd": lambda: _configured(r"^backend crowd\n(?:.*\n)*?.*maxconn (\d+)"),
     "header arrives": lambda: _configured(r"timeout http-request (\d+)s"),
     "a stall of the client, either way": lambda: _configured(r"timeout client (\d+)s"),
     "whole body arrives": lambda: _configured(r"wait-for-body time (\d+)s"),
@@ -102,11 +86,11 @@ ELSEWHERE = {"API keeps an idle connection", "load balancer keeps an idle connec
 
 
 @pytest.mark.parametrize("name", SOURCES)
-def test_table_tells_the_real_value(name):
+def test_table_tells_the_real_value(name: str) -> None:
     assert TABLE[name] == SOURCES[name]()
 
 
-def test_table_has_no_row_that_nothing_holds():
+def test_table_has_no_row_that_nothing_holds() -> None:
     assert set(TABLE) == set(SOURCES) | ELSEWHERE
 
 
@@ -133,11 +117,11 @@ BALANCER = TABLE["load balancer keeps an idle connection, waits for a reply"]
         ("old process of the edge after a reload", "a release waits for that process"),
     ],
 )
-def test_order(smaller, larger):
+def test_order(smaller: str, larger: str) -> None:
     assert TABLE[smaller] < TABLE[larger]
 
 
-def test_sums():
+def test_sums() -> None:
     assert TABLE["body, API"] == TABLE["body, edge"]
     # What HAProxy keeps free of a buffer for its own headers.
     assert TABLE["body, edge"] + TABLE["header"] + 1024 <= TABLE["buffer"]
@@ -159,8 +143,8 @@ def test_sums():
         {"stack_client_rate": 0, "stack_client_post_rate": 0},
     ],
 )
-def test_every_form_of_the_configuration_renders(variables):
-    text = _rendered(**variables)
+def test_every_form_of_the_configuration_renders(variables: dict[str, object]) -> None:
+    text = rendered(**variables)
     assert ("bind :8443 ssl" in text) == ("stack_domain" in variables)
     assert ("set-src" in text) == ("stack_trusted_proxies" in variables)
     assert ("http_req_rate(0) gt" in text) == ("stack_client_rate" not in variables)

@@ -255,7 +255,7 @@ def test_list(world: World) -> None:
     assert second["outcome"] == RUNNING and second["finished"] is None
     assert first.keys() == {
         *("number", "kind", "origin", "commit", "owner", "token", "started", "finished", "outcome", "reason"),
-        *("times", "tag"),
+        *("times", "tag", "watch_seconds", "seen"),
     }
     assert json.loads(json.dumps(known)) == known
 

@@ -58,4 +58,7 @@ def test_one_folder_differs(answers: Answers) -> None:
 def test_operator_may_not_look_at_bootstrap(answers: Answers, capsys: pytest.CaptureFixture[str]) -> None:
     """Nothing of an administrator's is touched, and the host is the operator's all the same."""
     assert answers(f"echo '{DENIED}' >&2; exit 1", "exit 2") == ["terraform"]
-    assert "terraform/bootstrap: left to an administrator" in capsys.readouterr().out
+    assert (
+        "terraform/bootstrap: left to an administrator, AWS denies access to it; terraform: changes"
+        in capsys.readouterr().out
+    )

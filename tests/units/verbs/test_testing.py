@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from verbs import engine, testing
-from verbs.environment import ROOT
-from verbs.errors import VerbError
+from verbs import engine, inputs, testing
+from verbs.environment import ROOT, target
 
 
 @pytest.fixture
@@ -36,7 +35,7 @@ def test_every_test_belongs_to_a_tier() -> None:
 
 def test_check_starts_no_engine(ran: list[tuple[str, ...]], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "ensure", lambda _: pytest.fail("an engine was started"))
-    assert testing.check() == 0
+    assert testing.check(target()) == 0
     assert ran[0][-3:] == ("tests/lint", "tests/units", "api/tests/units")
 
 
@@ -50,12 +49,9 @@ def test_check_starts_no_engine(ran: list[tuple[str, ...]], monkeypatch: pytest.
 )
 def test_tiers(ran: list[tuple[str, ...]], monkeypatch: pytest.MonkeyPatch, tiers: str, folders: set[str]) -> None:
     monkeypatch.setenv("TIERS", tiers)
-    assert testing.test() == 0
+    assert testing.test(target()) == 0
     assert {one for one in ran[0] if "/" in one} == folders
 
 
-def test_unknown_tier(ran: list[tuple[str, ...]], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TIERS", "parts units")
-    with pytest.raises(VerbError, match="units is not known: it is one or more of check parts site"):
-        testing.test()
-    assert not ran
+def test_every_tier_may_be_given() -> None:
+    inputs.check({"TIERS": " ".join(testing.TIERS)})

@@ -185,6 +185,8 @@ class Command:
             "outcome",
             "reason",
             "times",
+            "watch_seconds",
+            "seen",
         )
         listed = [{name: getattr(one, name) for name in fields} | {"tag": one.tag} for one in self._records.all()]
         return {"live": live and live.number, "releases": listed, "lock": holder and vars(holder)}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import http.client
+import os
 import re
 import socket
 import time
@@ -25,6 +27,7 @@ PLACES = 8
 FOLLOW_SECONDS = 10.0
 # What an old process has been given to end after a reload (hard-stop-after), and a little.
 DRAIN_SECONDS = 95.0
+START_SECONDS = 2.0
 
 
 class Edge:
@@ -124,11 +127,13 @@ class Edge:
         Raises:
             ReleaseError: it does not answer.
         """
-        path = self._settings.edge_socket
+        path = str(self._settings.edge_socket)
         try:
             with socket.socket(socket.AF_UNIX) as connection:
                 connection.settimeout(30)
-                connection.connect(str(path))
+                # At its start, and in a reload, the process replaces itself and does not listen for a moment.
+                if not _until(START_SECONDS, lambda: connection.connect_ex(path) != errno.ECONNREFUSED):
+                    raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
                 connection.sendall(commands.encode() + b"\n")
                 connection.shutdown(socket.SHUT_WR)
                 return b"".join(iter(lambda: connection.recv(65536), b"")).decode()

@@ -35,6 +35,7 @@ class Record:
         outcome: RUNNING, GOOD, FAILED, ROLLED_BACK (by its own watch or by a later rollback) or CANCELLED.
         reason: why it did not end well.
         baseline: what the edge measured before the switch (see ``watch.Baseline``).
+        seen: requests and errors that its watch has counted so far.
     """
 
     number: int
@@ -56,6 +57,7 @@ class Record:
     outcome: str = RUNNING
     reason: str = ""
     baseline: dict[str, float] | None = None
+    seen: dict[str, int] | None = None
 
     @property
     def tag(self) -> str:

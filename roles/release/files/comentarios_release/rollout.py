@@ -151,7 +151,10 @@ class Rollout:
         while self._clock() < end:
             self._sleep(1)
             sample = self._edge.sample()
-            if problem := watch.judge(sample) if sample else "":
+            problem = watch.judge(sample) if sample else ""
+            self._record.seen = watch.seen
+            self._records.save(self._record)
+            if problem:
                 raise BadRelease(f"{problem}; {self._last_lines(self._engine.containers('api'))}")
             self._look_at_replicas(unready)
 

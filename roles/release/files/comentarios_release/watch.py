@@ -111,6 +111,11 @@ class Watch:
         self._whole = Sample()
         self._window: deque[Sample] = deque(maxlen=seconds)
 
+    @property
+    def seen(self) -> dict[str, int]:
+        """What it has counted so far."""
+        return {"requests": round(self._whole.requests), "errors": round(self._whole.errors)}
+
     def judge(self, now: Sample) -> str:
         """Empty while the release is as good as the old one; else in what it is worse, with the figures."""
         step = now.since(self._last)

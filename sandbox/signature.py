@@ -1,0 +1,245 @@
+"""Who asks the AWS APIs: Signature Version 4, checked with botocore's own signer, and AWS's errors otherwise.
+
+Source: "AWS Signature Version 4 for API requests" in the IAM user guide, and "Authenticating Requests" in S3's API
+reference for addresses that were signed beforehand and for bodies that are not signed.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import hmac
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qs
+from xml.sax.saxutils import escape
+
+from botocore.auth import S3SigV4Auth, SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+
+from sandbox.machine import NAMES, Answer, Environ, Secret
+
+SKEW = datetime.timedelta(minutes=15)
+TIME = "%Y%m%dT%H%M%SZ"
+AUTHORIZATION = re.compile(
+    r"AWS4-HMAC-SHA256 Credential=([^/,\s]+)/(\d{8})/([^/,\s]+)/([^/,\s]+)/aws4_request,\s*"
+    r"SignedHeaders=([^,\s]+),\s*Signature=([0-9a-f]{64})\s*"
+)
+UNSIGNED = {"UNSIGNED-PAYLOAD", "STREAMING-UNSIGNED-PAYLOAD-TRAILER"}
+EMPTY = hashlib.sha256(b"").hexdigest()
+
+# What is wrong → code and status of EC2, of the other services that take forms, of S3, and of those that speak JSON.
+CODES = {
+    "missing": (
+        ("AuthFailure", 401),
+        ("MissingAuthenticationToken", 403),
+        ("AccessDenied", 403),
+        ("MissingAuthenticationTokenException", 400),
+    ),
+    "unknown": (
+        ("AuthFailure", 401),
+        ("InvalidClientTokenId", 403),
+        ("InvalidAccessKeyId", 403),
+        ("UnrecognizedClientException", 400),
+    ),
+    "expired": (
+        ("RequestExpired", 400),
+        ("ExpiredToken", 403),
+        ("ExpiredToken", 400),
+        ("ExpiredTokenException", 400),
+    ),
+    "skewed": (
+        ("RequestExpired", 400),
+        ("SignatureDoesNotMatch", 403),
+        ("RequestTimeTooSkewed", 403),
+        ("InvalidSignatureException", 400),
+    ),
+    "wrong": (
+        ("AuthFailure", 401),
+        ("SignatureDoesNotMatch", 403),
+        ("SignatureDoesNotMatch", 403),
+        ("InvalidSignatureException", 400),
+    ),
+}
+TEXTS = {
+    "missing": 'The request is not signed; `eval "$(make -s env)"` sets the sandbox\'s key.',
+    "unknown": 'The access key is not one of this sandbox; `eval "$(make -s env)"` sets its key.',
+    "expired": "The session or the signature has expired.",
+    "skewed": "The time of the request differs from the sandbox's by more than fifteen minutes.",
+    "wrong": "The signature does not match the request and the secret key.",
+}
+
+
+class Refused(Exception):
+    """A request that is answered with an error of AWS's."""
+
+    def __init__(self, what: str, service: str = "") -> None:
+        super().__init__(what)
+        self.what, self.service = what, service
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What a request says of its signature."""
+
+    key: str
+    date: str
+    region: str
+    service: str
+    headers: tuple[str, ...]
+    value: str
+    time: str
+    token: str
+    expires: datetime.timedelta
+    in_query: bool
+
+
+class _Signer(SigV4Auth):
+    """botocore's, for a request that was signed by somebody else: its headers and its body's digest are given."""
+
+    def headers_to_sign(self, request: Any) -> Any:
+        return request.headers
+
+    def payload(self, request: Any) -> str:
+        return str(request.context["payload"])
+
+
+class _S3Signer(_Signer, S3SigV4Auth):
+    def _normalize_url_path(self, path: str) -> str:
+        return path
+
+
+def verify(environ: Environ, body: bytes, secret: Callable[[str], Secret | None]) -> Signature:
+    """Finds that a request is signed by a key that there is.
+
+    Args:
+        secret: gives what belongs to a key's id.
+
+    Returns:
+        Who it was.
+
+    Raises:
+        Refused: it is not.
+    """
+    found = _read(environ)
+    try:
+        signed_at = datetime.datetime.strptime(found.time, TIME).replace(tzinfo=datetime.UTC)
+    except ValueError:
+        raise Refused("missing", found.service) from None
+    known = secret(found.key)
+    if not known or not hmac.compare_digest((known.token or "").encode(), found.token.encode()):
+        raise Refused("unknown", found.service)
+    headers = _headers(environ)
+    if "host" not in found.headers or not set(found.headers) <= headers.keys() or not found.time.startswith(found.date):
+        raise Refused("wrong", found.service)
+    payload = _payload(found, headers, body)
+    raw = str(environ.get("RAW_URI", ""))
+    if found.in_query:
+        raw = re.sub(r"&?X-Amz-Signature=[0-9a-f]*", "", raw)
+    request = AWSRequest(environ["REQUEST_METHOD"], f"http://{headers['host']}{raw}")
+    for name in found.headers:
+        request.headers[name] = headers[name]
+    request.context.update(timestamp=found.time, payload=payload)
+    kind = _S3Signer if found.service in {"s3", "s3-outposts"} else _Signer
+    signer = kind(Credentials(found.key, known.secret), found.service, found.region)
+    expected = signer.signature(signer.string_to_sign(request, signer.canonical_request(request)), request)
+    if not hmac.compare_digest(expected, found.value):
+        raise Refused("wrong", found.service)
+    now = datetime.datetime.now(datetime.UTC)
+    if known.expires is not None and now.timestamp() > known.expires:
+        raise Refused("expired", found.service)
+    if signed_at - now > SKEW or not found.in_query and now - signed_at > SKEW:
+        raise Refused("skewed", found.service)
+    if found.in_query and now - signed_at > found.expires:
+        raise Refused("expired", found.service)
+    return found
+
+
+def refusal(environ: Environ, body: bytes, refused: Refused) -> Answer:
+    """The error in the way of the service that was asked."""
+    ec2, query, s3, speaks_json = CODES[refused.what]
+    text = TEXTS[refused.what]
+    if environ.get("HTTP_X_AMZ_TARGET") or "json" in environ.get("CONTENT_TYPE", ""):
+        code, status = speaks_json
+        content = json.dumps({"__type": code, "message": text})
+        return _answer(status, content, "application/x-amz-json-1.1", (("x-amzn-ErrorType", code),))
+    form = b"Action=" in body or "Action=" in environ.get("QUERY_STRING", "")
+    if refused.service == "ec2" or not refused.service and form and b"2016-11-15" in body:
+        code, status = ec2
+        inner = f"<Errors><Error><Code>{code}</Code><Message>{escape(text)}</Message></Error></Errors>"
+        return _answer(status, f"<Response>{inner}<RequestID>sandbox</RequestID></Response>")
+    if refused.service not in {"", "s3"} or form:
+        code, status = query
+        inner = f"<Error><Type>Sender</Type><Code>{code}</Code><Message>{escape(text)}</Message></Error>"
+        return _answer(status, f"<ErrorResponse>{inner}<RequestId>sandbox</RequestId></ErrorResponse>")
+    code, status = s3
+    return _answer(status, f"<Error><Code>{code}</Code><Message>{escape(text)}</Message></Error>")
+
+
+def _answer(status: int, content: str, kind: str = "text/xml", more: tuple[tuple[str, str], ...] = ()) -> Answer:
+    head = '<?xml version="1.0" encoding="UTF-8"?>\n' if kind == "text/xml" else ""
+    words = {400: "400 Bad Request", 401: "401 Unauthorized", 403: "403 Forbidden"}
+    return Answer(words[status], (("Content-Type", kind), *more), (head + content).encode())
+
+
+def _read(environ: Environ) -> Signature:
+    """The signature of a request, from its header or from its address.
+
+    Raises:
+        Refused: it has none.
+    """
+    query = {name: values[-1] for name, values in parse_qs(environ.get("QUERY_STRING", "")).items()}
+    if query.get("X-Amz-Algorithm") and "HTTP_AUTHORIZATION" not in environ:
+        whole = (
+            f"{query['X-Amz-Algorithm']} Credential={query.get('X-Amz-Credential')}, "
+            f"SignedHeaders={query.get('X-Amz-SignedHeaders')}, Signature={query.get('X-Amz-Signature')}"
+        )
+        seconds = query.get("X-Amz-Expires", "900")
+        time, token = query.get("X-Amz-Date", ""), query.get("X-Amz-Security-Token", "")
+        expires = datetime.timedelta(seconds=min(int(seconds), 7 * 86400) if seconds.isdecimal() else 0)
+    else:
+        whole, expires = environ.get("HTTP_AUTHORIZATION", ""), datetime.timedelta()
+        time, token = environ.get("HTTP_X_AMZ_DATE", ""), environ.get("HTTP_X_AMZ_SECURITY_TOKEN", "")
+    found = AUTHORIZATION.fullmatch(whole)
+    if not found:
+        raise Refused("missing")
+    key, date, region, service, headers, value = found.groups()
+    in_query = "HTTP_AUTHORIZATION" not in environ
+    return Signature(key, date, region, service, tuple(headers.split(";")), value, time, token, expires, in_query)
+
+
+def _headers(environ: Environ) -> dict[str, str]:
+    """The headers as they were signed: by their names in lower case."""
+    original = environ.get(NAMES, {})
+    headers = {
+        original.get(name, name[5:].replace("_", "-")).lower(): str(value)
+        for name, value in environ.items()
+        if name.startswith("HTTP_")
+    }
+    for name in ("CONTENT_TYPE", "CONTENT_LENGTH"):
+        if environ.get(name):
+            headers[name.lower().replace("_", "-")] = str(environ[name])
+    return headers
+
+
+def _payload(found: Signature, headers: dict[str, str], body: bytes) -> str:
+    """The body's digest as it was signed.
+
+    Raises:
+        Refused: the body is another one.
+    """
+    actual = hashlib.sha256(body).hexdigest()
+    given = headers.get("x-amz-content-sha256")
+    if found.service in {"s3", "s3-outposts"}:
+        if found.in_query:
+            return given or "UNSIGNED-PAYLOAD"
+        if given in UNSIGNED:
+            return given
+    # A body whose every chunk is signed is not known here: its digest is no digest of it.
+    if given is not None and given != actual:
+        raise Refused("wrong", found.service)
+    return actual

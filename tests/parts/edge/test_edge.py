@@ -1,0 +1,224 @@
+"""HAProxy with the edge's own configuration, before replicas that say who they are, and the release program's Edge."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPConnection
+from pathlib import Path
+
+import pytest
+from comentarios_release.edge import Edge
+from comentarios_release.engine import LABEL, Engine
+from comentarios_release.settings import ReleaseError, Settings
+
+from sandbox import images
+from sandbox.config import Config
+from tests.support.haproxy import rendered
+
+# In the replicas' place HAProxy, too: it answers with its release and the headers that came.
+REPLICA = """
+defaults
+    mode http
+    timeout client 60s
+    timeout server 60s
+    timeout connect 1s
+frontend api
+    bind :8000
+    http-request return content-type text/plain lf-string '{"release":"%[env(NAME)]","headers":"%[req.hdrs,json]"}'
+"""
+USER = 10003
+
+
+def docker(*arguments: str) -> str:
+    return subprocess.run(["docker", *arguments], capture_output=True, text=True, check=True).stdout.strip()
+
+
+class Host:
+    """A network with the edge in it, and a folder as the host has it."""
+
+    def __init__(self, folder: Path, image: str):
+        self.folder, self._image, self.project = folder, image, f"edge-parts-{os.getpid()}"
+        self.settings = Settings(stack_dir=folder, project=self.project, edge_socket=folder / "run" / "master.sock")
+        self.edge = Edge(self.settings, Engine(self.settings))
+        self._network = f"{self.project}_default"
+        self._made: list[str] = []
+        for part in ("run", "haproxy", "certificates", "replica"):
+            (folder / part).mkdir()
+        os.chown(folder / "run", USER, USER)
+        (folder / "replica" / "replica.cfg").write_text(REPLICA)
+        docker("network", "create", self._network)
+
+    def configure(self, **variables: object) -> None:
+        (self.folder / "haproxy" / "haproxy.cfg").write_text(rendered(**variables))
+
+    def _run(self, name: str, service: str, options: list[str], command: list[str]) -> str:
+        labels = (f"com.docker.compose.project={self.project}", f"com.docker.compose.service={service}")
+        self._made.append(f"{self.project}-{name}")
+        chosen = [f"--label={label}" for label in labels] + options
+        docker("run", "--detach", "--name", self._made[-1], "--network", self._network, *chosen, self._image, *command)
+        return self._made[-1]
+
+    def replica(self, release: str, number: int = 1) -> str:
+        options = ["--network-alias", f"release-{release}", "--label", f"{LABEL}={release}", "--env", f"NAME={release}"]
+        options += ["--volume", f"{self.folder}/replica:/replica:ro"]
+        return self._run(f"{release}-{number}", "api", options, ["haproxy", "-db", "-f", "/replica/replica.cfg"])
+
+    def start(self) -> None:
+        options = ["--user", f"{USER}:{USER}", "--read-only", "--cap-drop", "ALL"]
+        for part, place in (
+            ("haproxy", "/etc/haproxy:ro"),
+            ("run", "/run/haproxy"),
+            ("certificates", "/certificates:ro"),
+        ):
+            options += ["--volume", f"{self.folder}/{part}:{place}"]
+        files = ["-f", "/etc/haproxy/live.cfg", "-f", "/etc/haproxy/haproxy.cfg"]
+        self.name = self._run(
+            "edge", "edge", options, ["haproxy", "-W", "-db", "-S", "/run/haproxy/master.sock", *files]
+        )
+        format_ = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
+        self.address = docker("inspect", "--format", format_, self.name)
+        end = time.monotonic() + 20
+        while self.get()[0] != 200:
+            assert time.monotonic() < end, docker("logs", self.name)
+            time.sleep(0.1)
+
+    def get(self, method: str = "GET", **headers: str) -> tuple[int, dict[str, str]]:
+        """Status and reply of a request for something of the API's; 0 where nothing came back."""
+        request = urllib.request.Request(f"http://{self.address}:8080/api/x", method=method, headers=headers)
+        try:
+            with urllib.request.urlopen(request, timeout=20) as reply:
+                return reply.status, json.loads(reply.read())
+        except urllib.error.HTTPError as error:
+            return error.code, json.loads(error.read())
+        except OSError:
+            return 0, {}
+
+    def remove(self) -> None:
+        for name in self._made:
+            subprocess.run(["docker", "rm", "--force", name], capture_output=True, check=False)
+        docker("network", "rm", self._network)
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[Host]:
+    """The edge before one replica of release ``one``."""
+    config = Config()
+    here = Host(tmp_path, images.ensure(config, "haproxy", images.base(config)))
+    try:
+        here.configure()
+        here.replica("one")
+        here.edge.switch("one")
+        here.start()
+        yield here
+    finally:
+        here.remove()
+
+
+def test_forged_names_of_the_client_do_not_arrive(host: Host) -> None:
+    """A name with underscores is to WSGI the same as one with dashes, or none."""
+    forged = {"X_Real_IP": "1.2.3.4", "Client_IP": "1.2.3.4", "ClientIP": "1.2.3.4", "_x": "1.2.3.4"}
+    connection = HTTPConnection(host.address, 8080, timeout=10)
+    connection.request("GET", "/api/x", headers=forged)
+    headers = json.loads(connection.getresponse().read())["headers"].lower()
+    assert "1.2.3.4" not in headers and "\nclientip: 1" in headers.replace("\r", "")
+
+
+def test_after_a_switch_every_request_goes_to_the_new_release(host: Host) -> None:
+    host.replica("two", 1)
+    host.replica("two", 2)
+    assert {host.get()[1]["release"] for _ in range(20)} == {"one"}
+    host.edge.switch("two")
+    assert host.edge.target() == "two"
+    assert {host.get()[1]["release"] for _ in range(50)} == {"two"}
+    # And after a new start of the edge, which reads it from the file.
+    docker("restart", "--time", "1", host.name)
+    end = time.monotonic() + 10
+    while host.get()[1].get("release") != "two":
+        assert time.monotonic() < end
+
+
+def test_release_without_replicas_is_no_target(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("comentarios_release.edge.FOLLOW_SECONDS", 1.5)
+    with pytest.raises(ReleaseError, match="the engine has them at none"):
+        host.edge.switch("three")
+
+
+def test_reload_cuts_no_connection_and_is_there_from_the_next_one_on(host: Host) -> None:
+    kept = HTTPConnection(host.address, 8080, timeout=10)
+    kept.request("GET", "/api/x")
+    kept.getresponse().read()
+    host.configure(stack_trusted_proxies=["0.0.0.0/0"])
+    with ThreadPoolExecutor(4) as pool:
+        during = [pool.submit(host.get) for _ in range(200)]
+        host.edge.reload()
+        assert {one.result()[0] for one in during} == {200}
+    assert "clientip: 9.9.9.9" in host.get(**{"X-Forwarded-For": "1.1.1.1, 9.9.9.9"})[1]["headers"]
+    kept.request("GET", "/api/x")
+    last = kept.getresponse()
+    assert last.status == 200 and last.getheader("Connection") == "close"
+
+
+def test_broken_configuration_is_refused_and_the_old_one_serves_on(host: Host) -> None:
+    (host.folder / "haproxy" / "haproxy.cfg").write_text("nonsense\n")
+    with pytest.raises(ReleaseError, match="refuses its configuration: .*nonsense"):
+        host.edge.reload()
+    assert host.get()[0] == 200
+
+
+def test_counters(host: Host) -> None:
+    before = host.edge.sample()
+    for _ in range(10):
+        host.get()
+    after = host.edge.sample()
+    assert before and after and (after.since(before).requests, after.since(before).errors) == (10, 0)
+
+
+def test_edge_that_does_not_run_counts_nothing(host: Host) -> None:
+    docker("stop", "--time", "1", host.name)
+    assert host.edge.sample() is None
+    host.edge.reload()
+
+
+def test_request_waits_for_a_replica_that_comes_back(host: Host) -> None:
+    """And is told so in the API's words when none comes."""
+    replica = f"{host.project}-one-1"
+    docker("stop", "--time", "0", replica)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(host.get)
+        time.sleep(1)
+        docker("start", replica)
+        assert waiting.result()[0] == 200
+    docker("stop", "--time", "0", replica)
+    begin = time.monotonic()
+    status, reply = host.get()
+    assert status == 503 and reply["status"] == "UNAVAILABLE" and reply["request_id"]
+    assert 3 < time.monotonic() - begin < 8
+    seen = host.edge.sample()
+    assert seen and seen.errors == 1
+
+
+def test_client_above_its_rate_is_told_when_to_come_again(host: Host) -> None:
+    host.configure(stack_client_post_rate=1)
+    host.edge.reload()
+    posts = [host.get("POST") for _ in range(12)]
+    assert [status for status, _ in posts] == [200] * 10 + [429] * 2
+    assert posts[-1][1]["status"] == "TOO-MANY-REQUESTS"
+    assert host.get()[0] == 200
+
+
+def test_without_an_engine_the_edge_goes_on(host: Host) -> None:
+    """Its DNS is the engine's: no answer, and the replicas stay where they were."""
+    namespace = docker("inspect", "--format", "{{.State.Pid}}", host.name)
+    drop = ["iptables", "--append", "OUTPUT", "--protocol", "udp", "--jump", "DROP"]
+    subprocess.run(["nsenter", "--target", namespace, "--net", *drop], check=True, capture_output=True)
+    end = time.monotonic() + 5
+    while time.monotonic() < end:
+        assert host.get()[0] == 200
+        time.sleep(0.2)

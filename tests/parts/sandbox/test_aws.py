@@ -1,0 +1,485 @@
+"""The sandbox's AWS APIs: what they were told survives the process, whatever way it ended."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+import requests
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.config import Config
+from botocore.credentials import Credentials
+from botocore.exceptions import BotoCoreError, ClientError
+
+from sandbox import keys
+
+ROOT = Path(__file__).resolve().parents[3]
+SERVE = """
+import sys
+from pathlib import Path
+from moto.moto_server.werkzeug_app import MotoRequestHandler
+from werkzeug.serving import make_server
+from sandbox import keys
+from sandbox.aws import Apis
+port, folder = int(sys.argv[1]), Path(sys.argv[2])
+apis = Apis(folder / "aws.journal", keys.load(folder), f"127.0.0.1:{port}")
+make_server("127.0.0.1", port, apis, threaded=True, request_handler=MotoRequestHandler).serve_forever()
+"""
+
+
+class Server:
+    """The APIs on a free port of 127.0.0.1, with their journal in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+        self.journal, self._folder = folder / "aws.journal", folder
+        keys.make(folder)
+        self.keys = keys.load(folder)
+        self.start()
+
+    def start(self) -> None:
+        command = [sys.executable, "-c", SERVE, str(self.port), str(self._folder)]
+        self.process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+        for _ in range(600):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                    # Nobody reads the log of the requests.
+                    threading.Thread(target=self.process.communicate, daemon=True).start()
+                    return
+            if self.process.poll() is not None:
+                break
+            time.sleep(0.1)
+        raise AssertionError(f"the APIs do not start: {self.process.communicate()[1].decode()[-2000:]}")
+
+    def kill(self) -> None:
+        os.kill(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def client(self, service: str, *key: str) -> Any:
+        """The client of a service; with the sandbox's key unless another is given."""
+        access, secret, token = (*key, None)[:3] if key else (self.keys.access, self.keys.secret, None)
+        return boto3.Session().client(
+            service,
+            endpoint_url=self.url,
+            region_name="us-east-1",
+            aws_access_key_id=access,
+            aws_secret_access_key=secret,
+            aws_session_token=token,
+            # boto3 signs addresses in the way of 2006 otherwise, which AWS itself takes from old accounts only.
+            config=Config(proxies={}, retries={"total_max_attempts": 1}, signature_version=self._version(service)),
+        )
+
+    def _version(self, service: str) -> str:
+        return "s3v4" if service == "s3" else "v4"
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """For the tests that neither end it nor read its whole state."""
+    running = Server(tmp_path_factory.mktemp("shared"))
+    yield running
+    running.kill()
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    running = Server(tmp_path)
+    yield running
+    running.kill()
+
+
+def everything(server: Server) -> dict[str, Any]:
+    """What the APIs answer about what `populate` made."""
+    ec2, s3, ecr = server.client("ec2"), server.client("s3"), server.client("ecr")
+    instances = [i for r in ec2.describe_instances()["Reservations"] for i in r["Instances"]]
+    return {
+        "instances": sorted((i["InstanceId"], i["PrivateIpAddress"], str(i["LaunchTime"])) for i in instances),
+        "vpcs": ec2.describe_vpcs()["Vpcs"],
+        "subnets": ec2.describe_subnets()["Subnets"],
+        "keys": ec2.describe_key_pairs()["KeyPairs"],
+        "objects": [
+            (one["Key"], one["VersionId"], one["ETag"], one["LastModified"])
+            for one in s3.list_object_versions(Bucket="state")["Versions"]
+        ],
+        "state": s3.get_object(Bucket="state", Key="a/b c.tfstate")["Body"].read(),
+        "metadata": s3.head_object(Bucket="state", Key="a/b c.tfstate")["Metadata"],
+        "repositories": ecr.describe_repositories()["repositories"],
+        "roles": server.client("iam").list_roles()["Roles"],
+        "parameter": server.client("ssm").get_parameter(Name="/x", WithDecryption=True)["Parameter"],
+        "databases": [
+            (one["DbiResourceId"], one["InstanceCreateTime"])
+            for one in server.client("rds").describe_db_instances()["DBInstances"]
+        ],
+        "master keys": server.client("kms").list_keys()["Keys"],
+    }
+
+
+def populate(server: Server) -> None:
+    """Something of every service that the project uses, and whatever moto makes with randomness of its own."""
+    ec2 = server.client("ec2")
+    vpc = ec2.create_vpc(CidrBlock="10.1.0.0/24")["Vpc"]["VpcId"]
+    subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.1.0.0/25")["Subnet"]["SubnetId"]
+    image = ec2.describe_images(Owners=["136693071363"])["Images"][0]["ImageId"]
+    ec2.run_instances(ImageId=image, MinCount=2, MaxCount=2, InstanceType="t3.micro", SubnetId=subnet)
+    for kind in ("rsa", "ed25519"):
+        ec2.create_key_pair(KeyName=kind, KeyType=kind)
+    s3 = server.client("s3")
+    s3.create_bucket(Bucket="state")
+    s3.put_bucket_versioning(Bucket="state", VersioningConfiguration={"Status": "Enabled"})
+    s3.put_object(Bucket="state", Key="a/b c.tfstate", Body=bytes(range(256)) * 4, Metadata={"under_score": "yes"})
+    upload = {"Bucket": "state", "Key": "parts"}
+    upload["UploadId"] = s3.create_multipart_upload(**upload)["UploadId"]
+    part = {"PartNumber": 1, "ETag": s3.upload_part(**upload, PartNumber=1, Body=b"x" * 99)["ETag"]}
+    s3.complete_multipart_upload(**upload, MultipartUpload={"Parts": [part]})
+    server.client("ecr").create_repository(repositoryName="api")
+    server.client("iam").create_role(RoleName="host", AssumeRolePolicyDocument="{}")
+    server.client("ssm").put_parameter(Name="/x", Type="SecureString", Value="secret")
+    server.client("kms").create_key(KeySpec="RSA_2048", KeyUsage="SIGN_VERIFY")
+    server.client("rds").create_db_instance(
+        DBInstanceIdentifier="comments",
+        DBInstanceClass="db.t3.micro",
+        Engine="postgres",
+        MasterUsername="comments",
+        MasterUserPassword="of-no-use",
+        AllocatedStorage=20,
+    )
+
+
+def test_everything_survives_kill(server: Server) -> None:
+    populate(server)
+    before = everything(server)
+    assert before["metadata"] == {"under_score": "yes"}
+    for _ in range(2):
+        server.kill()
+        server.start()
+        assert everything(server) == before
+
+
+def test_reads_make_no_difference(server: Server) -> None:
+    """A read that is the first to touch a service makes its default resources; the replay comes there otherwise."""
+    for service, call in (("ec2", "describe_vpcs"), ("iam", "list_policies"), ("rds", "describe_db_subnet_groups")):
+        getattr(server.client(service), call)()
+    defaults = server.client("ec2").describe_subnets()["Subnets"]
+    populate(server)
+    before = everything(server)
+    server.kill()
+    server.start()
+    assert everything(server) == before
+    assert [one for one in server.client("ec2").describe_subnets()["Subnets"] if one["DefaultForAz"]] == defaults
+
+
+def test_reading_is_not_journalled(server: Server) -> None:
+    populate(server)
+    size = server.journal.stat().st_size
+    everything(server)
+    server.client("sts").get_caller_identity()
+    assert server.journal.stat().st_size == size
+
+
+def test_going_on_after_a_restart(server: Server) -> None:
+    """New identifiers do not collide with those from before."""
+    populate(server)
+    server.kill()
+    server.start()
+    ec2 = server.client("ec2")
+    subnet = ec2.describe_subnets(Filters=[{"Name": "cidr-block", "Values": ["10.1.0.0/25"]}])["Subnets"][0]
+    image = ec2.describe_images(Owners=["136693071363"])["Images"][0]["ImageId"]
+    ec2.run_instances(ImageId=image, MinCount=1, MaxCount=1, InstanceType="t3.micro", SubnetId=subnet["SubnetId"])
+    addresses = [address for _, address, _ in everything(server)["instances"]]
+    assert len(set(addresses)) == 3
+
+
+class Writer(threading.Thread):
+    """Changes things until it has made a number of requests; keeps what it was answered.
+
+    Attributes:
+        known: key → identifier, of every request that was answered.
+    """
+
+    def __init__(self, server: Server, count: int) -> None:
+        super().__init__(daemon=True)
+        self._server, self._left = server, count
+        self.known: dict[str, str] = {}
+
+    def run(self) -> None:
+        ec2, s3 = self._server.client("ec2"), self._server.client("s3")
+        while self._left > 0:
+            with contextlib.suppress(BotoCoreError, ClientError):
+                self._write(ec2, s3)
+
+    def _write(self, ec2: Any, s3: Any) -> None:
+        s3.create_bucket(Bucket="written")
+        s3.put_bucket_versioning(Bucket="written", VersioningConfiguration={"Status": "Enabled"})
+        while self._left > 0:
+            self._left -= 1
+            number = self._left
+            if number % 2:
+                made = ec2.create_vpc(CidrBlock=f"10.{number}.0.0/24")["Vpc"]["VpcId"]
+            else:
+                made = s3.put_object(Bucket="written", Key=str(number), Body=os.urandom(2000))["VersionId"]
+            self.known[str(number)] = made
+
+
+def read_until(server: Server, stop: threading.Event) -> None:
+    """Reads as fast as it can, whatever comes."""
+    calls = (
+        server.client("ec2").describe_instances,
+        server.client("iam").list_roles,
+        server.client("sts").get_caller_identity,
+    )
+    while not stop.is_set():
+        for call in calls:
+            with contextlib.suppress(BotoCoreError, ClientError):
+                call()
+        # The server shares the machine with them.
+        stop.wait(0.01)
+
+
+def written(server: Server) -> dict[str, str]:
+    """What the APIs say of what writers made: key → identifier."""
+    vpcs = server.client("ec2").describe_vpcs()["Vpcs"]
+    objects = server.client("s3").list_object_versions(Bucket="written")["Versions"]
+    return {vpc["CidrBlock"].split(".")[1]: vpc["VpcId"] for vpc in vpcs} | {
+        one["Key"]: one["VersionId"] for one in objects
+    }
+
+
+def test_ten_kills_amid_changes_beside_readers(server: Server) -> None:
+    """Whatever was answered has the same identifier after each restart, and nothing that is seen once changes."""
+    stop, chance = threading.Event(), random.Random(10)
+    readers = [threading.Thread(target=read_until, args=(server, stop), daemon=True) for _ in range(4)]
+    writer = Writer(server, 100)
+    for thread in (*readers, writer):
+        thread.start()
+    try:
+        for restart in range(10):
+            # About ten answers a life, and then at any moment of the next request.
+            wanted, deadline = min(9 * (restart + 1), 80), time.monotonic() + 60
+            while len(writer.known) < wanted and time.monotonic() < deadline:
+                time.sleep(0.005)
+            assert len(writer.known) >= wanted
+            time.sleep(chance.random() / 20)
+            server.kill()
+            server.start()
+            known, found = dict(writer.known), written(server)
+            assert {key: found.get(key) for key in known} == known
+        writer.join(120)
+    finally:
+        stop.set()
+    assert not writer.is_alive() and len(writer.known) > 80
+    before = written(server)
+    server.kill()
+    server.start()
+    assert written(server) == before
+
+
+def test_disk_that_is_full(tmp_path: Path) -> None:
+    """A change is refused before anything has happened, reads go on, and so does everything once there is room."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", disk], check=True)
+    try:
+        server = Server(disk)
+        try:
+            s3 = server.client("s3")
+            s3.create_bucket(Bucket="state")
+            s3.put_object(Bucket="state", Key="small", Body=b"small")
+            with pytest.raises(ClientError) as refused:
+                s3.put_object(Bucket="state", Key="large", Body=b"x" * 300_000)
+            assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 500
+            s3.put_object(Bucket="state", Key="smaller", Body=b"smaller")
+            server.kill()
+            server.start()
+            assert [one["Key"] for one in s3.list_objects_v2(Bucket="state")["Contents"]] == ["small", "smaller"]
+        finally:
+            server.kill()
+    finally:
+        subprocess.run(["umount", "--lazy", disk], check=True)
+
+
+def session(server: Server) -> list[str]:
+    """The key, secret and token of an assumed role."""
+    role = "arn:aws:iam::123456789012:role/host"
+    given = server.client("sts").assume_role(RoleArn=role, RoleSessionName="i-1234")["Credentials"]
+    return [given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"]]
+
+
+def user(server: Server) -> list[str]:
+    """The key and secret of an IAM user."""
+    iam = server.client("iam")
+    iam.create_user(UserName="operator")
+    made = iam.create_access_key(UserName="operator")["AccessKey"]
+    return [made["AccessKeyId"], made["SecretAccessKey"]]
+
+
+def test_keys_that_the_apis_hand_out(server: Server) -> None:
+    """They work, say who asks, survive a restart, and are of no use with anything changed."""
+    for made, name in ((session(server), "assumed-role/host/i-1234"), (user(server), "user/operator")):
+        for _ in range(2):
+            assert server.client("sts", *made).get_caller_identity()["Arn"].endswith(name)
+            server.client("s3", *made).list_buckets()
+            server.kill()
+            server.start()
+        for number in range(len(made)):
+            changed = [
+                part[:-1] + ("A" if part[-1] != "A" else "B") if i == number else part for i, part in enumerate(made)
+            ]
+            with pytest.raises(ClientError):
+                server.client("sts", *changed).get_caller_identity()
+    server.client("iam").delete_access_key(UserName="operator", AccessKeyId=made[0])
+    with pytest.raises(ClientError, match="InvalidClientTokenId"):
+        server.client("sts", *made).get_caller_identity()
+
+
+def test_session_expires(shared: Server) -> None:
+    given = shared.client("sts").assume_role(
+        RoleArn="arn:aws:iam::123456789012:role/host", RoleSessionName="short", DurationSeconds=900
+    )["Credentials"]
+    assert 890 < given["Expiration"].timestamp() - time.time() <= 900
+
+
+@pytest.mark.parametrize(
+    "service, call, code",
+    [
+        ("ec2", "describe_instances", "AuthFailure"),
+        ("sts", "get_caller_identity", "InvalidClientTokenId"),
+        ("iam", "list_roles", "InvalidClientTokenId"),
+        ("s3", "list_buckets", "InvalidAccessKeyId"),
+        ("ssm", "describe_parameters", "UnrecognizedClientException"),
+        ("ecr", "get_authorization_token", "UnrecognizedClientException"),
+    ],
+)
+def test_wrong_key_is_refused_as_by_aws(shared: Server, service: str, call: str, code: str) -> None:
+    for key, expected in ((("sandbox", "sandbox"), code), ((shared.keys.access, "guessed"), None)):
+        with pytest.raises(ClientError) as refused:
+            getattr(shared.client(service, *key), call)()
+        found = refused.value.response["Error"]["Code"]
+        assert (
+            found == expected
+            or expected is None
+            and found
+            in {
+                "AuthFailure",
+                "SignatureDoesNotMatch",
+                "InvalidSignatureException",
+            }
+        )
+
+
+def test_s3_signed_beforehand_and_unsigned_bodies(server: Server) -> None:
+    s3 = server.client("s3")
+    s3.create_bucket(Bucket="state")
+    where = {"Bucket": "state", "Key": "a/b c+d~é"}
+    put = s3.generate_presigned_url("put_object", Params=where)
+    assert requests.put(put, data=b"by address").status_code == 200
+    get = s3.generate_presigned_url("get_object", Params=where)
+    assert requests.get(get).content == b"by address"
+    assert requests.get(get.replace("state/a", "state/b")).status_code == 403
+    assert requests.get(get[:-1] + ("0" if get[-1] != "0" else "1")).status_code == 403
+    expired = s3.generate_presigned_url("get_object", Params=where, ExpiresIn=0)
+    time.sleep(1.1)
+    assert "ExpiredToken" in requests.get(expired).text
+    plain = boto3.Session().client(
+        "s3",
+        endpoint_url=server.url,
+        region_name="us-east-1",
+        aws_access_key_id=server.keys.access,
+        aws_secret_access_key=server.keys.secret,
+        config=Config(proxies={}, s3={"payload_signing_enabled": False}),
+    )
+    plain.put_object(**where, Body=b"not signed")
+    assert s3.get_object(**where)["Body"].read() == b"not signed"
+    # None of the signatures that were given out is in the journal.
+    assert "X-Amz-Signature" not in server.journal.read_text() and server.keys.access not in server.journal.read_text()
+    server.kill()
+    server.start()
+    assert s3.get_object(**where)["Body"].read() == b"not signed"
+
+
+def test_what_was_changed_on_the_way(shared: Server) -> None:
+    """A signature is for one method, one address, one body, and a quarter of an hour."""
+    made = AWSRequest("POST", f"{shared.url}/", data="Action=DescribeInstances&Version=2016-11-15")
+    made.headers["Content-Type"] = "application/x-www-form-urlencoded"
+    SigV4Auth(Credentials(shared.keys.access, shared.keys.secret), "ec2", "us-east-1").add_auth(made)
+    headers = dict(made.headers.items())
+    whole = made.prepare()
+    assert requests.post(whole.url, whole.body, headers=headers).status_code == 200
+    other = requests.post(whole.url, "Action=RunInstances&Version=2016-11-15", headers=headers)
+    assert other.status_code == 401 and "AuthFailure" in other.text
+    assert requests.post(f"{shared.url}/?x=y", whole.body, headers=headers).status_code == 401
+    later = headers | {"X-Amz-Date": "20200101T000000Z"}
+    assert requests.post(whole.url, whole.body, headers=later).status_code in {400, 401}
+
+
+def test_change_by_get_is_journalled(server: Server) -> None:
+    made = AWSRequest("GET", f"{server.url}/?Action=CreateVpc&CidrBlock=10.7.0.0%2F16&Version=2016-11-15")
+    SigV4Auth(Credentials(server.keys.access, server.keys.secret), "ec2", "us-east-1").add_auth(made)
+    assert "CreateVpcResponse" in requests.get(made.url, headers=dict(made.headers.items())).text
+    server.kill()
+    server.start()
+    assert "10.7.0.0/16" in {vpc["CidrBlock"] for vpc in server.client("ec2").describe_vpcs()["Vpcs"]}
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {"Host": "evil.example"},
+        {"Host": "localhost"},
+        {"Host": "state.s3.amazonaws.com"},
+    ],
+)
+def test_pages_of_a_browser(shared: Server, headers: dict[str, str]) -> None:
+    """Signed or not: a page of another origin, or one whose name was made to lead here."""
+    made = AWSRequest("GET", f"{shared.url}/?Action=DescribeVpcs&Version=2016-11-15")
+    SigV4Auth(Credentials(shared.keys.access, shared.keys.secret), "ec2", "us-east-1").add_auth(made)
+    for method in ("GET", "POST", "OPTIONS"):
+        reply = requests.request(method, made.url, headers=dict(made.headers.items()) | headers)
+        assert reply.status_code == 403 and reply.text.startswith("sandbox: it ")
+        assert not [name for name in reply.headers if name.lower().startswith("access-control")]
+
+
+@pytest.mark.parametrize("path", ["/moto-api/", "/moto-api/reset", "/moto-api/data.json", "/latest/meta-data/iam/"])
+def test_doors_of_moto(shared: Server, path: str) -> None:
+    shared.client("s3").create_bucket(Bucket="kept")
+    for method in ("GET", "POST"):
+        made = AWSRequest(method, f"{shared.url}{path}")
+        SigV4Auth(Credentials(shared.keys.access, shared.keys.secret), "s3", "us-east-1").add_auth(made)
+        assert requests.request(method, made.url, headers=dict(made.headers.items())).status_code == 403
+    assert [one["Name"] for one in shared.client("s3").list_buckets()["Buckets"]] == ["kept"]
+
+
+@pytest.mark.parametrize("body", ["", "Action=RunInstances&Version=2016-11-15", "Action=AssumeRoleWithWebIdentity"])
+def test_not_signed(shared: Server, body: str) -> None:
+    size = shared.journal.stat().st_size
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    assert requests.post(f"{shared.url}/", body, headers=form).status_code in {401, 403}
+    assert requests.get(f"{shared.url}/?{body}").status_code in {401, 403}
+    assert shared.journal.stat().st_size == size
+
+
+def test_password_of_the_image_store(shared: Server) -> None:
+    """It is this sandbox's own, and is not expired."""
+    given = shared.client("ecr").get_authorization_token()["authorizationData"][0]
+    assert base64.b64decode(given["authorizationToken"]).decode() == f"AWS:{shared.keys.registry}"
+    assert given["expiresAt"].timestamp() > time.time() + 3600

@@ -1,0 +1,66 @@
+"""The machine's reboot, and the end of the APIs' process: `make up` carries on with what was there."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import signal
+import subprocess
+
+import requests
+
+from sandbox.config import Config
+from tests.support.site import Site
+from verbs import host
+
+
+def post(site: Site) -> str:
+    """Posts a comment; the thread that has it alone."""
+    thread = f"reboot-{secrets.token_hex(4)}"
+    body = {"email": "reboot@example.com", "comment": "here", "content_id": thread}
+    requests.post(f"{site.edge}/api/comment/new", json=body, timeout=30).raise_for_status()
+    return thread
+
+
+def kill_apis() -> None:
+    """Ends the APIs' process as a power cut does."""
+    os.kill(int((Config().state / "server.pid").read_text()), signal.SIGKILL)
+
+
+def stop_containers() -> None:
+    """Ends every container of the sandbox, without a chance to tidy up, and keeps it down."""
+    listed = ["docker", "ps", "--quiet", "--filter", f"label={Config().label}"]
+    found = subprocess.run(listed, check=True, capture_output=True, text=True).stdout.split()
+    subprocess.run(["docker", "kill", *found], check=True, capture_output=True)
+
+
+def carries_on(site: Site, thread: str) -> None:
+    """`make up` changes nothing on the host, which is the same one, and its comments are there."""
+    done = site.make("up")
+    assert done.returncode == 0, done.stdout[-6000:]
+    assert re.search(r"changed=0 .*failed=0", done.stdout), done.stdout[-6000:]
+    assert [one.instance_id for one in host.hosts(site.target)] == [site.host.instance_id]
+    listed = requests.get(f"{site.edge}/api/comment/list/{thread}", timeout=30).json()
+    assert [one["comment"] for one in listed] == ["here"]
+    status = site.make("status")
+    assert status.returncode == 0, status.stdout
+
+
+def test_process_of_the_apis_is_gone(up: Site) -> None:
+    """Status says so, and that the host serves; nothing is lost."""
+    thread = post(up)
+    kill_apis()
+    status = up.make("status")
+    assert status.returncode != 0
+    assert "AWS APIs" in status.stdout and "the process does not run, nothing is lost" in status.stdout
+    assert f"healthy    edge  {up.edge} serves" in status.stdout
+    assert "none is running" not in status.stdout
+    carries_on(up, thread)
+
+
+def test_machine_reboots(up: Site) -> None:
+    thread = post(up)
+    kill_apis()
+    stop_containers()
+    carries_on(up, thread)

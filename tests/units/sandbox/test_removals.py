@@ -1,0 +1,168 @@
+"""What is removed, and what never is: by the calls to a Docker that is not there."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sandbox import __main__ as command
+from sandbox import claim, docker, ec2, ecr, files, hosts, images, keys, registry
+from sandbox.config import Config
+from sandbox.errors import SandboxError
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
+    monkeypatch.setattr(images, "chosen", lambda _: {"host": "image"})
+    return Config(name="sandbox-of-units", state=tmp_path)
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
+    """What Docker was told; it answers nothing."""
+    told: list[tuple[str, ...]] = []
+
+    def tell(*arguments: str, **_: object) -> str:
+        told.append(arguments)
+        return ""
+
+    for module in (hosts, claim, command, images):
+        monkeypatch.setattr(module, "docker", tell, raising=False)
+        monkeypatch.setattr(module, "inspect", lambda kind, name: {"Id": name, "Containers": {}, "Labels": {}})
+    return told
+
+
+def there(monkeypatch: pytest.MonkeyPatch, *identities: str) -> None:
+    """Hosts that run."""
+    found = {one: {"State": {"Status": "running", "Running": True}, "Name": f"/{one}"} for one in identities}
+    monkeypatch.setattr(hosts, "names", lambda _: found)
+
+
+def ec2_says(monkeypatch: pytest.MonkeyPatch, *terminated: str) -> None:
+    """EC2 lists no instance but those that it was told to terminate."""
+    monkeypatch.setattr(ec2, "instances", lambda _: [])
+    monkeypatch.setattr(ec2, "terminated", lambda _: set(terminated))
+
+
+def removed(calls: list[tuple[str, ...]]) -> list[str]:
+    return [call[-1] for call in calls if call[0] == "rm"]
+
+
+def test_empty_list_removes_no_host(config: Config, calls: list[tuple[str, ...]], monkeypatch: Any) -> None:
+    there(monkeypatch, "i-1", "i-2")
+    ec2_says(monkeypatch)
+    assert hosts.sync(config, "image") == []
+    assert calls == []
+
+
+def test_terminated_host_is_removed(config: Config, calls: list[tuple[str, ...]], monkeypatch: Any) -> None:
+    there(monkeypatch, "i-1", "i-2")
+    ec2_says(monkeypatch, "i-1", "i-0")
+    assert hosts.sync(config, "image") == ["i-1: terminated, its host is removed"]
+    assert removed(calls) == ["sandbox-of-units-i-1"]
+
+
+def test_deleted_volume_is_removed_once(config: Config, calls: list[tuple[str, ...]], monkeypatch: Any) -> None:
+    there(monkeypatch)
+    ec2_says(monkeypatch)
+    for deleted in ((), ("vol-1",), ("vol-1",), ("vol-1", "vol-2")):
+        hosts.sync(config, "image", deleted)
+    assert [call[-1] for call in calls if "sandbox-detach" in call] == ["vol-1", "vol-2"]
+
+
+@pytest.mark.parametrize(
+    "known, count, text",
+    [({"i-1"}, 9, ""), (set(), 9, "host i-1"), ({"i-2"}, 9, "host i-1"), ({"i-1"}, 0, "volume sandbox-of-units-ebs")],
+)
+def test_hosts_that_the_apis_do_not_know(
+    config: Config, calls: list[tuple[str, ...]], monkeypatch: Any, known: set[str], count: int, text: str
+) -> None:
+    there(monkeypatch, "i-1")
+    if not text:
+        hosts.recognise(config, known, count)
+        return
+    with pytest.raises(SandboxError, match=f"know nothing of {text}.*nothing was changed or removed$"):
+        hosts.recognise(config, known, count)
+    assert calls == []
+
+
+@pytest.mark.parametrize("deleted, expected", [((), []), (("api:old",), ["old"]), (("api:new",), [])])
+def test_image_is_deleted_when_the_api_was_told(
+    config: Config, monkeypatch: Any, deleted: tuple[str, ...], expected: list[str]
+) -> None:
+    """Both tags are in the store and unknown to the API; the old one was listed once, the new one was just pushed."""
+    gone: list[str] = []
+    monkeypatch.setattr(registry, "tags", lambda _: {"api": ["old", "new"]})
+    monkeypatch.setattr(registry, "delete", lambda _, __, tag: gone.append(tag))
+    monkeypatch.setattr(registry, "manifest", lambda *_: ("{}", "kind"))
+
+    class Client:
+        def describe_repositories(self) -> Any:
+            return {"repositories": [{"repositoryName": "api"}]}
+
+        def get_paginator(self, _: str) -> Any:
+            return self
+
+        def paginate(self, **_: Any) -> Any:
+            return [{"imageIds": []}]
+
+        def put_image(self, **_: Any) -> None:
+            """Taken."""
+
+    monkeypatch.setattr(ec2, "client", lambda *_: Client())
+    files.write(config.state / "ecr-listed.json", json.dumps(["api:old"]))
+    ecr.sync(config, deleted)
+    assert gone == expected
+
+
+def test_state_that_is_gone(config: Config, calls: list[tuple[str, ...]], monkeypatch: Any) -> None:
+    there(monkeypatch, "i-1")
+    monkeypatch.setattr(claim, "left_over", lambda _: True)
+    with pytest.raises(SandboxError, match="its i-1 is there.*nothing was changed or removed$"):
+        command.start(config)
+    assert calls == []
+
+
+def test_engine_out_of_reach(tmp_path: Path) -> None:
+    """`down` says so and forgets nothing; what cannot be asked is not taken for absent."""
+    keys.make(tmp_path)
+    environment = {"DOCKER_HOST": "unix:///nowhere.sock", "SANDBOX_STATE": str(tmp_path), "PATH": "/usr/bin:/bin"}
+    done = subprocess.run(
+        [sys.executable, "-m", "sandbox", "down"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1 and done.stdout == ""
+    assert done.stderr.startswith("✗ docker") and done.stderr.count("\n") == 1
+    assert keys.load(tmp_path) != keys.NONE
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["Error: No such container: x", "Error response from daemon: network x not found", "error: no such object: x"],
+)
+def test_absent(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    def absent(*_: str) -> str:
+        raise SandboxError(text)
+
+    monkeypatch.setattr(docker, "docker", absent)
+    assert docker.inspect("container", "x") is None
+
+
+def test_only_what_this_clone_built(calls: list[tuple[str, ...]], monkeypatch: Any, tmp_path: Path) -> None:
+    monkeypatch.setattr(images, "BUILT", tmp_path / "built")
+    for image in ("base", "host:1", "host:1", "api:2"):
+        images.built(image)
+    images.remove_all()
+    assert [call[1:] for call in calls if call[0] == "rmi"] == [("api:2",), ("host:1",), ("base",)]
+    assert not (tmp_path / "built").exists()
