@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 # Without a terminal a step shows that it has begun only when it takes this long, and then that it still runs.
 QUIET_SECONDS, REMIND_SECONDS = 3.0, 60.0
@@ -90,6 +90,7 @@ def logged(
     env: Mapping[str, str] | None = None,
     each: Callable[[str], None] = lambda line: None,
     begin: Callable[[], None] | None = None,
+    umask: int = -1,
     grace: float = GRACE_SECONDS,
 ) -> int:
     """Runs a command with its output in a log, which it begins anew; returns the exit status.
@@ -97,6 +98,7 @@ def logged(
     Args:
         each: is given every line.
         begin: runs in the child before the command.
+        umask: of its files; -1 is ours.
         grace: seconds that it has, after Ctrl-C, to end by itself.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -106,6 +108,7 @@ def logged(
             command,
             cwd=cwd,
             env=env,
+            umask=umask,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
