@@ -4,7 +4,7 @@ TARGET ?= sandbox
 VERB := .venv/bin/python -m verbs
 # What people give; verbs/inputs.py says what each may look like. Passed on as it was given: make would expand the `$` of
 # CMD='echo $HOME'.
-INPUTS := V TARGET TAG TO FROM DELETE_DATA CMD HOST SERVICE EDGE_PORT GRAFANA_PORT PROMETHEUS_PORT ALERTMANAGER_PORT GRAFANA_IMAGE WATCH READY TIERS ADDRESS
+INPUTS := V TARGET TAG TO FROM DELETE_DATA CMD HOST SERVICE EDGE_PORT GRAFANA_PORT PROMETHEUS_PORT ALERTMANAGER_PORT GRAFANA_IMAGE WATCH READY TIERS ADDRESS ALERT FOR
 $(foreach name,$(INPUTS),$(if $(filter-out undefined,$(origin $(name))),$(eval override $(name) := $$(value $(name)))))
 export $(INPUTS)
 # Compiled modules are kept, or every tool that starts compiles all it is made of; but not beside the sources, which are copied.
@@ -14,7 +14,7 @@ export PYTHONPYCACHEPREFIX := $(CURDIR)/.state/pycache
 export PYTHONUTF8 := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status env ssh logs tunnel image images release rollback releases open close plan doctor backup backups restore drill check test bench prove venv venvtest clean
+.PHONY: help up down status env alerts silence ssh logs tunnel image images release rollback releases open close plan doctor backup backups restore drill check test bench prove venv venvtest clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,12 @@ status: venv ## a line per component; exit status 1 when one is not healthy
 
 env: venvtest ## the environment for the tools themselves: eval "$(make -s env)"
 	@$(VERB) env
+
+alerts: venv ## what fires on each host, what is silenced and until when
+	@$(VERB) alerts
+
+silence: venv ## silence ALERT= FOR= 30m, 2h (the default) or 1d; FOR=0 ends it; HOST= chooses
+	@$(VERB) silence
 
 ssh: venv ## a shell on the host, or one command: CMD='docker compose ls'; HOST= chooses
 	@$(VERB) ssh

@@ -1,18 +1,29 @@
 """The comments API: what it is asked, how it answers, what it needs."""
 
-from .parts import FULL, SIXTH, THIRD, Board, Limits, Q
+from .panels import FULL, REPLICA, SIXTH, THIRD, Board, Limits, Query, Word, by_replica
 
+ROUTE_NAMES = ("GET /api/comment/list/<path:content_id>", "POST /api/comment/new", "GET /", "GET no route")
+REPLICA_NAMES = ("97a4646765d3 .3", "97a4646765d3 .4")
+RELEASED = {1: Word("good", "green"), 0: Word("failed", "red")}
+NO_TRAFFIC = Word("No traffic")
 # The probes of Docker and of the edge are no requests of users; every five seconds they would outnumber them.
 PROBES = 'url_rule!~"/healthz|/readyz"'
 ROUTES = f'job="api", {PROBES}, url_rule=~"$route"'
 REQUESTS = f"flask_http_request_duration_seconds_count{{{ROUTES}}}"
 ERRORS = f'flask_http_request_duration_seconds_count{{{ROUTES}, status=~"5.."}}'
 BUCKETS = f"flask_http_request_duration_seconds_bucket{{{ROUTES}}}"
+# The same, whatever route somebody has chosen.
+ALL_BUCKETS = f'flask_http_request_duration_seconds_bucket{{job="api", {PROBES}}}'
 
 
 def quantile(share: float, buckets: str, *by: str) -> str:
     labels = ", ".join(("le", *by))
     return f"histogram_quantile({share}, sum by ({labels}) (rate({buckets}[$__rate_interval])))"
+
+
+def status_class(digit: str) -> Query:
+    requests = f'flask_http_request_duration_seconds_count{{{ROUTES}, status=~"{digit}.."}}'
+    return Query(f"sum(rate({requests}[$__rate_interval])) or vector(0)", f"{digit}xx")
 
 
 def error_ratio() -> str:
@@ -23,144 +34,176 @@ def error_ratio() -> str:
 def board() -> Board:
     b = Board("api", "API", "The comments API, from its replicas' own metrics.")
     b.choice("route", "Route", f'flask_http_request_duration_seconds_count{{job="api", {PROBES}}}', "url_rule")
-    b.events("Releases", "comentarios_release_timestamp_seconds", "Release {{version}}")
 
-    b.row("Now")
+    b.row("Now", "two replicas of one version, no error, 99 % of the answers within 100 ms.")
     b.number(
         "Replicas up",
         "Replicas that answer their scrape.",
         "none",
-        Q('sum(up{job="api"})', "replicas"),
+        Query('sum(up{job="api"})', "replicas"),
         Limits(amber=2, red=1),
     )
     b.number(
         "Version",
         "The version of each replica; more than one only during a release.",
         "none",
-        Q('count by (version) (comments_api_build_info{job="api"})', "{{version}}"),
+        Query('count by (version) (comments_api_build_info{job="api"})', "{{version}}"),
         name_only=True,
     )
     b.number(
         "Requests",
         "Requests answered in a second, over all replicas.",
         "reqps",
-        Q(f"sum(rate({REQUESTS}[$__rate_interval]))", "requests"),
+        Query(f"sum(rate({REQUESTS}[$__rate_interval]))", "requests"),
     )
     b.number(
         "Error ratio",
         "Share of the requests that were answered with a 5xx. The objective allows 0.1 %.",
         "percentunit",
-        Q(error_ratio(), "5xx"),
+        Query(error_ratio(), "5xx"),
         Limits(amber=0.001, red=0.01),
+        empty=NO_TRAFFIC,
     )
     b.number(
         "Latency, 99 %",
         "99 % of the requests are answered within this time. The objective is 250 ms.",
         "s",
-        Q(quantile(0.99, BUCKETS), "99 %"),
+        Query(quantile(0.99, BUCKETS), "99 %"),
         Limits(amber=0.1, red=0.25),
+        empty=NO_TRAFFIC,
     )
     b.number(
         "Comments created",
         "Comments stored within the time range shown.",
         "short",
-        Q('sum(increase(comments_api_comments_created_total{job="api"}[$__range]))', "comments"),
+        Query('sum(increase(comments_api_comments_created_total{job="api"}[$__range]))', "comments"),
     )
 
-    b.row("Requests")
+    b.row("Requests", "2xx follows the hour of the day; no 5xx; nothing in flight at rest.")
     b.graph(
         "Requests by route",
-        'Requests answered in a second. Paths that no route has count as "None".',
+        'Requests answered in a second. Paths that no route has are "no route".',
         "reqps",
-        Q(f"sum by (method, url_rule) (rate({REQUESTS}[$__rate_interval]))", "{{method}} {{url_rule}}"),
+        Query(
+            f"sum by (method, url_rule) (rate({REQUESTS}[$__rate_interval]))", "{{method}} {{url_rule}}", ROUTE_NAMES
+        ),
     )
     b.graph(
         "Requests by status",
-        "Answers in a second by HTTP status.",
+        "Answers in a second by the first digit of their HTTP status.",
         "reqps",
-        Q(f"sum by (status) (rate({REQUESTS}[$__rate_interval]))", "{{status}}"),
+        *(status_class(digit) for digit in "2345"),
     )
     b.graph(
         "Error ratio over time",
         "Share of the requests that were answered with a 5xx; the line is the objective's 0.1 %.",
         "percentunit",
-        Q(error_ratio(), "5xx"),
+        Query(error_ratio(), "5xx"),
         limits=Limits(None, 0.001),
     )
     b.graph(
         "Requests in flight",
         "Requests being answered, by replica. A line that only rises is a replica that hangs.",
         "short",
-        Q('sum by (instance) (comments_api_requests_in_flight{job="api"})', "{{instance}}"),
+        Query(by_replica('comments_api_requests_in_flight{job="api"}'), REPLICA, REPLICA_NAMES),
     )
 
-    b.row("Latency")
+    b.row("Latency", "every line well below the dashed one; the database below 10 ms.")
     b.graph(
         "Latency",
         "Half, 95 % and 99 % of the requests are answered within these times; the line is the objective's 250 ms.",
         "s",
-        Q(quantile(0.5, BUCKETS), "50 %"),
-        Q(quantile(0.95, BUCKETS), "95 %"),
-        Q(quantile(0.99, BUCKETS), "99 %"),
+        Query(quantile(0.5, BUCKETS), "50 %"),
+        Query(quantile(0.95, BUCKETS), "95 %"),
+        Query(quantile(0.99, BUCKETS), "99 %"),
         limits=Limits(None, 0.25),
     )
     b.graph(
         "Latency by route, 95 %",
         "95 % of a route's requests are answered within this time.",
         "s",
-        Q(quantile(0.95, BUCKETS, "method", "url_rule"), "{{method}} {{url_rule}}"),
+        Query(quantile(0.95, BUCKETS, "method", "url_rule"), "{{method}} {{url_rule}}", ROUTE_NAMES),
         limits=Limits(None, 0.25),
     )
     b.graph(
         "Storage latency, 95 %",
         "95 % of the database's operations take no longer than this. Slow inserts alone: the disk.",
         "s",
-        Q(quantile(0.95, 'comments_api_storage_duration_seconds_bucket{job="api"}', "operation"), "{{operation}}"),
+        Query(
+            quantile(0.95, 'comments_api_storage_duration_seconds_bucket{job="api"}', "operation"),
+            "{{operation}}",
+            ("insert", "list", "ping"),
+        ),
     )
     b.graph(
         "Comments created over time",
         "Comments stored in a second.",
         "ops",
-        Q('sum(rate(comments_api_comments_created_total{job="api"}[$__rate_interval]))', "created"),
+        Query('sum(rate(comments_api_comments_created_total{job="api"}[$__rate_interval]))', "created"),
     )
 
-    b.row("Resources")
+    b.row("Resources", "level lines; memory below 90 % of its limit; no restart but by a release.")
     b.graph(
         "CPU by replica",
         "Cores in use. One replica cannot use much more than one.",
         "suffix: cores",
-        Q('rate(process_cpu_seconds_total{job="api"}[$__rate_interval])', "{{instance}}"),
+        Query(by_replica('rate(process_cpu_seconds_total{job="api"}[$__rate_interval])'), REPLICA, REPLICA_NAMES),
         width=THIRD,
     )
     b.graph(
         "Memory by replica",
         "Resident memory. A line that rises from release to release is a leak.",
         "bytes",
-        Q('process_resident_memory_bytes{job="api"}', "{{instance}}"),
+        Query(by_replica('process_resident_memory_bytes{job="api"}'), REPLICA, REPLICA_NAMES),
         width=THIRD,
     )
     b.graph(
         "Database size",
         "Room that the database takes; the replicas share one database.",
         "bytes",
-        Q('max(comments_api_database_size_bytes{job="api"})', "database"),
+        Query('max(comments_api_database_size_bytes{job="api"})', "database"),
         width=THIRD,
     )
+    b.graph(
+        "Memory of its limit",
+        "What each service uses of the memory that it may. At 100 % the kernel kills it.",
+        "percentunit",
+        Query(
+            "max by (service) (service:memory:ratio)",
+            "{{service}}",
+            ("api", "edge", "prometheus", "alertmanager", "grafana"),
+        ),
+        limits=Limits.of("MemoryNearLimit"),
+        top=1,
+    )
+    b.graph(
+        "Restarts",
+        "Starts of a container within 15 minutes, its first one left out.",
+        "none",
+        Query(
+            "max by (service) (changes(comentarios_container_start_time_seconds[15m]))",
+            "{{service}}",
+            ("api", "edge", "prometheus", "alertmanager", "node-exporter", "grafana"),
+        ),
+        limits=Limits.of("ContainerRestarting"),
+    )
 
-    b.row("Releases")
+    b.row("Releases", "the last release is good, and one version serves.")
     b.number(
         "Last release",
-        "1 when the last release ended well, 0 when it failed and the one before it is serving.",
+        "How the last release ended. When it failed, the one before it is serving.",
         "none",
-        Q("comentarios_release_last_success", "succeeded"),
-        Limits(amber=1, red=0.5),
+        Query("comentarios_release_last_success", "succeeded"),
+        words=RELEASED,
         height=8,
     )
     b.graph(
         "Version serving",
         "Replicas of each version. During a release two versions overlap.",
         "none",
-        Q('count by (version) (comments_api_build_info{job="api"})', "{{version}}"),
+        Query(
+            'count by (version) (comments_api_build_info{job="api"})', "{{version}}", ("97a4646765d3", "c4d1a0b7e2f5")
+        ),
         width=FULL - SIXTH,
         stacked=True,
     )

@@ -1,6 +1,8 @@
 """The edge, and the monitoring itself."""
 
-from .parts import QUARTER, THIRD, Board, Limits, Q
+from .bounds import RULE_GROUPS
+from .host import certificate
+from .panels import HALF, QUARTER, SIXTH, THIRD, Board, Limits, Query, Word
 
 # What goes to the API; the crowd are clients with many requests under way. See rules/slo.yml.
 API = 'job="edge", proxy=~"api|crowd"'
@@ -8,23 +10,36 @@ PUBLIC = 'job="edge", proxy="public"'
 RESPONSES = "haproxy_backend_http_responses_total"
 
 
-def by_class(digit: str) -> Q:
+JOBS = ("api", "edge", "node", "alertmanager", "prometheus", "grafana")
+PARTS = ("node", "alertmanager", "prometheus", "grafana")
+MONITORING = 'job=~"prometheus|alertmanager|node|grafana"'
+
+
+def by_class(digit: str) -> Query:
     expr = f'sum(rate(haproxy_frontend_http_responses_total{{{PUBLIC}, code="{digit}xx"}}[$__rate_interval]))'
-    return Q(expr, f"{digit}xx")
+    return Query(expr, f"{digit}xx")
 
 
-def average(part: str, legend: str) -> Q:
-    return Q(f"max(haproxy_backend_{part}_time_average_seconds{{{API}}})", legend)
+def error_ratio() -> Query:
+    return Query(
+        f'sum(rate({RESPONSES}{{{API}, code="5xx"}}[$__rate_interval]))'
+        f" / (sum(rate({RESPONSES}{{{API}}}[$__rate_interval])) > 0)",
+        "5xx",
+    )
 
 
-def total(metric: str, labels: str, legend: str) -> Q:
-    return Q(f"sum(rate({metric}{{{labels}}}[$__rate_interval]))", legend)
+def average(part: str, legend: str) -> Query:
+    return Query(f"max(haproxy_backend_{part}_time_average_seconds{{{API}}})", legend)
+
+
+def total(metric: str, labels: str, legend: str) -> Query:
+    return Query(f"sum(rate({metric}{{{labels}}}[$__rate_interval]))", legend)
 
 
 def board() -> Board:
     b = Board("edge", "Edge and monitoring", "HAProxy, through which everything passes, and the monitoring itself.")
 
-    b.row("Edge")
+    b.row("Edge", "no 5xx, nobody waits, connections far below their limit.")
     b.number(
         "Requests",
         "Requests that came in a second, refused ones included.",
@@ -35,39 +50,29 @@ def board() -> Board:
         "Error ratio",
         "Share of the requests to the API that were answered with a 5xx, by it or by the edge in its place.",
         "percentunit",
-        Q(
-            f'sum(rate({RESPONSES}{{{API}, code="5xx"}}[$__rate_interval]))'
-            f" / (sum(rate({RESPONSES}{{{API}}}[$__rate_interval])) > 0)",
-            "5xx",
-        ),
+        error_ratio(),
         Limits(amber=0.001, red=0.01),
+        empty=Word("No traffic"),
     )
     b.number(
         "In flight",
         "Requests to the API that wait for their answer or receive it.",
         "short",
-        Q(f"sum(haproxy_backend_current_sessions{{{API}}})", "requests"),
+        Query(f"sum(haproxy_backend_current_sessions{{{API}}})", "requests"),
     )
     b.number(
         "Waiting",
         "Requests that wait for a place at a replica. After five seconds they are answered with 503.",
         "short",
-        Q(f"sum(haproxy_backend_current_queue{{{API}}})", "requests"),
+        Query(f"sum(haproxy_backend_current_queue{{{API}}})", "requests"),
         Limits(amber=1, red=100),
     )
-    b.number(
-        "Certificate",
-        "Time until the certificate expires. certbot renews it 30 days before.",
-        "s",
-        Q("comentarios_certificate_expiry_timestamp_seconds - time()", "{{domain}}"),
-        Limits(amber=28 * 86400, red=14 * 86400),
-        empty="No domain",
-    )
+    certificate(b, SIXTH)
     b.number(
         "Memory",
         "Memory in the edge's own pools, nearly all that it has: buffers of requests and replies above all.",
         "bytes",
-        Q('haproxy_process_pool_allocated_bytes{job="edge"}', "edge"),
+        Query('haproxy_process_pool_allocated_bytes{job="edge"}', "edge"),
     )
     b.graph(
         "Requests by class",
@@ -111,56 +116,49 @@ def board() -> Board:
         "Connections",
         "Open connections, of clients and of the monitoring, and how many there may be.",
         "short",
-        Q('haproxy_process_current_connections{job="edge"}', "open"),
-        Q('haproxy_process_max_connections{job="edge"}', "limit"),
+        Query('haproxy_process_current_connections{job="edge"}', "open"),
+        Query('haproxy_process_max_connections{job="edge"}', "limit"),
         width=THIRD,
     )
     b.graph(
         "Replicas",
         "Replicas that answer the edge's checks.",
         "short",
-        Q('haproxy_backend_active_servers{job="edge", proxy="api"}', "replicas"),
+        Query('haproxy_backend_active_servers{job="edge", proxy="api"}', "replicas"),
         width=THIRD,
     )
 
-    b.row("Alerts")
-    b.table(
-        "Alerts firing",
-        "What is wrong now. The watchdog, which always fires, is left out.",
-        "none",
-        Q('ALERTS{alertstate="firing", alertname!="Watchdog"}', "{{alertname}}"),
-        hidden=["Time", "Value", "__name__", "alertstate"],
-        empty="None",
-    )
+    b.row("Alerts", "no alert, and no notification that failed.")
+    b.alerts("Alerts firing", 'alertname!="Watchdog"', HALF, 8)
     b.graph(
         "Alerts over time",
         "Alerts that wait for their time or fire; one is the watchdog.",
         "none",
-        Q("count by (alertstate) (ALERTS)", "{{alertstate}}"),
+        Query("count by (alertstate) (ALERTS)", "{{alertstate}}", ("firing", "pending")),
         width=QUARTER,
     )
     b.graph(
         "Notifications",
         "Notifications that Alertmanager sent in a second, and those that failed.",
         "ops",
-        Q("sum(rate(alertmanager_notifications_total[$__rate_interval]))", "sent"),
-        Q("sum(rate(alertmanager_notifications_failed_total[$__rate_interval]))", "failed"),
+        Query("sum(rate(alertmanager_notifications_total[$__rate_interval]))", "sent"),
+        Query("sum(rate(alertmanager_notifications_failed_total[$__rate_interval]))", "failed"),
         width=QUARTER,
     )
 
-    b.row("Scrapes")
+    b.row("Scrapes", "every target up, answers within a second.")
     b.graph(
         "Targets up",
         "Targets of each job that answer.",
         "none",
-        Q("sum by (job) (up)", "{{job}}"),
+        Query("sum by (job) (up)", "{{job}}", JOBS),
         width=THIRD,
     )
     b.graph(
         "Duration of scrapes",
         "Time that a target takes for its metrics. A scrape is given up after 10 s.",
         "s",
-        Q("max by (job) (scrape_duration_seconds)", "{{job}}"),
+        Query("max by (job) (scrape_duration_seconds)", "{{job}}", JOBS),
         limits=Limits(None, 5),
         width=THIRD,
     )
@@ -168,45 +166,50 @@ def board() -> Board:
         "Samples of a scrape",
         "Samples that each job delivers. A scrape with more than 10,000 is refused.",
         "short",
-        Q("sum by (job) (scrape_samples_scraped)", "{{job}}"),
+        Query("sum by (job) (scrape_samples_scraped)", "{{job}}", JOBS),
         limits=Limits(None, 10000),
         width=THIRD,
     )
 
-    b.row("Prometheus")
+    b.row("Prometheus", "level lines, no failure, the database below its bound.")
     b.graph(
         "Series",
         "Series in memory. Each costs a few kilobytes.",
         "short",
-        Q('prometheus_tsdb_head_series{job="prometheus"}', "series"),
+        Query('prometheus_tsdb_head_series{job="prometheus"}', "series"),
         width=THIRD,
     )
     b.graph(
         "Size of the database",
-        "Room that the metrics take on the disk, and the bound at which the oldest go.",
-        "bytes",
-        Q(
-            'prometheus_tsdb_storage_blocks_bytes{job="prometheus"}'
-            ' + prometheus_tsdb_wal_storage_size_bytes{job="prometheus"}',
-            "size",
+        "Share of the room that the metrics may take on the disk. At 100 % the oldest go.",
+        "percentunit",
+        Query(
+            '(prometheus_tsdb_storage_blocks_bytes{job="prometheus"}'
+            ' + prometheus_tsdb_wal_storage_size_bytes{job="prometheus"})'
+            ' / (prometheus_tsdb_retention_limit_bytes{job="prometheus"} > 0)',
+            "used",
         ),
-        Q('prometheus_tsdb_retention_limit_bytes{job="prometheus"}', "bound"),
+        top=1,
         width=THIRD,
     )
     b.graph(
         "Rules",
         "Time that the evaluation of each group of rules takes.",
         "s",
-        Q("max by (rule_group) (prometheus_rule_group_last_duration_seconds)", "{{rule_group}}"),
+        Query(
+            "max by (rule_group) (prometheus_rule_group_last_duration_seconds)",
+            "{{rule_group}}",
+            RULE_GROUPS,
+        ),
         width=THIRD,
     )
     b.graph(
         "Failures",
         "What the monitoring failed to do, in a second: rules, notifications, writes.",
         "ops",
-        Q("sum(rate(prometheus_rule_evaluation_failures_total[$__rate_interval]))", "rules"),
-        Q("sum(rate(prometheus_notifications_dropped_total[$__rate_interval]))", "notifications"),
-        Q("sum(rate(prometheus_tsdb_wal_writes_failed_total[$__rate_interval]))", "writes"),
+        Query("sum(rate(prometheus_rule_evaluation_failures_total[$__rate_interval]))", "rules"),
+        Query("sum(rate(prometheus_notifications_dropped_total[$__rate_interval]))", "notifications"),
+        Query("sum(rate(prometheus_tsdb_wal_writes_failed_total[$__rate_interval]))", "writes"),
         limits=Limits(None, 0.001),
         width=THIRD,
     )
@@ -214,7 +217,7 @@ def board() -> Board:
         "Memory of the monitoring",
         "Resident memory of each part.",
         "bytes",
-        Q('process_resident_memory_bytes{job=~"prometheus|alertmanager|node|grafana"}', "{{job}}"),
+        Query(f"process_resident_memory_bytes{{{MONITORING}}}", "{{job}}", PARTS),
         stacked=True,
         width=THIRD,
     )
@@ -222,7 +225,7 @@ def board() -> Board:
         "CPU of the monitoring",
         "Cores that each part uses.",
         "suffix: cores",
-        Q('rate(process_cpu_seconds_total{job=~"prometheus|alertmanager|node|grafana"}[$__rate_interval])', "{{job}}"),
+        Query(f"rate(process_cpu_seconds_total{{{MONITORING}}}[$__rate_interval])", "{{job}}", PARTS),
         stacked=True,
         width=THIRD,
     )

@@ -1,74 +1,88 @@
 """The host by the USE method: utilisation, saturation and errors of CPU, memory, disk and network."""
 
-from .parts import HALF, QUARTER, THIRD, Board, Limits, Q
+from .panels import HALF, QUARTER, THIRD, Board, Limits, Query, Word
 
 NODE = 'job="node"'
 
 
-def pressure(resource: str, kind: str, legend: str) -> Q:
-    return Q(f"rate(node_pressure_{resource}_{kind}_seconds_total{{{NODE}}}[$__rate_interval])", legend)
+def pressure(resource: str, kind: str, legend: str) -> Query:
+    return Query(f"rate(node_pressure_{resource}_{kind}_seconds_total{{{NODE}}}[$__rate_interval])", legend)
 
 
 def traffic(metric: str) -> str:
     return f"rate({metric}{{{NODE}}}[$__rate_interval])"
 
 
+def certificate(b: Board, width: int, height: int = 4) -> None:
+    b.number(
+        "Certificate",
+        "Time until the certificate expires. certbot renews it 30 days before.",
+        "s",
+        Query("comentarios_certificate_expiry_timestamp_seconds - time()", "{{domain}}"),
+        Limits.of("CertificateExpiring", 28 * 86400),
+        width=width,
+        height=height,
+        empty=Word("No domain"),
+    )
+
+
 def board() -> Board:
     b = Board("host", "Host", "Utilisation, saturation and errors of the machine, and its backups.")
 
-    b.row("Now")
+    b.row("Now", "all green, and a backup younger than half an hour.")
     b.number(
         "CPU",
         "Share of the time that the CPUs are busy.",
         "percentunit",
-        Q(f'1 - avg(rate(node_cpu_seconds_total{{{NODE}, mode="idle"}}[$__rate_interval]))', "busy"),
+        Query(f'1 - avg(rate(node_cpu_seconds_total{{{NODE}, mode="idle"}}[$__rate_interval]))', "busy"),
         Limits(amber=0.7, red=0.9),
     )
     b.number(
         "Memory available",
         "Memory that programs can still get, of all.",
         "percentunit",
-        Q(f"node_memory_MemAvailable_bytes{{{NODE}}} / node_memory_MemTotal_bytes{{{NODE}}}", "available"),
-        Limits(amber=0.2, red=0.1),
+        Query(f"node_memory_MemAvailable_bytes{{{NODE}}} / node_memory_MemTotal_bytes{{{NODE}}}", "available"),
+        Limits.of("MemoryLow", 0.2),
     )
     b.number(
         "Fullest disk",
         "Room left on the file system that has least of it.",
         "percentunit",
-        Q(f"min(node_filesystem_avail_bytes{{{NODE}}} / node_filesystem_size_bytes{{{NODE}}})", "left"),
-        Limits(amber=0.2, red=0.05),
+        Query(f"min(node_filesystem_avail_bytes{{{NODE}}} / node_filesystem_size_bytes{{{NODE}}})", "left"),
+        Limits.of("DiskFull", 0.2),
     )
     b.number(
         "Newest backup",
         "Age of the newest backup. One is made every 15 minutes.",
         "s",
-        Q("time() - comentarios_backup_last_success_timestamp_seconds", "age"),
-        Limits(amber=1800, red=3600),
-        empty="None yet",
+        Query("time() - comentarios_backup_last_success_timestamp_seconds", "age"),
+        Limits.of("BackupTooOld", 1800),
+        empty=Word("None yet", "orange"),
     )
     b.number(
         "Out of memory",
         "Processes that the kernel killed for want of memory within the time range shown.",
         "short",
-        Q(f"increase(node_vmstat_oom_kill{{{NODE}}}[$__range])", "kills"),
+        Query(f"increase(node_vmstat_oom_kill{{{NODE}}}[$__range])", "kills"),
         Limits(amber=None, red=1),
     )
     b.number(
         "Up for",
         "Time since the host started.",
         "s",
-        Q(f"node_time_seconds{{{NODE}}} - node_boot_time_seconds{{{NODE}}}", "up"),
+        Query(f"node_time_seconds{{{NODE}}} - node_boot_time_seconds{{{NODE}}}", "up"),
     )
 
-    b.row("CPU")
+    b.row("CPU", "below 70 %, load below 1 for each CPU, no steal.")
     b.graph(
         "CPU utilisation",
         "Share of all CPUs' time by what it went to. Steal is what the hypervisor gave to others.",
         "percentunit",
-        Q(
+        Query(
             f'sum by (mode) (rate(node_cpu_seconds_total{{{NODE}, mode!="idle"}}[$__rate_interval]))'
             f' / scalar(count(node_cpu_seconds_total{{{NODE}, mode="idle"}}))',
             "{{mode}}",
+            ("iowait", "irq", "nice", "softirq", "steal", "system", "user"),
         ),
         stacked=True,
         top=1,
@@ -78,8 +92,8 @@ def board() -> Board:
         "CPU saturation: load",
         "Processes that run or wait for a CPU or a disk, for each CPU. Above 1 somebody waits.",
         "none",
-        Q(f'node_load1{{{NODE}}} / scalar(count(node_cpu_seconds_total{{{NODE}, mode="idle"}}))', "1 minute"),
-        Q(f'node_load15{{{NODE}}} / scalar(count(node_cpu_seconds_total{{{NODE}, mode="idle"}}))', "15 minutes"),
+        Query(f'node_load1{{{NODE}}} / scalar(count(node_cpu_seconds_total{{{NODE}, mode="idle"}}))', "1 minute"),
+        Query(f'node_load15{{{NODE}}} / scalar(count(node_cpu_seconds_total{{{NODE}, mode="idle"}}))', "15 minutes"),
         limits=Limits(None, 1),
         width=THIRD,
     )
@@ -91,14 +105,14 @@ def board() -> Board:
         width=THIRD,
     )
 
-    b.row("Memory")
+    b.row("Memory", "a fifth available, no pressure, no steady swapping, no kill.")
     b.graph(
         "Memory utilisation",
         "What the memory holds. Cache is given back when programs ask for more.",
         "bytes",
-        Q(f"node_memory_MemTotal_bytes{{{NODE}}} - node_memory_MemAvailable_bytes{{{NODE}}}", "used"),
-        Q(f"node_memory_MemAvailable_bytes{{{NODE}}} - node_memory_MemFree_bytes{{{NODE}}}", "cache"),
-        Q(f"node_memory_MemFree_bytes{{{NODE}}}", "free"),
+        Query(f"node_memory_MemTotal_bytes{{{NODE}}} - node_memory_MemAvailable_bytes{{{NODE}}}", "used"),
+        Query(f"node_memory_MemAvailable_bytes{{{NODE}}} - node_memory_MemFree_bytes{{{NODE}}}", "cache"),
+        Query(f"node_memory_MemFree_bytes{{{NODE}}}", "free"),
         stacked=True,
     )
     b.graph(
@@ -112,45 +126,47 @@ def board() -> Board:
         "Swap",
         "Pages read from and written to swap in a second. Steady traffic means that memory is too small.",
         "ops",
-        Q(traffic("node_vmstat_pswpin"), "in"),
-        Q(traffic("node_vmstat_pswpout"), "out"),
-        limits=Limits(None, 256),
+        Query(traffic("node_vmstat_pswpin"), "in"),
+        Query(traffic("node_vmstat_pswpout"), "out"),
+        limits=Limits.of("Swapping"),
     )
     b.graph(
         "Memory errors: kills",
         "Processes that the kernel killed for want of memory.",
         "short",
-        Q(f"increase(node_vmstat_oom_kill{{{NODE}}}[$__rate_interval])", "kills"),
+        Query(f"increase(node_vmstat_oom_kill{{{NODE}}}[$__rate_interval])", "kills"),
     )
 
-    b.row("Disk")
+    b.row("Disk", "below 80 % of room and inodes, pressure near 0.")
     b.graph(
         "Disk utilisation: room",
         "Share of each file system that is used.",
         "percentunit",
-        Q(
+        Query(
             f"1 - node_filesystem_avail_bytes{{{NODE}}} / node_filesystem_size_bytes{{{NODE}}}",
             "{{mountpoint}}",
+            ("/", "/var/lib/comentarios", "/var/lib/docker"),
         ),
-        limits=Limits(amber=0.8, red=0.95),
+        limits=Limits.of("DiskFull", 0.8, turned=True),
         top=1,
     )
     b.graph(
         "Inodes",
         "Share of each file system's inodes that is used.",
         "percentunit",
-        Q(
+        Query(
             f"1 - node_filesystem_files_free{{{NODE}}} / (node_filesystem_files{{{NODE}}} > 0)",
             "{{mountpoint}}",
+            ("/", "/var/lib/comentarios", "/var/lib/docker"),
         ),
-        limits=Limits(amber=0.8, red=0.9),
+        limits=Limits.of("InodesLow", 0.8, turned=True),
         top=1,
     )
     b.graph(
         "Disk utilisation: time",
         "Share of the time in which the device had something to do.",
         "percentunit",
-        Q(traffic("node_disk_io_time_seconds_total"), "{{device}}"),
+        Query(traffic("node_disk_io_time_seconds_total"), "{{device}}", ("sda", "nvme1n1")),
     )
     b.graph(
         "Disk saturation: pressure",
@@ -163,89 +179,104 @@ def board() -> Board:
         "Disk traffic",
         "Bytes read and written in a second.",
         "Bps",
-        Q(traffic("node_disk_read_bytes_total"), "{{device}} read"),
-        Q(traffic("node_disk_written_bytes_total"), "{{device}} written"),
+        Query(traffic("node_disk_read_bytes_total"), "{{device}} read", ("sda read", "nvme1n1 read")),
+        Query(traffic("node_disk_written_bytes_total"), "{{device}} written", ("sda written", "nvme1n1 written")),
     )
     b.graph(
         "Disk saturation: time of an operation",
         "Average time of a read and of a write, waiting included.",
         "s",
-        Q(
+        Query(
             f"{traffic('node_disk_read_time_seconds_total')} / ({traffic('node_disk_reads_completed_total')} > 0)",
             "{{device}} read",
+            ("sda read", "nvme1n1 read"),
         ),
-        Q(
+        Query(
             f"{traffic('node_disk_write_time_seconds_total')} / ({traffic('node_disk_writes_completed_total')} > 0)",
             "{{device}} write",
+            ("sda write", "nvme1n1 write"),
         ),
     )
 
-    b.row("Network")
+    b.row("Network", "nothing dropped, nothing damaged.")
     b.graph(
         "Network utilisation",
         "Bytes received and sent in a second; the containers' own bridges are left out.",
         "Bps",
-        Q(traffic("node_network_receive_bytes_total"), "{{device}} in"),
-        Q(traffic("node_network_transmit_bytes_total"), "{{device}} out"),
+        Query(traffic("node_network_receive_bytes_total"), "{{device}} in", ("eth0 in",)),
+        Query(traffic("node_network_transmit_bytes_total"), "{{device}} out", ("eth0 out",)),
     )
     b.graph(
         "Network saturation: dropped packets",
         "Packets dropped in a second because a queue was full.",
         "pps",
-        Q(traffic("node_network_receive_drop_total"), "{{device}} in"),
-        Q(traffic("node_network_transmit_drop_total"), "{{device}} out"),
+        Query(traffic("node_network_receive_drop_total"), "{{device}} in", ("eth0 in",)),
+        Query(traffic("node_network_transmit_drop_total"), "{{device}} out", ("eth0 out",)),
     )
     b.graph(
         "Network errors",
         "Damaged packets, and TCP segments that had to be sent again, in a second.",
         "pps",
-        Q(traffic("node_network_receive_errs_total"), "{{device}} in"),
-        Q(traffic("node_network_transmit_errs_total"), "{{device}} out"),
-        Q(traffic("node_netstat_Tcp_RetransSegs"), "sent again"),
+        Query(traffic("node_network_receive_errs_total"), "{{device}} in", ("eth0 in",)),
+        Query(traffic("node_network_transmit_errs_total"), "{{device}} out", ("eth0 out",)),
+        Query(traffic("node_netstat_Tcp_RetransSegs"), "sent again"),
     )
     b.graph(
         "Network saturation: connections",
         "Share of the kernel's table of connections that is used. When it is full, new connections are dropped.",
         "percentunit",
-        Q(
+        Query(
             f"node_nf_conntrack_entries{{{NODE}}} / node_nf_conntrack_entries_limit{{{NODE}}}",
             "table of connections",
         ),
-        limits=Limits(None, 0.8),
+        limits=Limits.of("ConnectionTrackingFull"),
     )
 
-    b.row("Time and backups")
+    b.row(
+        "Backups, certificate, data and time",
+        "a saw of 15 minutes, weeks until the certificate ends, a clock within 50 ms.",
+    )
     b.graph(
         "Clock offset",
         "How far the time service finds the clock from the true time.",
         "s",
-        Q(f"abs(node_timex_offset_seconds{{{NODE}}})", "offset"),
-        limits=Limits(None, 0.05),
+        Query(f"abs(node_timex_offset_seconds{{{NODE}}})", "offset"),
+        limits=Limits.of("ClockSkew"),
     )
     b.number(
         "Time service",
-        "1 when the clock is kept by a time service, 0 when nothing keeps it.",
+        "Whether a time service keeps the clock. A host that is a container has its machine's.",
         "none",
-        Q(f"node_timex_sync_status{{{NODE}}}", "synchronised"),
-        Limits(amber=1, red=0.5),
+        Query(f"node_timex_sync_status{{{NODE}}}", "synchronised"),
+        words={1: Word("synchronised", "green"), 0: Word("not kept")},
         width=QUARTER,
         height=8,
+    )
+    certificate(b, QUARTER, 8)
+    b.graph(
+        "Age of the newest backup",
+        "A saw: rises to 15 minutes and falls.",
+        "s",
+        Query("time() - comentarios_backup_last_success_timestamp_seconds", "age"),
+        limits=Limits.of("BackupTooOld", 1800),
+        width=HALF,
     )
     b.number(
         "Backup size",
         "Size of the newest backup. A sudden drop is a reason to look.",
         "bytes",
-        Q("comentarios_backup_size_bytes", "size"),
+        Query("comentarios_backup_size_bytes", "size"),
         width=QUARTER,
         height=8,
-        empty="None yet",
+        empty=Word("None yet", "orange"),
     )
-    b.graph(
-        "Age of the newest backup",
-        "A saw: rises to 15 minutes and falls.",
-        "s",
-        Q("time() - comentarios_backup_last_success_timestamp_seconds", "age"),
-        limits=Limits(amber=1800, red=3600),
-        width=HALF,
+    b.number(
+        "Data volume growth",
+        "What the data volume grows by in a day, at the pace of the last six hours.",
+        "bytes",
+        Query(f'-86400 * deriv(node_filesystem_avail_bytes{{{NODE}, mountpoint="/var/lib/comentarios"}}[6h])', "a day"),
+        width=QUARTER,
+        height=8,
+        empty=Word("No data volume"),
     )
     return b

@@ -1,25 +1,33 @@
 """The two objectives: what is left of their budgets, and how fast it goes."""
 
-from .parts import QUARTER, Board, Limits, Q
+import re
+
+from .bounds import EXPRESSIONS
+from .panels import FULL, QUARTER, Board, Limits, Query
 
 OBJECTIVES = {
     "availability": "99.9 % of the requests at the edge are answered without a 5xx",
     "latency": "99 % of the requests that the API answers take it no longer than 250 ms",
 }
 # The pairs of windows of the alerts, long and short, and the burn rate at which both of them ring.
-WINDOWS = (("1h", "5m", 14.4), ("6h", "30m", 6), ("1d", "2h", 3), ("3d", "6h", 1))
+PAIR = re.compile(r"slo:burn_rate:(\w+) > ([\d.]+) and slo:burn_rate:(\w+) > \2")
+WINDOWS = [
+    (alert, long, short, float(bound))
+    for alert in ("ErrorBudgetBurnFast", "ErrorBudgetBurnSlow")
+    for long, bound, short in PAIR.findall(EXPRESSIONS[alert])
+]
 
 
 def board() -> Board:
     b = Board("slo", "Objectives", "Service level objectives over 30 days.", span="now-24h")
     for slo, promise in OBJECTIVES.items():
         of = f'{{slo="{slo}"}}'
-        b.row(slo.capitalize())
+        b.row(slo.capitalize(), "more than half of the budget is left, and the burn rate is below 1.")
         b.number(
             f"Budget left: {slo}",
             f"{promise}, over 30 days or since there is data. Below 0 the promise is broken.",
             "percentunit",
-            Q(f"slo:budget_left:ratio30d{of}", "left"),
+            Query(f"slo:budget_left:ratio30d{of}", "left"),
             Limits(amber=0.5, red=0.1),
             width=QUARTER,
         )
@@ -27,7 +35,7 @@ def board() -> Board:
             f"Burn rate, 1 h: {slo}",
             "At 1 the budget lasts exactly 30 days; at 14.4 a fiftieth of it goes in an hour.",
             "none",
-            Q(f"slo:burn_rate:1h{of}", "burn rate"),
+            Query(f"slo:burn_rate:1h{of}", "burn rate"),
             Limits(amber=1, red=14.4),
             width=QUARTER,
         )
@@ -35,48 +43,41 @@ def board() -> Board:
             f"Bad requests, 24 h: {slo}",
             "Requests of the last 24 hours that broke the promise.",
             "short",
-            Q(f"sum_over_time(slo:bad_requests:rate5m{of}[1d:5m]) * 300", "bad"),
+            Query(f"sum_over_time(slo:bad_requests:rate5m{of}[1d:5m]) * 300", "bad"),
             width=QUARTER,
         )
         b.number(
             f"Requests, 24 h: {slo}",
             "Requests of the last 24 hours that count. Those that the client got wrong (4xx) do not.",
             "short",
-            Q(f"sum_over_time(slo:requests:rate5m{of}[1d:5m]) * 300", "requests"),
+            Query(f"sum_over_time(slo:requests:rate5m{of}[1d:5m]) * 300", "requests"),
             width=QUARTER,
         )
         b.graph(
             f"Budget left over time: {slo}",
             "What is left of the budget of the 30 days before.",
             "percentunit",
-            Q(f"slo:budget_left:ratio30d{of}", "left"),
+            Query(f"slo:budget_left:ratio30d{of}", "left"),
             top=1,
         )
         b.graph(
             f"Bad requests: {slo}",
             "Requests in a second that count, and those among them that broke the promise.",
             "reqps",
-            Q(f"slo:requests:rate5m{of}", "all"),
-            Q(f"slo:bad_requests:rate5m{of}", "bad"),
+            Query(f"slo:requests:rate5m{of}", "all"),
+            Query(f"slo:bad_requests:rate5m{of}", "bad"),
         )
 
-    b.row("Burn rates")
-    for long, short, bound in WINDOWS:
+    b.row("Burn rates", "every line below 1: the budget lasts its 30 days.")
+    for alert, long, short, bound in WINDOWS:
         severity = "calls somebody" if bound >= 6 else "opens a ticket"
         b.graph(
             f"Burn rate, {long} and {short}",
             f"How fast the budgets go. Both windows of an objective above {bound} {severity}.",
             "none",
-            Q(f"slo:burn_rate:{long}", f"{{{{slo}}}} {long}"),
-            Q(f"slo:burn_rate:{short}", f"{{{{slo}}}} {short}"),
-            limits=Limits(None, bound),
+            Query(f"slo:burn_rate:{long}", f"{{{{slo}}}} {long}", (f"availability {long}", f"latency {long}")),
+            Query(f"slo:burn_rate:{short}", f"{{{{slo}}}} {short}", (f"availability {short}", f"latency {short}")),
+            limits=Limits(None, bound, alert),
         )
-    b.table(
-        "Budget alerts",
-        "Alerts of the objectives that are waiting or firing.",
-        "none",
-        Q('ALERTS{alertname=~"ErrorBudget.*"}', "{{alertname}}"),
-        hidden=["Time", "Value", "__name__"],
-        empty="None",
-    )
+    b.alerts("Budget alerts", 'alertname=~"ErrorBudget.*"', FULL)
     return b

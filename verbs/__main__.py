@@ -18,6 +18,7 @@ from verbs.errors import VerbError
 
 # Module and function of each; imported when it is called, for half of a short verb's time is importing.
 VERBS = {
+    "alerts": "alerts.alerts",
     "backup": "backup.backup",
     "backups": "backup.backups",
     "bench": "testing.bench",
@@ -38,6 +39,7 @@ VERBS = {
     "releases": "release.releases",
     "restore": "backup.restore",
     "rollback": "release.rollback",
+    "silence": "alerts.silence",
     "ssh": "shell.ssh",
     "status": "status.status",
     "test": "testing.test",

@@ -36,6 +36,8 @@ INPUTS: dict[str, tuple[str, str]] = {
     "READY": (NUMBER, "is no number of seconds: give a whole one, 0 or more"),
     "TIERS": (r"(check|parts|site)( (check|parts|site))*", "is not known: it is one or more of check, parts and site"),
     "ADDRESS": (r"[0-9]{1,3}(\.[0-9]{1,3}){3}", "is no IPv4 address"),
+    "ALERT": (r"[A-Z][A-Za-z]{2,63}", "is no alert's name: `make alerts` lists those that fire"),
+    "FOR": (r"0|[1-9][0-9]{0,2}[mhd]", "is no time: give 30m, 2h or 1d; 0 ends a silence"),
 }
 
 

@@ -8,7 +8,7 @@ import re
 import boto3
 import pytest
 
-from dashboards.rightly_empty import RIGHTLY_EMPTY
+from dashboards.expected_empty import EXPECTED_EMPTY
 from tests.site.monitoring.browser import Browser
 from tests.site.monitoring.clients import http
 from tests.site.monitoring.substitution import queries
@@ -86,7 +86,7 @@ def test_queries_through_grafana(grafana, login, boards, traffic, failures, hist
             assert status == 200, f"{query}: {answer}"
             frames = json.loads(answer)["results"][query.ref].get("frames", [])
             values = [value for frame in frames for column in frame["data"]["values"] for value in column]
-            if not values and query.key not in RIGHTLY_EMPTY:
+            if not values and query.key not in EXPECTED_EMPTY:
                 empty.append(query)
     assert not empty
 
@@ -97,12 +97,12 @@ def test_log_has_no_error(up, grafana):
     assert not re.findall(r".*(?:level=error|lvl=eror|\"level\":\"error\").*", log.stdout)
 
 
-@pytest.mark.parametrize("uid", ["api", "slo", "host", "edge"])
+@pytest.mark.parametrize("uid", ["overview", "api", "slo", "host", "edge"])
 def test_browser_shows_every_panel(grafana, login, boards, browser: Browser, traffic, failures, history, uid):
     page = browser.page(f"{grafana}/d/{uid}?kiosk", login)
-    panels = [panel["title"] for panel in boards[uid]["panels"] if panel["type"] != "row"]
+    panels = [panel["title"] for panel in boards[uid]["panels"] if panel["type"] not in ("row", "text")]
     missing = [title for title in panels if html.escape(title) not in page]
     assert not missing, missing
-    empty = {panel for board, panel, _ in RIGHTLY_EMPTY if board == uid}
+    empty = {panel for board, panel, _ in EXPECTED_EMPTY if board == uid}
     assert page.count("No data") <= len(empty)
     assert "Panel status error" not in page

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dashboards.rightly_empty import RIGHTLY_EMPTY
+from dashboards.expected_empty import EXPECTED_EMPTY
 from tests.site.monitoring.substitution import fill_in, queries, variables
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -32,7 +32,7 @@ def answers(prometheus, traffic, failures, history) -> dict[tuple[str, str, str]
             found[query.key] = found[query.key] or prometheus.has_data(
                 _bare(query.expr), query.seconds, query.step, query.instant
             )
-        missing = [key for key, answered in found.items() if not answered and key not in RIGHTLY_EMPTY]
+        missing = [key for key, answered in found.items() if not answered and key not in EXPECTED_EMPTY]
         if not missing or time.monotonic() > deadline:
             return found
         time.sleep(5)
@@ -40,7 +40,7 @@ def answers(prometheus, traffic, failures, history) -> dict[tuple[str, str, str]
 
 @pytest.mark.parametrize("query", QUERIES, ids=lambda query: "-".join(query.key))
 def test_query_returns_data(answers, query):
-    if query.key in RIGHTLY_EMPTY:
+    if query.key in EXPECTED_EMPTY:
         return
     assert answers[query.key], f"no data: {query.expr}"
 

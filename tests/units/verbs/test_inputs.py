@@ -36,6 +36,8 @@ GOOD = {
     "READY": ["120"],
     "TIERS": ["check", "parts site"],
     "ADDRESS": ["203.0.113.7"],
+    "ALERT": ["DiskFull"],
+    "FOR": ["0", "30m", "2h"],
 }
 # Each is tried on every input but CMD, which is any command.
 BAD = [

@@ -1,0 +1,334 @@
+"""What all dashboards have in common: their frame, the kinds of panel, and one colour for one meaning."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from grafana_foundation_sdk.builders import common as c
+from grafana_foundation_sdk.builders import dashboard as d
+from grafana_foundation_sdk.builders import prometheus, stat, text, timeseries
+from grafana_foundation_sdk.models import common as mc
+from grafana_foundation_sdk.models import dashboard as md
+from grafana_foundation_sdk.models.prometheus import PromQueryFormat
+from grafana_foundation_sdk.models.text import TextMode
+
+from .bounds import bound
+
+TAG = "comentarios"
+DATASOURCE = mc.DataSourceRef(type_val="prometheus", uid="${datasource}")
+AnyPanel = timeseries.Panel | stat.Panel
+# Grafana's grid is 24 wide.
+FULL, HALF, THIRD, QUARTER, SIXTH = 24, 12, 8, 6, 4
+# The same thing has the same colour on every dashboard. Series by name; all others take Grafana's palette.
+COLOURS = {
+    "2xx": "green",
+    "3xx": "blue",
+    "4xx": "orange",
+    "5xx": "red",
+    "50 %": "green",
+    "95 %": "yellow",
+    "99 %": "orange",
+    "firing": "red",
+    "pending": "orange",
+    "limit": "red",
+    "failed": "red",
+}
+NEUTRAL = "text"
+# A replica by its release and the end of its address (prometheus.yml makes that label): an address alone says nothing.
+REPLICA = "{{version}} {{replica}}"
+
+
+def by_replica(expr: str) -> str:
+    """Gives the series of replicas the labels that REPLICA shows."""
+    return f'{expr} * on (instance) group_left (version) comments_api_build_info{{job="api"}}'
+
+
+@dataclass(frozen=True)
+class Query:
+    """A query: PromQL and the name of each of its series (`{{label}}` is filled in).
+
+    `names` are those to expect where a label makes them: the legend gets room for so many.
+    """
+
+    expr: str
+    legend: str
+    names: tuple[str, ...] = ()
+
+    @property
+    def series(self) -> tuple[str, ...]:
+        return self.names or (self.legend,)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Where a value stops being green. `red < amber` means that low values are bad. `alert` rings at red."""
+
+    amber: float | None
+    red: float | None
+    alert: str = ""
+
+    @classmethod
+    def of(cls, alert: str, amber: float | None = None, turned: bool = False) -> "Limits":
+        """Red from the alert's own bound on; `turned` where the panel shows what is used and the alert what is left."""
+        return cls(amber, round(1 - bound(alert), 6) if turned else bound(alert), alert)
+
+    def steps(self) -> d.ThresholdsConfig:
+        bounds = [at for at in (self.amber, self.red) if at is not None]
+        colours = ["green", *(colour for at, colour in ((self.amber, "orange"), (self.red, "red")) if at is not None)]
+        if bounds != sorted(bounds):
+            bounds.reverse()
+            colours.reverse()
+        starts = [None, *bounds]
+        steps = [md.Threshold(value=bound, color=colour) for bound, colour in zip(starts, colours, strict=True)]
+        return d.ThresholdsConfig().mode(md.ThresholdsMode.ABSOLUTE).steps(steps)
+
+    @property
+    def drawn(self) -> bool:
+        return self.red is not None
+
+
+NONE = Limits(None, None)
+
+
+@dataclass(frozen=True)
+class Word:
+    """A word and its colour in a number's place."""
+
+    text: str
+    colour: str = NEUTRAL
+
+
+@dataclass(frozen=True)
+class Legend:
+    """What a graph's legend has to show, for the test of the layout."""
+
+    width: int
+    height: int
+    right: bool
+    names: tuple[str, ...]
+
+
+class Board:
+    """A dashboard in the making. Panels fill rows from left to right and get their ids in that order.
+
+    `uid` is also the file's name and never changes: links and alerts point at it.
+    """
+
+    def __init__(self, uid: str, title: str, description: str, span: str = "now-3h"):
+        self.uid = uid
+        self.legends: dict[str, Legend] = {}
+        self._last_id = 0
+        self._board = (
+            d.Dashboard(title)
+            .uid(uid)
+            .description(description)
+            .tags([TAG])
+            .readonly()
+            .timezone("browser")
+            .time(span, "now")
+            .refresh("30s")
+            .tooltip(md.DashboardCursorSync.CROSSHAIR)
+            .with_variable(
+                d.DatasourceVariable("datasource")
+                .label("Data source")
+                .type("prometheus")
+                .current(md.VariableOption(selected=True, text="Prometheus", value="prometheus"))
+            )
+            .link(
+                d.DashboardLink("Dashboards")
+                .type(md.DashboardLinkType.DASHBOARDS)
+                .tags([TAG])
+                .as_dropdown(False)
+                .include_vars(False)
+                .keep_time(True)
+                # The SDK's default hides it in a menu that versions before 13 do not have.
+                .placement(None)  # type: ignore[arg-type]
+            )
+        )
+        self._annotate()
+
+    def choice(self, name: str, label: str, metric: str, by: str) -> None:
+        """A variable `$name` with the values of label `by` of `metric`; all of them until somebody chooses."""
+        query = f"label_values({metric}, {by})"
+        everything = md.VariableOption(selected=True, text=["All"], value=["$__all"])
+        self._board.with_variable(
+            d.QueryVariable(name)
+            .label(label)
+            .datasource(DATASOURCE)
+            .query({"qryType": 1, "query": query, "refId": "PrometheusVariableQueryEditor-VariableQuery"})
+            .definition(query)
+            .refresh(md.VariableRefresh.ON_TIME_RANGE_CHANGED)
+            .sort(md.VariableSort.ALPHABETICAL_ASC)
+            .multi(True)
+            .include_all(True)
+            .all_value(".*")
+            .current(everything)
+        )
+
+    def _annotate(self) -> None:
+        """What happened, as lines through every graph; backups, four an hour, when somebody asks for them."""
+
+        def annotation(name: str, expr: str, title: str, colour: str) -> d.AnnotationQuery:
+            query = d.AnnotationQuery().name(name).datasource(DATASOURCE).icon_color(colour).expr(expr)
+            return query.title_format(title).step("60s").placement(None)  # type: ignore[arg-type]
+
+        release, backup = "comentarios_release_timestamp_seconds", "comentarios_backup_last_success_timestamp_seconds"
+        firing = 'ALERTS{alertstate="firing", alertname!="Watchdog"}'
+        # The values of the first two are times, in seconds since 1970.
+        for query in (
+            annotation("Releases", f"{release} * 1000", "Release {{version}}", "blue")
+            .enable(True)
+            .use_value_for_time(True),
+            annotation("Backups", f"{backup} * 1000", "Backup", "green").enable(False).use_value_for_time(True),
+            annotation("Alerts", firing, "{{alertname}}", "red").enable(True),
+        ):
+            self._board.annotation(query)
+
+    def row(self, title: str, good: str) -> None:
+        """A heading, and under it a line that says what good looks like."""
+        self._board.with_row(d.Row(title).id(self._next_id()))
+        line = text.Panel().id(self._next_id()).title("").transparent(True).span(FULL).height(2)
+        self._board.with_panel(line.mode(TextMode.MARKDOWN).content(f"*Good:* {good}"))
+
+    def graph(
+        self,
+        title: str,
+        description: str,
+        unit: str,
+        *queries: Query,
+        limits: Limits = NONE,
+        width: int = HALF,
+        height: int = 8,
+        top: float | None = None,
+        stacked: bool = False,
+        empty: Word | None = None,
+        link: str = "",
+    ) -> None:
+        """Lines over time from 0 (to `top`), with a dashed line at each limit."""
+        names = tuple(name for query in queries for name in query.series)
+        # One line below holds a few short names. More of them get a column of their own.
+        right = len(names) > 4 or max(map(len, names)) > 20
+        self.legends[title] = Legend(width, height, right, names)
+        panel = (
+            timeseries.Panel()
+            .min(0)
+            .line_width(1)
+            .fill_opacity(30 if stacked else 5)
+            .show_points(mc.VisibilityMode.NEVER)
+            .legend(
+                c.VizLegendOptions()
+                .show_legend(True)
+                .display_mode(mc.LegendDisplayMode.LIST)
+                .placement(mc.LegendPlacement.RIGHT if right else mc.LegendPlacement.BOTTOM)
+                .calcs([])
+            )
+            .tooltip(c.VizTooltipOptions().mode(mc.TooltipDisplayMode.MULTI).sort(mc.SortOrder.DESCENDING))
+        )
+        for name in names:
+            if colour := COLOURS.get(name):
+                value = {"mode": "fixed", "fixedColor": colour}
+                panel.override_by_name(name, [md.DynamicConfigValue("color", value)])
+        if stacked:
+            panel.stacking(c.StackingConfig().mode(mc.StackingMode.NORMAL))
+        if limits.drawn:
+            panel.thresholds_style(c.GraphThresholdsStyleConfig().mode(mc.GraphThresholdsStyleMode.DASHED))
+        if top is not None:
+            panel.max(top)
+        self._add(panel, title, description, unit, queries, limits, width, height, empty, link)
+
+    def number(
+        self,
+        title: str,
+        description: str,
+        unit: str,
+        query: Query,
+        limits: Limits = NONE,
+        width: int = SIXTH,
+        height: int = 4,
+        name_only: bool = False,
+        empty: Word | None = None,
+        words: dict[int, Word] | None = None,
+        decimals: int | None = None,
+        link: str = "",
+    ) -> None:
+        """The newest value, coloured by its limits; with `name_only` the series' names, with `words` one of these."""
+        mode = mc.BigValueTextMode.NAME if name_only else mc.BigValueTextMode.AUTO
+        plain = name_only or bool(words)
+        panel = (
+            stat.Panel()
+            .reduce_options(c.ReduceDataOptions().calcs(["lastNotNull"]).values(False))
+            .color_mode(mc.BigValueColorMode.VALUE)
+            .graph_mode(mc.BigValueGraphMode.NONE if plain else mc.BigValueGraphMode.AREA)
+            .text_mode(mode)
+        )
+        if decimals is not None:
+            panel.decimals(decimals)
+        self._add(panel, title, description, unit, [query], limits, width, height, empty, link, words)
+
+    def alerts(self, title: str, matchers: str, width: int, height: int = 4, link: str = "") -> None:
+        """The names of the alerts that fire, or that there is none."""
+        none = 'label_replace(vector(0), "alertname", "All is well", "", "")'
+        panel = (
+            stat.Panel()
+            .reduce_options(c.ReduceDataOptions().calcs(["lastNotNull"]).values(False))
+            .color_mode(mc.BigValueColorMode.VALUE)
+            .graph_mode(mc.BigValueGraphMode.NONE)
+            .text_mode(mc.BigValueTextMode.VALUE_AND_NAME)
+        )
+        query = Query(
+            f'max by (alertname) (ALERTS{{alertstate="firing", {matchers}}}) or on () {none}',
+            "{{alertname}}",
+            ("All is well",),
+        )
+        words = {0: Word("No alert", "green"), 1: Word("firing", "red")}
+        about = "The alerts that fire now. Each has a section in docs/operations.md."
+        self._add(panel, title, about, "none", [query], Limits(None, 1), width, height, None, link, words)
+
+    def build(self) -> md.Dashboard:
+        return self._board.build()
+
+    def _add(
+        self,
+        panel: AnyPanel,
+        title: str,
+        description: str,
+        unit: str,
+        queries: Sequence[Query],
+        limits: Limits,
+        width: int,
+        height: int,
+        empty: Word | None,
+        link: str,
+        words: dict[int, Word] | None = None,
+    ) -> None:
+        links = [(f"Dashboard {link}", f"/d/{link}")] if link else []
+        if limits.alert:
+            description += f" Alert {limits.alert}: docs/operations.md#{limits.alert.lower()}."
+            links.append((f"Alert {limits.alert}", f"/alerting/list?search={limits.alert}"))
+        panel.id(self._next_id()).title(title).description(description).unit(unit)
+        panel.links([d.DashboardLink(name).type(md.DashboardLinkType.LINK).url(url) for name, url in links])
+        panel.datasource(DATASOURCE).span(width).height(height).thresholds(limits.steps())
+        mappings: list[md.ValueMapping] = []
+        if words:
+            results = {
+                str(value): md.ValueMappingResult(text=word.text, color=word.colour, index=index)
+                for index, (value, word) in enumerate(words.items())
+            }
+            mappings.append(md.ValueMap(options=results))
+        if empty is not None:
+            # The mapping has a colour; without it the lowest threshold's would do, red where low values are bad.
+            panel.no_value(empty.text)
+            nothing = md.ValueMappingResult(text=empty.text, color=empty.colour, index=len(words or {}))
+            special = md.DashboardSpecialValueMapOptions(match=md.SpecialValueMatch.NULL_AND_NAN, result=nothing)
+            mappings.append(md.SpecialValueMap(options=special))
+        if mappings:
+            panel.mappings(mappings)
+        for letter, query in zip("ABCDEFGH", queries, strict=False):
+            target = prometheus.Dataquery().ref_id(letter).expr(query.expr).legend_format(query.legend)
+            target.datasource(DATASOURCE)
+            target.range().format(PromQueryFormat.TIME_SERIES)
+            panel.with_target(target)
+        self._board.with_panel(panel)
+
+    def _next_id(self) -> int:
+        self._last_id += 1
+        return self._last_id
