@@ -187,7 +187,11 @@ def _make(config: Config, instance: ec2.Instance, image: str) -> None:
         f"{seed}/user-data": ec2.user_data(config, instance) or "#cloud-config\n{}\n",
         "usr/local/share/ca-certificates/sandbox-ca.crt": (config.state / "ca.pem").read_text(),
         # On AWS the clients find the APIs by the region's public names; here by this.
-        "root/.aws/config": f"[default]\nregion = {instance.zone[:-1]}\nendpoint_url = {config.endpoint}\n",
+        # On a busy machine the metadata take longer than the second and the one try that boto3 gives them.
+        "root/.aws/config": (
+            f"[default]\nregion = {instance.zone[:-1]}\nendpoint_url = {config.endpoint}\n"
+            "metadata_service_timeout = 5\nmetadata_service_num_attempts = 5\n"
+        ),
     }
     files.copy_into(name, content)
     # For root alone: with it, whoever is on the network could ask in the host's name.

@@ -127,7 +127,7 @@ async def _scan(address: str) -> dict[int, str]:
     ports = iter(range(1, 65536))
     answers = {}
     # Nearly all of the time is waiting for ports that say nothing.
-    sockets = resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 500
+    sockets = min(3000, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 500)
 
     async def work() -> None:
         for port in ports:

@@ -119,7 +119,9 @@ class Judge:
             action = {"GET": "GetObject", "HEAD": "GetObject", "PUT": "PutObject", "DELETE": "DeleteObject"}[method]
             if "versionId" in query:
                 action += "Version"
-            return _call(f"s3:{action}", f"arn:aws:s3:::{bucket}/{key}", {})
+            if action == "PutObject" and request["if_none_match"]:
+                context["s3:if-none-match"] = request["if_none_match"]
+            return _call(f"s3:{action}", f"arn:aws:s3:::{bucket}/{key}", context)
         parts = [name for name in S3_SUBRESOURCES if name in query]
         if parts:
             verb = {"GET": "Get", "PUT": "Put", "DELETE": "Delete" if parts[0] in {"policy", "website"} else "Put"}[
@@ -128,6 +130,7 @@ class Judge:
             action = f"{verb}{S3_SUBRESOURCES[parts[0]]}"
         elif "versions" in query:
             action = "ListBucketVersions"
+            context = {"s3:prefix": query.get("prefix", "")}
         elif method in {"GET", "HEAD"}:
             action = "ListBucket"
             context = {"s3:prefix": query.get("prefix", "")} if method == "GET" else {}

@@ -25,9 +25,10 @@ PASSWORD = "/comentarios/grafana/admin_password"
 
 def operator() -> None:
     """`make up`, `make images`, `make status` besides Terraform; role parameters on the controller."""
-    from verbs import environment, host, image, terraform
+    from verbs import environment, host, image, settings, terraform
 
     target = environment.target()
+    settings.apply(target)
     terraform._bucket_exists(target, terraform.bucket_name(target))
     _images(target)
     image.listing(target)
@@ -81,9 +82,9 @@ def host_() -> None:
         )
         (folder / "copy").write_bytes(b"comments")
         store = Store(settings)
-        made = store.put(folder / "copy", "20261125T000000Z-0000.db", 1, TAG)
+        made = store.put(folder / "copy", folder / "packed", "20261125T000000Z-0000.db", 1, TAG)
         assert store.names() == [made.name]
-        store.fetch(made, folder / "fetched")
+        store.fetch(made, folder / "packed-again", folder / "fetched")
     boto3.client("ecr").get_authorization_token()
     pages = boto3.client("ssm").get_paginator("get_parameters_by_path")
     list(pages.paginate(Path="/comentarios", Recursive=True, WithDecryption=True))

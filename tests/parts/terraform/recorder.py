@@ -43,6 +43,7 @@ class Recorder:
                 "query": environ["QUERY_STRING"],
                 "target": environ.get("HTTP_X_AMZ_TARGET", ""),
                 "copy": "HTTP_X_AMZ_COPY_SOURCE" in environ,
+                "if_none_match": environ.get("HTTP_IF_NONE_MATCH", ""),
                 # What S3 stores is none of a policy's business.
                 "body": "" if service == "s3" else body.decode(errors="replace"),
             }

@@ -42,7 +42,7 @@ Case = tuple[str, str, dict[str, str]]
 HOST_MAY: list[Case] = [
     ("ecr:GetAuthorizationToken", "*", {}),
     ("ecr:BatchGetImage", REPOSITORY, {}),
-    ("s3:PutObject", f"{BACKUPS}/database/2026.db", {}),
+    ("s3:PutObject", f"{BACKUPS}/database/2026.db", {"s3:if-none-match": "*"}),
     ("s3:GetObject", f"{BACKUPS}/database/2026.db", {}),
     ("s3:ListBucket", BACKUPS, {"s3__prefix": "database/"}),
     ("ssm:GetParameter", PARAMETER, {}),

@@ -16,6 +16,7 @@ from tests.support.site import OWN, make
 # A sandbox that never comes up: every one of these is refused before anything is made.
 REFUSED = {
     "SANDBOX_NAME": "comentarios-refused",
+    "SANDBOX_SUBNET": "10.89.0.0/24",
     "SANDBOX_STATE": f"{OWN['SANDBOX_STATE']}-refused",
     "SANDBOX_REGISTRY_PORT": "4572",
     "EDGE_PORT": "8096",
