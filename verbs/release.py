@@ -103,6 +103,8 @@ def play(target: Target, what: str, playbook: str, **variables: Any) -> list[dic
             raise VerbError(f"interrupted: {done}, and the lock is given back") from None
         finally:
             follower.end()
+        # A group that the user was given counts from the next connection on.
+        host.end_connections(target)
         entries = [entry | {"host": one.name} for one in found for entry in _of_run(target, one, token)]
         if status:
             for one in found:
