@@ -1,6 +1,7 @@
 """Queries that return nothing in good times, each with its reason: (dashboard, panel, query) → why."""
 
 EXPECTED_EMPTY: dict[tuple[str, str, str], str] = {
+    ("api", "Requests by status", "B"): "The API redirects nobody.",
     ("edge", "Requests by class", "B"): "The API redirects nobody; only a domain's plain HTTP is redirected.",
     ("edge", "Certificate", "A"): "Without a domain the edge serves plain HTTP and there is no certificate.",
     ("host", "Certificate", "A"): "The same.",
