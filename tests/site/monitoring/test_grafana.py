@@ -40,7 +40,8 @@ def test_password_is_the_parameters(up, password, monkeypatch):
 
 def test_password_is_readable_by_nobody_else(up, password):
     stat = up.ssh(f"sudo stat -c '%a %u' {PASSWORD_FILE}; sudo stat -c '%a %u' {PASSWORD_FILE.rpartition('/')[0]}")
-    # The folder is root's, so that Grafana can plant nothing there; its user is of root's group, as in upstream's image.
+    # The folder is root's, so that Grafana can plant nothing there.
+    # Its user is of root's group, as in upstream's image.
     assert stat.stdout.split("\n")[:2] == ["400 472", "750 0"], stat.stdout
     shown = up.ssh(
         "docker ps --all --quiet | xargs docker inspect; cat /opt/comentarios/.env; sudo journalctl --no-pager"
