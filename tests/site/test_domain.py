@@ -194,9 +194,9 @@ def test_verbs_know_the_domain(up, domain):
 
 
 def test_files_of_the_edge_are_its_own(up, domain):
-    """The key of the certificate can be read by the edge's user alone."""
-    kept = up.ssh("sudo find /var/lib/comentarios-edge/certificates -type f -printf '%m %U %f\\n'").stdout.splitlines()
-    assert kept == [f"600 10003 {DOMAIN}.pem"]
+    """The key of the certificate is root's, and the edge's group alone can read it: the edge plants nothing there."""
+    kept = up.ssh("sudo find /var/lib/comentarios-edge/certificates -type f -printf '%m %U %G %f\\n'").stdout.splitlines()
+    assert kept == [f"640 0 10003 {DOMAIN}.pem"]
 
 
 def test_renewed_certificate_is_served_and_cuts_no_connection(up, curl, domain):
