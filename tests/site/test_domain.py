@@ -195,7 +195,9 @@ def test_verbs_know_the_domain(up, domain):
 
 def test_files_of_the_edge_are_its_own(up, domain):
     """The key of the certificate is root's, and the edge's group alone can read it: the edge plants nothing there."""
-    kept = up.ssh("sudo find /var/lib/comentarios-edge/certificates -type f -printf '%m %U %G %f\\n'").stdout.splitlines()
+    kept = up.ssh(
+        "sudo find /var/lib/comentarios-edge/certificates -type f -printf '%m %U %G %f\\n'"
+    ).stdout.splitlines()
     assert kept == [f"640 0 10003 {DOMAIN}.pem"]
 
 
