@@ -12,8 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, cast
 
-import requests
-
+from tests.support import replies
 from tests.support.load import RATE, THREADS
 from tests.support.site import Site
 from verbs.environment import ROOT
@@ -95,19 +94,8 @@ class Releases:
         assert len(acknowledged) == THREADS
         lost = 0
         for thread, texts in acknowledged.items():
-            lost += len(set(texts) - set(self.listed(thread)))
+            lost += len(set(texts) - set(replies.comments(self.edge, thread, timeout=30)))
         return lost
-
-    def listed(self, thread: str) -> list[str]:
-        """The comments of a thread, page by page."""
-        texts: list[str] = []
-        path: str | None = f"/api/comment/list/{thread}"
-        while path:
-            reply = requests.get(f"{self.edge}{path}", timeout=30)
-            assert reply.status_code == 200, reply.text
-            texts += [comment["comment"] for comment in reply.json()]
-            path = reply.links.get("next", {}).get("url")
-        return texts
 
     def _checked(self, command: str) -> subprocess.CompletedProcess[str]:
         done = self.run(command)

@@ -33,8 +33,13 @@ def post(edge: str, thread: str, comment: str, timeout: float = 10) -> None:
 
 
 def comments(edge: str, thread: str, timeout: float = 10) -> list[str]:
-    """The texts of a thread's comments; it must be there."""
-    reply = requests.get(f"{edge}/api/comment/list/{thread}", timeout=timeout)
-    wrong = fault("GET", reply.status_code, reply.content)
-    assert not wrong, f"{wrong}: {reply.text[:200]}"
-    return [one["comment"] for one in reply.json()]
+    """The texts of a thread's comments, page by page; it must be there."""
+    texts: list[str] = []
+    path: str | None = f"/api/comment/list/{thread}"
+    while path:
+        reply = requests.get(f"{edge}{path}", timeout=timeout)
+        wrong = fault("GET", reply.status_code, reply.content)
+        assert not wrong, f"{wrong}: {reply.text[:200]}"
+        texts += [one["comment"] for one in reply.json()]
+        path = reply.links.get("next", {}).get("url")
+    return texts
