@@ -1,8 +1,8 @@
-# The verbs. Everything of any length is Python in verbs/ and sandbox/; TARGET=aws acts on AWS instead of this machine.
+# The verbs. Everything of any length is Python in cli/ and sandbox/; TARGET=aws acts on AWS instead of this machine.
 PYTHON ?= python3
 TARGET ?= sandbox
-VERB := .venv/bin/python -m verbs
-# What people give; verbs/inputs.py says what each may look like. Passed on as it was given: make would expand the `$` of
+VERB := .venv/bin/python -m cli
+# What people give; cli/inputs.py says what each may look like. Passed on as it was given: make would expand the `$` of
 # CMD='echo $HOME'.
 INPUTS := V TARGET TAG TO FROM DELETE_DATA CMD HOST SERVICE EDGE_PORT GRAFANA_PORT PROMETHEUS_PORT ALERTMANAGER_PORT GRAFANA_IMAGE WATCH READY TIERS ADDRESS ALERT FOR
 $(foreach name,$(INPUTS),$(if $(filter-out undefined,$(origin $(name))),$(eval override $(name) := $$(value $(name)))))
@@ -14,16 +14,16 @@ export PYTHONPYCACHEPREFIX := $(CURDIR)/.state/pycache
 export PYTHONUTF8 := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status env alerts silence ssh logs tunnel image images release rollback releases open close plan doctor backup backups restore drill check test bench prove venv venvtest clean
+.PHONY: help up down status env alerts silence ssh logs tunnel image images release rollback releases ssh-open ssh-close plan doctor backup backups restore drill check test bench prove venv venvtest clean
 
 help: ## list the verbs
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 venv:
-	@$(PYTHON) -m verbs.venv run
+	@$(PYTHON) -m cli.venv run
 
 venvtest: venv
-	@$(PYTHON) -m verbs.venv test
+	@$(PYTHON) -m cli.venv test
 
 up: venv ## everything, from nothing: AWS on this machine, the host, the image, the stack; ends with the URLs
 	@$(VERB) up
@@ -84,11 +84,11 @@ rollback: venv ## back to the last good release, image and configuration; TO= on
 releases: venv ## the releases: when, which, by whom, how they ended, which is live
 	@$(VERB) releases
 
-open: venv ## port 22 of the hosts for this machine's address, until `make close`; for the pipeline
-	@$(VERB) open
+ssh-open: venv ## port 22 of the hosts for this machine's address, until `make ssh-close`; for the pipeline
+	@$(VERB) ssh-open
 
-close: venv ## take out what `make open` let in
-	@$(VERB) close
+ssh-close: venv ## take out what `make ssh-open` let in
+	@$(VERB) ssh-close
 
 doctor: venv ## every prerequisite and path as a table: what was found, and what to do
 	@$(VERB) doctor

@@ -6,7 +6,7 @@ import threading
 from types import FrameType
 
 from comentarios.config import ConfigError, Settings
-from comentarios.lifecycle import Lifecycle
+from comentarios.draining import Draining
 
 try:
     settings = Settings.from_env()
@@ -27,12 +27,12 @@ def post_worker_init(_: object) -> None:
     assert callable(stop)
 
     def drain(number: int, frame: FrameType | None) -> None:
-        lifecycle = Lifecycle.of_process()
-        if lifecycle.draining or settings.drain_seconds == 0:
-            lifecycle.drain()
+        draining = Draining.of_process()
+        if draining.begun or settings.drain_seconds == 0:
+            draining.begin()
             stop(number, frame)
             return
-        lifecycle.drain()
+        draining.begin()
         timer = threading.Timer(settings.drain_seconds, lambda: signal.raise_signal(signal.SIGTERM))
         timer.daemon = True
         timer.start()

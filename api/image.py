@@ -204,8 +204,8 @@ def _run(command: list[str], problem: str, quiet: bool) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Build the API's image, the same from the same commit.")
-    verbs = parser.add_subparsers(dest="verb", required=True)
-    verb = verbs.add_parser("build", help="build and load the image, print its ID")
+    commands = parser.add_subparsers(dest="verb", required=True)
+    verb = commands.add_parser("build", help="build and load the image, print its ID")
     verb.add_argument("--tag", required=True, help="name:tag to give it")
     verb.add_argument("--base", default="debian:13-slim", help="a Debian 13 image with apt (default: %(default)s)")
     verb.add_argument("--version", help="default: git describe")

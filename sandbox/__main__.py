@@ -12,7 +12,7 @@ import urllib.request
 
 import yaml
 
-from sandbox import claim, ec2, files, hosts, images, registry, server
+from sandbox import ec2, files, hosts, images, ownership, registry, server
 from sandbox.config import Config
 from sandbox.docker import docker, inspect
 from sandbox.errors import SandboxError
@@ -30,17 +30,17 @@ def up(config: Config) -> None:
 
 def start(config: Config) -> None:
     """Starts the network, ECR's store and the APIs: all that Terraform needs."""
-    claim.check(config)
-    if claim.left_over(config):
+    ownership.check(config)
+    if ownership.left_over(config):
         if host := next(iter(hosts.names(config)), None) or hosts.has_volumes(config):
             raise SandboxError(
-                f"the state of the sandbox {config.name} is gone, {claim.owner(config) or config.state}, and its "
+                f"the state of the sandbox {config.name} is gone, {ownership.owner(config) or config.state}, and its "
                 f"{host} is there, which may hold comments: put the folder back, or `make down` removes them; "
                 "nothing was changed or removed"
             )
         with step("sandbox: removing what one of this name left behind, whose state is gone"):
             _remove(config)
-    claim.record(config)
+    ownership.record(config)
     _check(config)
     with step(f"sandbox: AWS on {config.endpoint}, ECR on {config.push_address}, network {config.subnet}"):
         _network(config)
@@ -124,7 +124,7 @@ def down(config: Config) -> None:
     Raises:
         SandboxError: the state folder is another sandbox's, or the sandbox another folder's.
     """
-    claim.check(config)
+    ownership.check(config)
     with step("sandbox: removing hosts, ECR's store, APIs, network and state"):
         server.stop(config)
         _remove(config)
@@ -181,7 +181,7 @@ def _network(config: Config) -> None:
         return
     try:
         docker(
-            *("network", "create", "--label", config.label, "--label", f"{claim.STATE_LABEL}={config.state}"),
+            *("network", "create", "--label", config.label, "--label", f"{ownership.STATE_LABEL}={config.state}"),
             *("--subnet", str(config.subnet), "--gateway", config.gateway, config.name),
         )
     except SandboxError as error:

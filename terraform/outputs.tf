@@ -29,7 +29,7 @@ output "instance_ssh_addresses" {
 }
 
 output "security_group_id" {
-  description = "Security group of the hosts: the pipeline opens and closes its SSH window here."
+  description = "Security group of the hosts: the pipeline opens and closes its SSH access here."
   value       = aws_security_group.host.id
 }
 

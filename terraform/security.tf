@@ -12,7 +12,7 @@ resource "aws_security_group" "host" {
   # The pipeline's role may add and remove rules of the group that carries this tag, and of no other.
   tags = {
     Name      = "${var.project}-host"
-    SshWindow = "pipeline"
+    SshAccess = "pipeline"
   }
 }
 

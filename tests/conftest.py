@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
+from cli import host
+from cli.targets import target
 from tests.support import variants, waiting
 from tests.support.releases import Releases
 from tests.support.site import NOT_RUN, OWN, Site, end_abandoned, make
-from verbs import host
-from verbs.environment import target
 
 # Started in the background, as CI may do it, these are ignored, by every child, too.
 for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):

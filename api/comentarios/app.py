@@ -5,21 +5,21 @@ from flask import Flask
 from . import docs, errors, logs
 from .comments import Comments
 from .config import Settings
+from .draining import Draining
 from .gateway import Gateway
 from .health import Health
-from .lifecycle import Lifecycle
 from .metrics import Metrics
 from .storage import open_storage
 
 
-def create_app(settings: Settings | None = None, lifecycle: Lifecycle | None = None) -> Flask:
+def create_app(settings: Settings | None = None, draining: Draining | None = None) -> Flask:
     """Return a ready application.
 
-    `settings` defaults to the environment's, `lifecycle` to the process's own. Raises `config.ConfigError` when a
+    `settings` defaults to the environment's, `draining` to the process's own. Raises `config.ConfigError` when a
     setting is wrong; a database that cannot be reached is no error here: `/readyz` says so until it can.
     """
     settings = settings or Settings.from_env()
-    lifecycle = lifecycle or Lifecycle.of_process()
+    draining = draining or Draining.of_process()
     logs.configure(settings.log_level)
     storage = open_storage(settings)
     metrics = Metrics(settings, storage)
@@ -32,8 +32,8 @@ def create_app(settings: Settings | None = None, lifecycle: Lifecycle | None = N
     metrics.init_app(app)
     comments = Comments(storage, metrics, settings)
     comments.init_app(app)
-    Health(settings, storage, lifecycle, metrics).init_app(app)
+    Health(settings, storage, draining, metrics).init_app(app)
     docs.init_app(app, settings)
-    app.wsgi_app = Gateway(app.wsgi_app, comments, metrics, lifecycle, settings)  # type: ignore[method-assign]
+    app.wsgi_app = Gateway(app.wsgi_app, comments, metrics, draining, settings)  # type: ignore[method-assign]
     storage.prepare()
     return app

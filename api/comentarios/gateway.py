@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from . import replies
 from .comments import LIST_PATH, LIST_RULE, NEW_PATH, NEW_RULE, Comments
 from .config import Settings
+from .draining import Draining
 from .errors import reply_to
-from .lifecycle import Lifecycle
 from .logs import request_line
 from .metrics import NO_ROUTE, Metrics
 from .metrics import PATH as METRICS_PATH
@@ -39,13 +39,13 @@ class Gateway:
         wsgi_app: "WSGIApplication",
         comments: Comments,
         metrics: Metrics,
-        lifecycle: Lifecycle,
+        draining: Draining,
         settings: Settings,
     ):
         self._app = wsgi_app
         self._comments = comments
         self._metrics = metrics
-        self._lifecycle = lifecycle
+        self._draining = draining
         self._max_body_bytes = settings.max_body_bytes
         self._log_requests = settings.log_level in ("debug", "info")
 
@@ -61,7 +61,7 @@ class Gateway:
             nonlocal outcome
             outcome = status
             headers.append(("X-Request-ID", request_id))
-            if self._lifecycle.draining:
+            if self._draining.begun:
                 headers.append(("Connection", "close"))
             return start_response(status, headers, exc_info)
 

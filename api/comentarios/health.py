@@ -6,8 +6,8 @@ from flask import Flask, Response
 
 from . import replies
 from .config import Settings
+from .draining import Draining
 from .errors import to_flask
-from .lifecycle import Lifecycle
 from .metrics import Metrics
 from .replies import Reply
 from .storage import Storage
@@ -16,7 +16,7 @@ from .storage import Storage
 class Health:
     """/healthz and /readyz."""
 
-    def __init__(self, settings: Settings, storage: Storage, lifecycle: Lifecycle, metrics: Metrics):
+    def __init__(self, settings: Settings, storage: Storage, draining: Draining, metrics: Metrics):
         alive = {
             "status": "SUCCESS",
             "message": "alive",
@@ -27,7 +27,7 @@ class Health:
         self._ready = Reply(200, replies.encode({"status": "SUCCESS", "message": "ready"}))
         self._stopping = replies.error(503, "stopping", headers=(("Retry-After", "1"),))
         self._storage = storage
-        self._lifecycle = lifecycle
+        self._draining = draining
         self._metrics = metrics
 
     def init_app(self, app: Flask) -> None:
@@ -40,7 +40,7 @@ class Health:
 
     def readyz(self) -> Response:
         """200 when a comment could be written and read now, 503 otherwise or when stopping."""
-        if self._lifecycle.draining:
+        if self._draining.begun:
             return to_flask(self._stopping)
         started = time.perf_counter()
         try:

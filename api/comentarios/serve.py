@@ -9,7 +9,7 @@ from granian.http import HTTP1Settings
 from granian.server.mp import MPServer
 
 from .config import ConfigError, Settings
-from .lifecycle import Lifecycle
+from .draining import Draining
 
 # Seconds after which an idle connection is closed, and one that has sent half a head. Longer than the edge keeps idle
 # connections to us: else it sends a request on one that we are just closing.
@@ -42,17 +42,17 @@ OPTIONS: dict[str, Any] = {
 class Server(MPServer):
     """Granian that tells its worker to drain before it stops it."""
 
-    def __init__(self, lifecycle: Lifecycle, drain_seconds: float, **options: Any):
+    def __init__(self, draining: Draining, drain_seconds: float, **options: Any):
         super().__init__("comentarios.worker:create_app", **options)
-        self._lifecycle = lifecycle
+        self._draining = draining
         self._drain_seconds = drain_seconds
 
     def signal_handler_interrupt(self, *args: Any, **kwargs: Any) -> None:
-        if self._lifecycle.draining or self._drain_seconds == 0:
-            self._lifecycle.drain()
+        if self._draining.begun or self._drain_seconds == 0:
+            self._draining.begin()
             super().signal_handler_interrupt()  # type: ignore[no-untyped-call]
             return
-        self._lifecycle.drain()
+        self._draining.begin()
         timer = threading.Timer(self._drain_seconds, super().signal_handler_interrupt)
         timer.daemon = True
         timer.start()
@@ -65,7 +65,7 @@ def main() -> None:
     except ConfigError as error:
         sys.exit(f"comentarios: {error}")
     server = Server(
-        Lifecycle.of_process(),
+        Draining.of_process(),
         settings.drain_seconds,
         factory=True,
         address=settings.host,

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from comentarios.app import create_app
 from comentarios.config import Settings
-from comentarios.lifecycle import Lifecycle
+from comentarios.draining import Draining
 from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
@@ -29,7 +29,7 @@ def database_url(sqlite_url: str) -> str:
 
 @pytest.fixture
 def app(database_url: str) -> Iterator[Flask]:
-    application = create_app(Settings(database_url=database_url), Lifecycle())
+    application = create_app(Settings(database_url=database_url), Draining())
     yield application
     application.extensions["storage"].close()
 

@@ -78,7 +78,7 @@ data "aws_iam_policy_document" "pipeline" {
   }
 
   statement {
-    sid       = "OpenAndCloseTheSshWindow"
+    sid       = "OpenAndCloseSsh"
     actions   = ["ec2:AuthorizeSecurityGroupIngress", "ec2:RevokeSecurityGroupIngress"]
     resources = ["arn:${local.partition}:ec2:${local.region}:${local.account_id}:security-group/*"]
 
@@ -90,7 +90,7 @@ data "aws_iam_policy_document" "pipeline" {
 
     condition {
       test     = "StringEquals"
-      variable = "aws:ResourceTag/SshWindow"
+      variable = "aws:ResourceTag/SshAccess"
       values   = ["pipeline"]
     }
   }

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from cli import terraform
+from cli.targets import target
 from tests.support import programs
 from tests.support.site import ROOT, run
-from verbs import terraform
-from verbs.environment import target
 
 BIN = Path(sys.executable).parent
 WORKFLOWS = programs.tracked(ROOT, ".github/workflows/*.yml")

@@ -204,10 +204,10 @@ FAULTS = (
     # The verbs.
     Fault(
         "Terraform's changes are taken for none",
-        "verbs/terraform.py",
+        "cli/terraform.py",
         'if status == 0:\n            return "no changes"',
         'if status in (0, 2):\n            return "no changes"',
-        "tests/units/verbs/test_terraform.py",
+        "tests/units/cli/test_terraform.py",
     ),
 )
 

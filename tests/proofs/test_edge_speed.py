@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from cli.targets import STATE
 from tests.support.releases import Releases
-from verbs.environment import STATE
 
 TABLES = STATE / "proofs.md"
 FOLDER = "/tmp/edge-speed"

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from cli.targets import STATE
 from tests.support.engines import engine
-from verbs.environment import STATE
 
 SITE = {
     "SANDBOX_NAME": "comentarios-engines",

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 
-from tests.support import ways
-from verbs.environment import STATE
+from cli.targets import STATE
+from tests.support import deploy_comparison
 
 TABLES = STATE / "proofs.md"
 
 
 def test_ten_releases_and_rollbacks_lose_nothing(releases):
-    table, lossless = ways.table(releases, int(os.environ.get("RUNS") or 10))
+    table, lossless = deploy_comparison.table(releases, int(os.environ.get("RUNS") or 10))
     with TABLES.open("a") as file:
         file.write(table)
     assert lossless, table

@@ -7,8 +7,8 @@ import signal
 import subprocess
 import time
 
+from cli.targets import ROOT
 from tests.support.releases import PROGRAM, lossless
-from verbs.environment import ROOT
 
 
 def test_image_that_never_gets_ready(releases, pushed):

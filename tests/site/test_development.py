@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from verbs import host
+from cli import host
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE = (

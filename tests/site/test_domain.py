@@ -14,10 +14,10 @@ from dataclasses import dataclass
 
 import pytest
 
+from cli import host, terraform
 from sandbox import files, images
 from sandbox.config import Config
 from tests.support.site import ROOT, run
-from verbs import host, terraform
 
 DOMAIN, AUTHORITY = "comments.example.test", "authority.example.test"
 # Its certificates are good for half a day.

@@ -15,10 +15,10 @@ from pathlib import Path
 import boto3
 import pytest
 
+from cli import terraform
 from sandbox import ec2
 from sandbox.config import Config
 from tests.support.site import ROOT
-from verbs import terraform
 
 STANDIN = """#!/bin/sh
 echo "$@" >> {calls}

@@ -16,7 +16,7 @@ NOT_RUN = {
     "make up": "the site is up; tests/site/test_site.py runs it again",
     "make release": "tests/site/test_releases.py",
     "make drill": "destroys the host that other tests use: tests/proofs",
-    "make tunnel": "lasts until Ctrl-C: tests/units/verbs/test_environment.py, test_tunnel_ends_with_ctrl_c here",
+    "make tunnel": "lasts until Ctrl-C: tests/units/cli/test_targets.py, test_tunnel_ends_with_ctrl_c here",
     "make down": "destroys the site; the fixture runs it at the end",
     "make check": "runs these very tests' tiers",
     "make test": "runs these very tests",
@@ -78,7 +78,7 @@ def test_command(up, before, command):
 def test_tunnel_ends_with_ctrl_c(up, eventually):
     """Prometheus answers through it; Ctrl-C is its end and no error, and it takes its ports along."""
     ports = {"PROMETHEUS_PORT": "19190", "ALERTMANAGER_PORT": "19193", "GRAFANA_PORT": "19100"}
-    command = [str(ROOT / ".venv" / "bin" / "python"), "-m", "verbs", "tunnel"]
+    command = [str(ROOT / ".venv" / "bin" / "python"), "-m", "cli", "tunnel"]
     process = subprocess.Popen(
         command,
         cwd=ROOT,

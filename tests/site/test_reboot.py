@@ -10,9 +10,9 @@ import subprocess
 
 import requests
 
+from cli import host
 from sandbox.config import Config
 from tests.support.site import Site
-from verbs import host
 
 
 def post(site: Site) -> str:

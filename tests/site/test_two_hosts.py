@@ -11,10 +11,10 @@ from types import SimpleNamespace
 import pytest
 from postgres import Postgres
 
+from cli import host, terraform
+from cli.targets import ROOT
 from tests.support import replies
 from tests.support.releases import Releases, lossless
-from verbs import host, terraform
-from verbs.environment import ROOT
 
 # The site has two hosts and another database afterwards.
 pytestmark = pytest.mark.reshapes_site

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
+from cli.targets import ROOT
 from tests.support.site import Site
-from verbs.environment import ROOT
 
 UNITS = sorted({path.name.removesuffix(".j2") for path in ROOT.glob("roles/*/*/**/comentarios-*.service*")})
 # Without a domain there is no certificate to look after: tests/site/test_domain.py has one.

@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, cast
 
+from cli.targets import ROOT
 from tests.support import replies
 from tests.support.load import RATE, THREADS
 from tests.support.site import Site
-from verbs.environment import ROOT
 
 PROGRAM = "sudo comentarios-release"
 STAGED = "/opt/comentarios/releases/staged"

@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sandbox import claim, server
+from cli import host
+from cli.host import Host
+from cli.targets import Target
+from sandbox import ownership, server
 from sandbox.config import Config
-from verbs import host
-from verbs.environment import Target
-from verbs.host import Host
 
 ROOT = Path(__file__).resolve().parents[2]
 # What the reason of a skipped test begins with, when it cannot be tried here.
@@ -85,7 +85,7 @@ def run(
 
 def end_abandoned() -> None:
     """Removes the tests' sandbox that a run in another clone left when it was killed; not one that is in use."""
-    elsewhere = claim.owner(Config())
+    elsewhere = ownership.owner(Config())
     if elsewhere and elsewhere != Config().state and not server.running(Config(state=elsewhere)):
         variables = environment({"SANDBOX_STATE": str(elsewhere)})
         subprocess.run([sys.executable, "-m", "sandbox", "down"], cwd=ROOT, env=variables, check=True)

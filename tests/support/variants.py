@@ -7,8 +7,8 @@ import subprocess
 import uuid
 from pathlib import Path
 
-from verbs import image
-from verbs.environment import Target
+from cli import image
+from cli.targets import Target
 
 FOLDER = Path(__file__).parent / "images"
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from comentarios.app import create_app
 from comentarios.config import Settings
-from comentarios.lifecycle import Lifecycle
+from comentarios.draining import Draining
 from comentarios.storage import NewComment, open_storage
 from flask.testing import FlaskClient
 from postgres import Postgres
@@ -40,7 +40,7 @@ def assert_recovers(client: FlaskClient) -> None:
 
 @pytest.fixture
 def client(postgres: Postgres) -> Iterator[FlaskClient]:
-    app = create_app(Settings(database_url=postgres.new_database()), Lifecycle())
+    app = create_app(Settings(database_url=postgres.new_database()), Draining())
     yield app.test_client()
     app.extensions["storage"].close()
 
@@ -65,7 +65,7 @@ def test_not_there_at_the_start(postgres: Postgres) -> None:
     url = postgres.new_database()
     postgres.stop()
     try:
-        app, seconds = timed(lambda: create_app(Settings(database_url=url), Lifecycle()))
+        app, seconds = timed(lambda: create_app(Settings(database_url=url), Draining()))
         client = app.test_client()
         assert seconds < 6
         assert_unavailable(*timed(lambda: client.get("/readyz")))
@@ -89,7 +89,7 @@ def test_a_lock_that_stays_taken_is_given_up(postgres: Postgres) -> None:
     import psycopg
 
     url = postgres.new_database()
-    app = create_app(Settings(database_url=url, connect_seconds=1), Lifecycle())
+    app = create_app(Settings(database_url=url, connect_seconds=1), Draining())
     client = app.test_client()
     with psycopg.connect(url) as other:
         other.execute("LOCK TABLE comments")
@@ -104,7 +104,7 @@ def test_readers_of_a_database_that_hangs_do_not_queue_up(postgres: Postgres) ->
     import psycopg
 
     url = postgres.new_database()
-    app = create_app(Settings(database_url=url, connect_seconds=1), Lifecycle())
+    app = create_app(Settings(database_url=url, connect_seconds=1), Draining())
     with psycopg.connect(url) as other:
         other.execute("LOCK TABLE comments")
         replies = in_threads(32, lambda _: timed(lambda: app.test_client().get("/api/comment/list/1")))

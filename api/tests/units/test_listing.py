@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from comentarios.app import create_app
 from comentarios.config import Settings
-from comentarios.lifecycle import Lifecycle
+from comentarios.draining import Draining
 from comentarios.storage import NewComment
 from comentarios.storage.base import SLICE
 from comentarios.validation import MAX_COMMENT, MAX_LIMIT, make_cursor, parse_cursor
@@ -119,7 +119,7 @@ def test_a_page_reads_little_more_than_it_holds(
 
 
 def test_a_comment_larger_than_the_bound_stands_alone(database_url: str) -> None:
-    app = create_app(Settings(database_url=database_url, max_reply_bytes=1_000), Lifecycle())
+    app = create_app(Settings(database_url=database_url, max_reply_bytes=1_000), Draining())
     comments = ["x" * 5_000, "y", "z", "x" * 5_000, "x" * 5_000, "z"]
     app.extensions["storage"].engine.write([NewComment("thread", "a@example.com", text, 0) for text in comments])
     pages = follow(app.test_client(), PATH)

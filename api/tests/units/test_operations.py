@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from comentarios.app import create_app
 from comentarios.config import ConfigError, Settings
-from comentarios.lifecycle import Lifecycle
+from comentarios.draining import Draining
 from flask.testing import FlaskClient
 
 
@@ -20,7 +20,7 @@ def metrics(client: FlaskClient) -> dict[str, float]:
 
 
 def test_health_names_version_and_commit(sqlite_url: str) -> None:
-    app = create_app(Settings(database_url=sqlite_url, version="1.2.3", commit="abc1234"), Lifecycle())
+    app = create_app(Settings(database_url=sqlite_url, version="1.2.3", commit="abc1234"), Draining())
     reply = app.test_client().get("/healthz")
     assert reply.get_json() == {"status": "SUCCESS", "message": "alive", "version": "1.2.3", "commit": "abc1234"}
     series = metrics(app.test_client())
@@ -32,10 +32,10 @@ def test_ready_when_it_can_write_and_read(client: FlaskClient) -> None:
 
 
 def test_draining(sqlite_url: str) -> None:
-    lifecycle = Lifecycle()
-    client = create_app(Settings(database_url=sqlite_url), lifecycle).test_client()
+    draining = Draining()
+    client = create_app(Settings(database_url=sqlite_url), draining).test_client()
     assert "Connection" not in client.get("/readyz").headers
-    lifecycle.drain()
+    draining.begin()
     ready = client.get("/readyz")
     assert ready.status_code == 503 and ready.get_json()["status"] == "UNAVAILABLE" and "Retry-After" in ready.headers
     assert client.get("/healthz").status_code == 200
@@ -138,7 +138,7 @@ def test_log_line_is_bounded(client: FlaskClient, capsys: pytest.CaptureFixture[
 
 
 def test_warning_level_leaves_requests_out(sqlite_url: str, capsys: pytest.CaptureFixture[str]) -> None:
-    app = create_app(Settings(database_url=sqlite_url, log_level="warning"), Lifecycle())
+    app = create_app(Settings(database_url=sqlite_url, log_level="warning"), Draining())
     app.test_client().get("/healthz")
     assert capsys.readouterr().err == ""
 

@@ -7,7 +7,7 @@ import pytest
 from bodies import BODIES, CONTENT_TYPES
 from comentarios.app import create_app
 from comentarios.config import Settings
-from comentarios.lifecycle import Lifecycle
+from comentarios.draining import Draining
 from comentarios.validation import _PLAIN_EMAIL
 from email_validator import validate_email
 from flask import Flask
@@ -20,7 +20,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 @pytest.fixture(scope="module")
 def application(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flask]:
     folder = tmp_path_factory.mktemp("schema")
-    app = create_app(Settings(database_url=f"sqlite:///{folder}/comentarios.db", log_level="warning"), Lifecycle())
+    app = create_app(Settings(database_url=f"sqlite:///{folder}/comentarios.db", log_level="warning"), Draining())
     yield app
     app.extensions["storage"].close()
 

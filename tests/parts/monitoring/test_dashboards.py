@@ -4,7 +4,7 @@ import json
 
 import yaml
 
-import dashboards
+from roles.grafana import dashboards
 
 BOARDS = [json.loads(path.read_text()) for path in sorted(dashboards.OUTPUT.glob("*.json"))]
 QUERIES = [

@@ -4,7 +4,7 @@ import json
 
 import yaml
 
-import dashboards
+from roles.grafana import dashboards
 
 BOARDS = {path.stem: json.loads(path.read_text()) for path in dashboards.OUTPUT.glob("*.json")}
 BUILD = 'comments_api_build_info{{job="api", instance="{}:8000", replica="{}", version="{}"}}'

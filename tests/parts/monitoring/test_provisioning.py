@@ -43,7 +43,7 @@ def test_provider_and_home_find_the_dashboards():
     assert (GRAFANA / home.removeprefix(f"{MOUNTED}/")).is_file()
 
 
-def test_doors_are_shut():
+def test_firewall_are_shut():
     settings = _settings()
     assert settings["auth.anonymous"]["enabled"] == "false"
     assert settings["users"]["allow_sign_up"] == "false"

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from cli import alerts
 from tests.support import waiting
-from verbs import alerts
 
 Shell = Callable[[str], subprocess.CompletedProcess[str]]
 

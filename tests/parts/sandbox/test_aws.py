@@ -460,7 +460,7 @@ def test_pages_of_a_browser(shared: Server, headers: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("path", ["/moto-api/", "/moto-api/reset", "/moto-api/data.json", "/latest/meta-data/iam/"])
-def test_doors_of_moto(shared: Server, path: str) -> None:
+def test_firewall_of_moto(shared: Server, path: str) -> None:
     shared.client("s3").create_bucket(Bucket="kept")
     for method in ("GET", "POST"):
         made = AWSRequest(method, f"{shared.url}{path}")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.parts.terraform.emulator import Emulator
-from tests.parts.terraform.life import BACKUP, BUCKET, LOCAL_BACKEND, VARIABLES
+from tests.parts.terraform.full_cycle import BACKUP, BUCKET, LOCAL_BACKEND, VARIABLES
 from tests.parts.terraform.workspace import Workspace
 
 

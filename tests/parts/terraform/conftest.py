@@ -13,14 +13,14 @@ from typing import Any, TypeVar
 
 import pytest
 
+from cli.venv import environment
 from tests.parts.terraform import buckets as both_buckets
 from tests.parts.terraform.buckets import Buckets
 from tests.parts.terraform.emulator import Emulator
 from tests.parts.terraform.files import FILES
-from tests.parts.terraform.life import Life, live
+from tests.parts.terraform.full_cycle import Life, live
 from tests.parts.terraform.workspace import Workspace
 from tests.support.site import ROOT
-from verbs.venv import environment
 
 T = TypeVar("T")
 LOCK = ROOT / "requirements" / "checkov.txt"

@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 ROOT = Path(__file__).resolve().parents[3]
-sys.path[:0] = [str(ROOT), str(ROOT / "roles" / "backup" / "files"), str(ROOT / "roles" / "parameters" / "library")]
 
 if TYPE_CHECKING:
-    from verbs.environment import Target
+    from cli.targets import Target
 
 TAG = "0123456789ab"
 ADDRESS = "203.0.113.99"
@@ -25,9 +24,9 @@ PASSWORD = "/comentarios/grafana/admin_password"
 
 def operator() -> None:
     """`make up`, `make images`, `make status` besides Terraform; role parameters on the controller."""
-    from verbs import environment, host, image, settings, terraform
+    from cli import host, image, settings, targets, terraform
 
-    target = environment.target()
+    target = targets.target()
     settings.apply(target)
     terraform._bucket_exists(target, terraform.bucket_name(target))
     _images(target)
@@ -42,23 +41,23 @@ def operator() -> None:
 
 def drill() -> None:
     """`make drill`: the host and its volume are lost; `make up` follows."""
-    from verbs import backup, environment, host
+    from cli import backup, host, targets
 
-    target = environment.target()
+    target = targets.target()
     backup._lose(target, host.chosen(target))
 
 
 def pipeline() -> None:
-    """.github/workflows/release.yml: `make image`, `make open`, `make release`, `make close`."""
-    from verbs import environment, host, terraform, window
+    """.github/workflows/release.yml: `make image`, `make ssh-open`, `make release`, `make ssh-close`."""
+    from cli import host, ssh_access, targets, terraform
 
-    target = environment.target()
+    target = targets.target()
     terraform.ensure_up(target)
     _images(target)
     os.environ["ADDRESS"] = ADDRESS
-    window.open_(target)
+    ssh_access.open_(target)
     assert host.hosts(target)
-    window.close(target)
+    ssh_access.close(target)
 
 
 def host_() -> None:
@@ -92,8 +91,8 @@ def host_() -> None:
 
 def _images(target: Target) -> None:
     """What `make image` asks of ECR besides what docker asks of the registry."""
-    from verbs import image
-    from verbs.terraform import client
+    from cli import image
+    from cli.terraform import client
 
     assert not image.in_ecr(target, TAG)
     ecr = client(target, "ecr")

@@ -8,7 +8,7 @@ import pytest
 
 from tests.parts.terraform.calls import REGISTRY, Call, Judge, definitions
 from tests.parts.terraform.emulator import ACCOUNT, HOST_KEY, OPERATOR_KEY, PIPELINE_KEY, REGION
-from tests.parts.terraform.life import Life
+from tests.parts.terraform.full_cycle import Life
 from tests.parts.terraform.policies import Document, deciding
 
 POLICIES = {

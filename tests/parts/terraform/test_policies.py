@@ -10,7 +10,7 @@ import pytest
 
 from tests.parts.terraform.buckets import Buckets
 from tests.parts.terraform.emulator import ACCOUNT, REGION
-from tests.parts.terraform.life import BACKUP, BUCKET, Life
+from tests.parts.terraform.full_cycle import BACKUP, BUCKET, Life
 from tests.parts.terraform.policies import allows
 
 STATE = f"arn:aws:s3:::{BUCKET}"
@@ -29,7 +29,7 @@ BOUNDARY = f"arn:aws:iam::{ACCOUNT}:policy/comentarios-host-boundary"
 USER = f"arn:aws:iam::{ACCOUNT}:user/somebody"
 
 OURS = {"aws__ResourceTag___Project": "comentarios"}
-WINDOW = OURS | {"aws__ResourceTag___SshWindow": "pipeline"}
+WINDOW = OURS | {"aws__ResourceTag___SshAccess": "pipeline"}
 MADE = {"aws__RequestTag___Project": "comentarios"}
 SMALL = {"ec2__InstanceType": "t3.small"}
 ALARM = f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:comentarios-1-system"

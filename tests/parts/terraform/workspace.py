@@ -7,8 +7,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from cli.targets import provider_mirror
 from tests.parts.terraform.emulator import ENVIRONMENT, ROOT, Emulator
-from verbs.environment import provider_mirror
 
 PUBLIC_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJo5yBd1s1Hk1Gg5Nq1ZbFq1t4cP8v3m4w0m5n6p7q8R test"
 LEFT_OUT = shutil.ignore_patterns(

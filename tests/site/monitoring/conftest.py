@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from cli import host as hosts
 from tests.site.monitoring.browser import Browser
 from tests.site.monitoring.clients import Prometheus, Traffic, http, outage
 from tests.support import ports
 from tests.support.site import NOT_RUN
-from verbs import host as hosts
 
 ROOT = Path(__file__).resolve().parents[3]
 # Ports on the host's own loopback.

@@ -8,7 +8,7 @@ import re
 import boto3
 import pytest
 
-from dashboards.expected_empty import EXPECTED_EMPTY
+from roles.grafana.dashboards.expected_empty import EXPECTED_EMPTY
 from tests.site.monitoring.browser import Browser
 from tests.site.monitoring.clients import http
 from tests.site.monitoring.substitution import queries

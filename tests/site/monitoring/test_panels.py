@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dashboards.expected_empty import EXPECTED_EMPTY
+from roles.grafana.dashboards.expected_empty import EXPECTED_EMPTY
 from tests.site.monitoring.substitution import fill_in, queries, variables
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from comentarios import app, config, lifecycle, serve
+from comentarios import app, config, draining, serve
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -33,6 +33,6 @@ def create_app() -> WSGIApplication:
 
 if __name__ == "__main__":
     drain = config.Settings.from_env().drain_seconds
-    server = serve.Server(lifecycle.Lifecycle.of_process(), drain, factory=True, address="0.0.0.0", **serve.OPTIONS)
+    server = serve.Server(draining.Draining.of_process(), drain, factory=True, address="0.0.0.0", **serve.OPTIONS)
     server.target = "late:create_app"
     server.serve()

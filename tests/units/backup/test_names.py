@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[3]
-if str(ROOT / "roles" / "backup" / "files") not in sys.path:
-    sys.path.insert(0, str(ROOT / "roles" / "backup" / "files"))
+from comentarios_backup.store import Store, made_at
 
-from comentarios_backup.store import Store, made_at  # noqa: E402
+ROOT = Path(__file__).resolve().parents[3]
 
 NOON = 1795608000.0  # 2026-11-25 12:00 UTC
 

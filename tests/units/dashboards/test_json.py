@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-import dashboards
-from dashboards.expected_empty import EXPECTED_EMPTY
+from roles.grafana import dashboards
+from roles.grafana.dashboards.expected_empty import EXPECTED_EMPTY
 
 FILES = {path.name: path.read_text() for path in sorted(dashboards.OUTPUT.glob("*.json"))}
 BOARDS: dict[str, dict[str, Any]] = {name.removesuffix(".json"): json.loads(text) for name, text in FILES.items()}
@@ -29,7 +29,7 @@ COUNTER = re.compile(r"\b[a-zA-Z_:][a-zA-Z0-9_:]*_(?:total|count|sum|bucket)\b(?
 
 
 def test_json_is_what_the_python_makes() -> None:
-    assert dashboards.render() == FILES, "run `python -m dashboards`"
+    assert dashboards.render() == FILES, "run `python -m roles.grafana.dashboards`"
 
 
 def test_there_are_five() -> None:

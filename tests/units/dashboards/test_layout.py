@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-import dashboards
-from dashboards.bounds import EXPRESSIONS, bound
-from dashboards.panels import COLOURS, Board, Legend
+from roles.grafana import dashboards
+from roles.grafana.dashboards.bounds import EXPRESSIONS, bound
+from roles.grafana.dashboards.panels import COLOURS, Board, Legend
 
 BOARDS: dict[str, Board] = {board.uid: board for board in dashboards.boards()}
 JSONS: dict[str, dict[str, Any]] = {
@@ -180,7 +180,7 @@ def test_bound_is_the_rules(alert: str, number: float) -> None:
     assert bound(alert) == number
 
 
-def test_windows_are_the_rules() -> None:
+def test_ssh_accesss_are_the_rules() -> None:
     titles = [title for title in BOARDS["slo"].legends if title.startswith("Burn rate,")]
     assert titles == [f"Burn rate, {pair}" for pair in ("1h and 5m", "6h and 30m", "1d and 2h", "3d and 6h")]
 

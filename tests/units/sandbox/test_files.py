@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox import claim, files, keys
+from sandbox import files, keys, ownership
 from sandbox.config import Config
 
 
@@ -41,7 +41,7 @@ def test_what_was_there_before(tmp_path: Path) -> None:
         path.touch()
         path.chmod(0o644)
     (state / "link").symlink_to(outside)
-    claim.record(Config(name="units", state=state))
+    ownership.record(Config(name="units", state=state))
     assert [path for path in open_to_others(state) if not Path(path).is_symlink()] == []
     assert stat.S_IMODE(outside.stat().st_mode) == 0o644
     assert stat.S_IMODE((state / "aws.journal").stat().st_mode) == 0o600

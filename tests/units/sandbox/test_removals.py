@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from sandbox import __main__ as command
-from sandbox import claim, docker, ec2, ecr, files, hosts, images, keys, registry
+from sandbox import docker, ec2, ecr, files, hosts, images, keys, ownership, registry
 from sandbox.config import Config
 from sandbox.errors import SandboxError
 
@@ -33,7 +33,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
         told.append(arguments)
         return ""
 
-    for module in (hosts, claim, command, images):
+    for module in (hosts, ownership, command, images):
         monkeypatch.setattr(module, "docker", tell, raising=False)
         monkeypatch.setattr(module, "inspect", lambda kind, name: {"Id": name, "Containers": {}, "Labels": {}})
     return told
@@ -124,7 +124,7 @@ def test_image_is_deleted_when_the_api_was_told(
 
 def test_state_that_is_gone(config: Config, calls: list[tuple[str, ...]], monkeypatch: Any) -> None:
     there(monkeypatch, "i-1")
-    monkeypatch.setattr(claim, "left_over", lambda _: True)
+    monkeypatch.setattr(ownership, "left_over", lambda _: True)
     with pytest.raises(SandboxError, match="its i-1 is there.*nothing was changed or removed$"):
         command.start(config)
     assert calls == []

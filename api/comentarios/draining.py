@@ -1,0 +1,31 @@
+"""Whether this replica is on its way out."""
+
+import mmap
+
+
+class Draining:
+    """A flag that the serving process and the one that got SIGTERM both see.
+
+    The byte lies in anonymous shared memory made before the server forks its worker, so that the parent, which
+    receives the signal, can tell the child, which answers the requests.
+    """
+
+    _process: "Draining | None" = None
+
+    def __init__(self) -> None:
+        self._byte = mmap.mmap(-1, 1)
+
+    @classmethod
+    def of_process(cls) -> "Draining":
+        """The one object of this process and of those it forks."""
+        if cls._process is None:
+            cls._process = cls()
+        return cls._process
+
+    @property
+    def begun(self) -> bool:
+        return self._byte[0] != 0
+
+    def begin(self) -> None:
+        """From now on /readyz answers 503 and every reply closes its connection."""
+        self._byte[0] = 1

@@ -1,0 +1,84 @@
+"""``make alerts`` and ``make silence``: Alertmanager by amtool in its own container. Debian's has no pages to click."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import shlex
+
+from cli import host
+from cli.errors import VerbError
+from cli.targets import Target
+from sandbox.progress import say
+
+CONTAINER = "docker compose --project-directory /opt/comentarios exec -T alertmanager"
+
+
+def amtool(*arguments: str) -> str:
+    """A command for the host's shell, as far as the container's."""
+    return shlex.join(["amtool", "--no-version-check", "--alertmanager.url=http://127.0.0.1:9093", *arguments])
+
+
+def listing() -> list[tuple[str, str]]:
+    """A heading and its command: what fires, what is silenced. The watchdog always fires and is left out."""
+    return [
+        ("Alerts", amtool("alert", "query", "alertname!=Watchdog", "--output=simple")),
+        ("Silenced", amtool("alert", "query", "--silenced", "--output=simple")),
+        ("Silences", amtool("silence", "query", "--output=simple")),
+    ]
+
+
+def silencing(alert: str, duration: str, author: str) -> str:
+    """Silences the alert for so long, in place of what silences it now; `0` only ends that."""
+    matcher = f"alertname={alert}"
+    # amtool fails when it has nothing to end.
+    query = f"$({amtool('silence', 'query', '--quiet', matcher)})"
+    end = f'ids={query} || exit; [ -z "$ids" ] || {amtool("silence", "expire")} $ids || exit'
+    if duration == "0":
+        return end
+    begin = amtool("silence", "add", matcher, f"--duration={duration}", f"--author={author}", "--comment=make silence")
+    # The new one first: there is no moment without.
+    return f'old={query} || exit; {begin} || exit; [ -z "$old" ] || {amtool("silence", "expire")} $old'
+
+
+def alerts(target: Target) -> None:
+    """Says for every host what fires and what is silenced, until when.
+
+    Raises:
+        VerbError: there is no host, or Alertmanager does not answer.
+    """
+    found = host.hosts(target)
+    if not found:
+        raise VerbError("no host is running: run `make up`")
+    for one in found:
+        say(f"▸ {one.name}")
+        for heading, command in listing():
+            lines = _run(target, one, command).splitlines()
+            # The first line names the columns.
+            say(f"  {heading}: none" if len(lines) < 2 else "\n".join([f"  {heading}", *(f"    {x}" for x in lines)]))
+
+
+def silence(target: Target) -> None:
+    """Silences ALERT on every host, or on HOST, FOR a time; ``FOR=0`` ends it.
+
+    Raises:
+        VerbError: no alert was given, or Alertmanager does not answer.
+    """
+    alert, duration = os.environ.get("ALERT", ""), os.environ.get("FOR") or "2h"
+    if not alert:
+        raise VerbError("which alert? `make silence ALERT=DiskFull FOR=2h`; `make alerts` lists them")
+    found = [host.chosen(target)] if os.environ.get("HOST") else host.hosts(target)
+    if not found:
+        raise VerbError("no host is running: run `make up`")
+    for one in found:
+        _run(target, one, silencing(alert, duration, getpass.getuser()))
+        what = "is not silenced" if duration == "0" else f"is silenced for {duration}"
+        say(f"▸ {one.name}: {alert} {what}")
+
+
+def _run(target: Target, one: host.Host, command: str) -> str:
+    done = host.run(target, one, f"{CONTAINER} sh -c {shlex.quote(command)}")
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no output"])[-1]
+        raise VerbError(f"{one.name}: Alertmanager does not do it: {last}; `make status` says what runs")
+    return done.stdout

@@ -1,0 +1,135 @@
+"""The Docker Engine of this machine: seen to run, or installed and started where that may be done."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from cli.errors import VerbError
+from sandbox import debian
+from sandbox.progress import step
+
+SOCKET = Path("/var/run/docker.sock")
+INSTALL = "install Docker Engine (Debian, Ubuntu: `apt-get install docker.io` as root), start it, then again"
+
+
+def ensure(state: Path) -> None:
+    """Makes a Docker Engine answer.
+
+    As root on Debian or Ubuntu one is installed from the distribution's archive and started: by systemd where that is
+    process 1, else directly, and then ``stop`` ends it.
+
+    Args:
+        state: folder for the engine's log and process id.
+
+    Raises:
+        VerbError: there is none, and it is not ours to install or start: what to do.
+    """
+    if answers():
+        return
+    if os.environ.get("DOCKER_HOST"):
+        raise VerbError(
+            f"no Docker Engine answers at DOCKER_HOST={os.environ['DOCKER_HOST']}: start it, or unset DOCKER_HOST"
+        )
+    if denied():
+        raise VerbError(
+            f"the Docker Engine runs, but {_user()} may not use it: "
+            f"`sudo usermod -aG docker {_user()}`, then log in again"
+        )
+    if not (shutil.which("dockerd") and shutil.which("docker")):
+        _install()
+    if os.geteuid() != 0:
+        raise VerbError("no Docker Engine answers: start it (`sudo systemctl start docker`), then the same command")
+    with step("starting the Docker Engine"):
+        if Path("/run/systemd/system").exists():
+            subprocess.run(["systemctl", "start", "docker"], check=False, capture_output=True)
+        else:
+            _start(state)
+        for _ in range(120):
+            if answers():
+                return
+            time.sleep(0.5)
+    raise VerbError(f"the Docker Engine does not answer within 60 s: see {state}/logs/dockerd.log or its journal")
+
+
+@contextmanager
+def running(state: Path) -> Iterator[None]:
+    """An engine for as long as the block runs: one that was not there before is ended after it."""
+    ensure(state)
+    try:
+        yield
+    finally:
+        stop(state)
+
+
+def stop(state: Path) -> None:
+    """Ends the engine if ``ensure`` started it directly and no container is left in it."""
+    record = state / "dockerd.json"
+    if not record.exists():
+        return
+    left = subprocess.run(["docker", "ps", "--all", "--quiet"], capture_output=True, text=True, check=False)
+    if left.stdout.split():
+        # Somebody else's by now, or another sandbox's.
+        return
+    pid = json.loads(record.read_text())["pid"]
+    if _is_dockerd(pid):
+        os.kill(pid, signal.SIGTERM)
+        for _ in range(300):
+            if not _is_dockerd(pid):
+                break
+            time.sleep(0.1)
+    record.unlink()
+
+
+def answers() -> bool:
+    """Whether a Docker Engine answers."""
+    try:
+        return subprocess.run(["docker", "info"], capture_output=True, timeout=30, check=False).returncode == 0
+    except (FileNotFoundError, subprocess.TimeoutExpired):
+        return False
+
+
+def denied() -> bool:
+    """Whether there is an engine whose socket this user may not write to."""
+    return SOCKET.is_socket() and not os.access(SOCKET, os.R_OK | os.W_OK)
+
+
+def _install() -> None:
+    if not debian.may_install():
+        raise VerbError(f"no Docker Engine answers: {INSTALL}")
+    with step("installing the Docker Engine (docker.io)"):
+        try:
+            # From Debian 13 on the client is a package of its own, which docker.io only recommends.
+            debian.install("docker.io", "iptables", where_known=("docker-cli",))
+        except debian.PackageError as error:
+            raise VerbError(f"{error}; {INSTALL}") from None
+
+
+def _start(state: Path) -> None:
+    log = state / "logs" / "dockerd.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("a") as output:
+        process = subprocess.Popen(
+            ["dockerd"], stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+        )
+    (state / "dockerd.json").write_text(json.dumps({"pid": process.pid}))
+
+
+def _is_dockerd(pid: int) -> bool:
+    try:
+        name = Path(f"/proc/{pid}/comm").read_text().strip()
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return name == "dockerd" and state != "Z"
+
+
+def _user() -> str:
+    return os.environ.get("USER") or str(os.geteuid())

@@ -1,0 +1,176 @@
+"""A person's own settings, ``settings/<target>.yml``: checked, and then the last word for Ansible and for Terraform.
+
+Ansible reads every file of group_vars by its name, so that a file of one's own there would lose against a later one.
+These variables are an inventory of their own in the state folder, after the project's.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cli.errors import VerbError
+from cli.targets import ROOT, Target, exports
+from sandbox import files
+from sandbox.progress import say
+
+FOLDER = ROOT / "settings"
+EXAMPLE = FOLDER / "example.yml"
+# What is written of a role's options, and what YAML makes of it.
+TYPES: dict[str, tuple[str, tuple[type, ...]]] = {
+    "bool": ("true or false", (bool,)),
+    "dict": ("a dictionary", (dict,)),
+    "float": ("a number", (int, float)),
+    "int": ("a whole number", (int,)),
+    "list": ("a list", (list,)),
+    "number": ("a number", (int, float)),
+    "path": ("text", (str,)),
+    "set": ("a list", (list,)),
+    "str": ("text", (str,)),
+    "string": ("text", (str,)),
+}
+# Terraform's variables that the sandbox sets, and what chooses their values.
+OWN = {
+    "admin_cidrs": "the sandbox's own network",
+    "project": "the inventory looks for comentarios",
+    "ssh_address": "the sandbox's hosts have a private address only",
+    "ssh_public_key": "the sandbox makes a key",
+    "vpc_cidr": "set SANDBOX_SUBNET",
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A person's own variables."""
+
+    ansible: dict[str, Any] = field(default_factory=dict)
+    terraform: dict[str, Any] = field(default_factory=dict)
+
+
+def path(target: Target) -> Path:
+    return FOLDER / f"{target.name}.yml"
+
+
+def read(target: Target) -> Settings:
+    """The settings of a target, checked; none where there is no file.
+
+    Raises:
+        VerbError: the file is no YAML, a name is unknown, or a value has a wrong type: which, and what is right.
+    """
+    file = path(target)
+    try:
+        given = yaml.safe_load(file.read_text()) or {}
+    except FileNotFoundError:
+        return Settings()
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise VerbError(f"{_name(file)} is no YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(given, dict):
+        raise VerbError(f"{_name(file)} must hold `ansible:` and `terraform:`, as {_name(EXAMPLE)} does")
+    for section, values in given.items():
+        _known(file, section, {"ansible": {}, "terraform": {}}, "section")
+        if not isinstance(values or {}, dict):
+            raise VerbError(f"{_name(file)}: {section} must be a dictionary of variables")
+    made = Settings(given.get("ansible") or {}, given.get("terraform") or {})
+    if made.terraform and not target.is_sandbox:
+        raise VerbError(f"{_name(file)}: Terraform's variables of AWS stand in terraform/aws.tfvars")
+    for name, value in made.ansible.items():
+        _check(file, name, value, ansible_variables(), "variable of Ansible's")
+    for name, value in made.terraform.items():
+        if name in OWN:
+            raise VerbError(f"{_name(file)}: {name} is not yours to set here: {OWN[name]}")
+        _check(file, name, value, terraform_variables(), "variable of Terraform's")
+    return made
+
+
+def apply(target: Target) -> None:
+    """Makes the settings the last of the inventories, and says that there are some."""
+    made = _write(target)
+    if names := [*made.ansible, *made.terraform]:
+        say(f"▸ your own settings ({_name(path(target))}): {', '.join(names)}")
+
+
+def env(target: Target) -> None:
+    """``make env``: shell lines for ``eval``."""
+    _write(target)
+    say(exports(target))
+
+
+def _write(target: Target) -> Settings:
+    made, folder = read(target), target.state / "settings"
+    files.write(folder / "hosts.yml", "all: {}\n")
+    content = yaml.safe_dump(made.ansible, sort_keys=True, allow_unicode=True)
+    files.write(folder / "group_vars" / "all.yml", f"# Written by the verbs, from {_name(path(target))}.\n{content}")
+    return made
+
+
+@cache
+def ansible_variables() -> dict[str, dict[str, Any]]:
+    """Every variable that a role or the inventory knows, with what the roles say of it."""
+    known: dict[str, dict[str, Any]] = {"ansible_user": {"type": "str"}}
+    for file in sorted((ROOT / "inventory" / "group_vars" / "all").glob("*.yml")):
+        known |= {name: {} for name in yaml.safe_load(file.read_text()) or {}}
+    for file in sorted((ROOT / "roles").glob("*/meta/argument_specs.yml")):
+        for entry in yaml.safe_load(file.read_text())["argument_specs"].values():
+            known |= entry.get("options") or {}
+    return known
+
+
+@cache
+def terraform_variables() -> dict[str, dict[str, Any]]:
+    """Every variable of terraform/, with its type: ``set(string)`` is ``set`` here."""
+    text = (ROOT / "terraform" / "variables.tf").read_text()
+    found = re.findall(r'^variable "(\w+)" \{.*?^  type\s*=\s*(\w+)', text, re.MULTILINE | re.DOTALL)
+    return {name: {"type": kind} for name, kind in found}
+
+
+def _check(file: Path, name: str, value: Any, known: dict[str, dict[str, Any]], what: str) -> None:
+    _known(file, name, known, what)
+    if isinstance(value, str) and "{{" in value:
+        return  # Ansible's to work out.
+    _typed(f"{_name(file)}: {name}", value, known[name])
+
+
+def _known(file: Path, name: object, known: dict[str, Any], what: str) -> None:
+    if name in known:
+        return
+    near = difflib.get_close_matches(str(name), known, 1, 0.6)
+    help_ = f"did you mean {near[0]}?" if near else f"{_name(EXAMPLE)} says where they are listed"
+    raise VerbError(f"{_name(file)}: {name} is no {what}: {help_}")
+
+
+def _typed(where: str, value: Any, option: dict[str, Any]) -> None:
+    words, types = TYPES.get(option.get("type", "raw"), ("", (object,)))
+    if not isinstance(value, types) or (isinstance(value, bool) and bool not in types and object not in types):
+        raise VerbError(f"{where} must be {words}, and is {_shown(value)}")
+    if option.get("choices") and value not in option["choices"]:
+        raise VerbError(f"{where} must be one of {', '.join(map(str, option['choices']))}, and is {_shown(value)}")
+    inner = {"type": option["elements"]} if "elements" in option else {}
+    if "options" in option:
+        inner["options"] = option["options"]
+    if isinstance(value, list) and inner:
+        for number, one in enumerate(value, 1):
+            _typed(f"{where}: entry {number}", one, inner)
+    if isinstance(value, dict) and "options" in option:
+        for name, one in value.items():
+            if name not in option["options"]:
+                near = difflib.get_close_matches(str(name), option["options"], 1, 0.6)
+                raise VerbError(f"{where} has no {name}" + (f": did you mean {near[0]}?" if near else ""))
+            _typed(f"{where}.{name}", one, option["options"][name])
+        for name, one in option["options"].items():
+            if one.get("required") and name not in value:
+                raise VerbError(f"{where} lacks {name}")
+
+
+def _shown(value: Any) -> str:
+    kind = {str: "text", bool: "a truth value", int: "a whole number", float: "a number", list: "a list"}
+    return f"{kind.get(type(value), 'a dictionary' if isinstance(value, dict) else 'nothing')} ({value!r})"
+
+
+def _name(file: Path) -> str:
+    return str(file.relative_to(ROOT)) if file.is_relative_to(ROOT) else str(file)

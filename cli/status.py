@@ -1,0 +1,62 @@
+"""``make status``: a line per component, healthy or not, with version and URL."""
+
+from __future__ import annotations
+
+import json
+
+from cli import doctor, host
+from cli.targets import Target
+from sandbox import __main__ as sandbox
+from sandbox import hosts, server
+from sandbox.config import Config
+from sandbox.progress import say
+
+COMPOSE = "docker compose --project-directory /opt/comentarios ps --all --format json"
+
+
+def status(target: Target) -> int:
+    """Prints a line per component; returns 1 when one is not healthy."""
+    healthy, known = True, True
+    if target.is_sandbox:
+        config = Config()
+        healthy = not sandbox.status(config)
+        known = server.answers(config)
+        if not known and hosts.names(config):
+            # Which there are was said, as far as it can be known without the APIs.
+            return 1
+        if healthy and (problem := doctor.blocked(config)):
+            healthy = False
+            _line(False, "firewall", problem)
+    found = host.hosts(target) if known else []
+    if not found:
+        _line(False, "hosts", "none is running: run `make up`")
+    for one in found:
+        healthy &= _host(target, one)
+    return 0 if healthy and found else 1
+
+
+def _host(target: Target, one: host.Host) -> bool:
+    done = host.run(target, one, COMPOSE)
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ["no answer"])[-1]
+        _line(False, one.name, f"ssh {one.user}@{one.address}: {reason}")
+        return False
+    rows = [json.loads(line) for line in done.stdout.splitlines() if line.strip()]
+    healthy = bool(rows)
+    for row in sorted(rows, key=lambda row: row["Name"]):
+        good = row["State"] == "running" and row["Health"] in {"", "healthy"}
+        healthy &= good
+        word = "starting" if row["Health"] == "starting" else "UNHEALTHY"
+        _line(good, f"{one.name} {row['Service']}", f"{row['Image'].rpartition(':')[2]}  {row['Status']}", word)
+    if not any(row["Service"] == "grafana" for row in rows):
+        say("not run    Grafana: its image can neither be pulled nor is it in the local engine (GRAFANA_IMAGE=…)")
+    # On the host itself, whatever the domain's DNS record says; its certificate is checked all the same.
+    url = f"https://{one.domain}/readyz" if one.domain else "http://127.0.0.1/readyz"
+    probe = host.run(target, one, f"curl --silent --show-error --max-time 10 --connect-to ::127.0.0.1: {url}")
+    good = probe.returncode == 0 and '"status"' in probe.stdout
+    _line(good, f"{one.name} API through the edge", f"{host.edge(target, one)}/")
+    return healthy and good
+
+
+def _line(healthy: bool, name: str, text: str, otherwise: str = "UNHEALTHY") -> None:
+    say(f"{'healthy' if healthy else otherwise:<9}  {name}  {text}")

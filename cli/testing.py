@@ -1,0 +1,83 @@
+"""``make check`` and ``make test``: pytest, with a Docker Engine for as long as it runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from cli import engine
+from cli.targets import ROOT, STATE, Target
+from sandbox import images
+from sandbox.config import Config
+from sandbox.progress import say
+
+# A folder is a tier. The site takes longest, so one worker of `make test` has it from the start. Of the rest, what is
+# cheap fails first.
+TIERS = {
+    "site": ("tests/site",),
+    "check": ("tests/lint", "tests/units", "api/tests/units"),
+    "parts": ("api/tests/parts", "tests/parts"),
+}
+PROVE = ("tests/site/test_clients.py", "tests/proofs")
+FAULTS, TABLES = STATE / "faults.jsonl", STATE / "proofs.md"
+
+
+def bench(_: Target) -> int:
+    """Prints the API's table of requests per second beside the original's and bare Flask's; the exit status."""
+    return subprocess.run([sys.executable, ROOT / "api" / "bench" / "bench.py"], cwd=ROOT, check=False).returncode
+
+
+def prove(_: Target) -> int:
+    """Runs the long proofs, the API's first, and prints their tables; returns 1 when one failed."""
+    with engine.running(STATE / "engine"):
+        base = images.base(Config())
+        command: list[str | Path] = [sys.executable, ROOT / "api" / "bench" / "prove.py", "--base", base]
+        proved = subprocess.run(command, cwd=ROOT, check=False).returncode
+        os.environ["PROVE"] = "yes"
+        for file in (FAULTS, TABLES):
+            file.unlink(missing_ok=True)
+        tested = _pytest(*PROVE)
+        _print_faults()
+        say(TABLES.read_text() if TABLES.exists() else "")
+        return 1 if tested or proved else 0
+
+
+def _print_faults() -> None:
+    rows = [json.loads(line) for line in FAULTS.read_text().splitlines()] if FAULTS.exists() else []
+    columns = {
+        "fault": "fault",
+        "requests": "requests",
+        "failed": "failed",
+        "other_body": "2xx with another body",
+        "missing": "acknowledged comments missing",
+        "seconds": "seconds from first to last failure",
+    }
+    say(f"| {' | '.join(columns.values())} |\n{'|---' * len(columns)}|")
+    for row in rows:
+        say(f"| {' | '.join(str(row[name]) for name in columns)} |")
+
+
+def check(_: Target) -> int:
+    """Runs linters, types and units, side by side. Returns pytest's exit status."""
+    return _pytest("-n", "auto", "--dist", "worksteal", *TIERS["check"])
+
+
+def test(_: Target) -> int:
+    """Runs every test once: what needs the site on one worker, the rest on another. Returns pytest's exit status.
+
+    TIERS of the environment chooses some, as CI does, whose jobs run side by side.
+    """
+    tiers = (os.environ.get("TIERS") or " ".join(TIERS)).split()
+    folders = [folder for tier in TIERS if tier in tiers for folder in TIERS[tier]]
+    with engine.running(STATE / "engine"):
+        return _pytest("-n", "2", "--dist", "loadscope", "--no-loadscope-reorder", *folders)
+
+
+def _pytest(*arguments: str) -> int:
+    """Runs pytest; its own summary is the last that is printed."""
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--durations=15", *arguments]
+    path = f"{ROOT / '.venv' / 'bin'}:{os.environ['PATH']}"
+    return subprocess.run(command, cwd=ROOT, env={**os.environ, "PATH": path}, check=False).returncode

@@ -1,0 +1,25 @@
+"""The alerts' bounds, read from the rules: a threshold on a dashboard is the alert's own."""
+
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+RULES = Path(__file__).resolve().parents[2] / "prometheus/files/rules"
+COMPARISON = re.compile(r"[<>]=? *([\d.]+(?: *\* *[\d.]+)*)")
+
+
+GROUPS: list[dict[str, Any]] = [
+    group for path in sorted(RULES.glob("*.yml")) for group in yaml.safe_load(path.read_text())["groups"]
+]
+RULE_GROUPS = tuple(group["name"] for group in GROUPS)
+EXPRESSIONS: dict[str, str] = {
+    rule["alert"]: rule["expr"] for group in GROUPS for rule in group["rules"] if "alert" in rule
+}
+
+
+def bound(alert: str) -> float:
+    """The number that the alert's expression compares with last."""
+    return math.prod(float(factor) for factor in COMPARISON.findall(EXPRESSIONS[alert])[-1].split("*"))

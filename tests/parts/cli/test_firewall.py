@@ -1,0 +1,53 @@
+"""A machine that denies what comes in from the hosts' network: said at once, with the rule that lets it through."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import subprocess
+
+import pytest
+
+from cli import doctor
+from cli.errors import VerbError
+from sandbox import images
+from sandbox.config import Config
+
+
+@pytest.fixture
+def network(tmp_path):
+    """A sandbox's network with two listeners where its APIs would be."""
+    config = Config(
+        name="comentarios-denied",
+        subnet=ipaddress.IPv4Network("10.99.8.0/24"),
+        aws_port=4691,
+        metadata_port=4692,
+        state=tmp_path,
+    )
+    subprocess.run(["docker", "network", "rm", config.name], capture_output=True, check=False)
+    create = ["docker", "network", "create", "--subnet", str(config.subnet), "--gateway", config.gateway, config.name]
+    subprocess.run(create, check=True, capture_output=True)
+    images.choose(config, base=images.base(config))
+    try:
+        with (
+            socket.create_server((config.gateway, config.aws_port)),
+            socket.create_server((config.gateway, config.metadata_port)),
+        ):
+            yield config
+    finally:
+        subprocess.run(["docker", "network", "rm", config.name], check=True, capture_output=True)
+
+
+def test_firewall_that_denies(network):
+    doctor.require_path(network)
+    rule = ["INPUT", "-p", "tcp", "-s", str(network.subnet), "--dport", "4691", "-j", "DROP"]
+    subprocess.run(["iptables", "-I", *rule], check=True)
+    try:
+        with pytest.raises(VerbError) as refused:
+            doctor.require_path(network)
+    finally:
+        subprocess.run(["iptables", "-D", *rule], check=True)
+    assert str(refused.value).startswith(
+        "the hosts (10.99.8.0/24) do not reach the sandbox on 10.99.8.1, port 4691: a firewall (iptables or nftables) "
+    )
+    assert "let it through with `sudo iptables -I INPUT -p tcp -s 10.99.8.0/24 -d 10.99.8.1" in str(refused.value)

@@ -1,0 +1,143 @@
+"""What children get: a UTF-8 locale, and paths that a space does not cut in two."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import shlex
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cli import doctor, engine, host, shell
+from cli.__main__ import FROM_NOTHING, VERBS
+from cli.errors import VerbError
+from cli.targets import ROOT, Target, provider_mirror, target
+from sandbox.config import Config
+
+
+@pytest.mark.parametrize("given", ["C", "POSIX", "pt_BR.UTF-8", "nowhere.UTF-8", "C.ISO-8859-1"])
+def test_locale_that_is_no_use(given: str) -> None:
+    """Ansible refuses a locale that is not UTF-8 or not installed (pt_BR over SSH)."""
+    assert _locale(given) == "C.UTF-8"
+
+
+def test_locale_that_is_right_stays() -> None:
+    assert _locale("C.UTF-8") == "None"
+
+
+def _locale(given: str) -> str:
+    installed = subprocess.run(["locale", "-a"], capture_output=True, text=True, check=False).stdout
+    if given.startswith("pt_BR") and "pt_BR.utf8" in installed:
+        pytest.skip(f"not run: {given} is installed here")
+    code = "from cli.targets import target; print(target().variables.get('LC_ALL'))"
+    environment = {"PATH": "/usr/bin:/bin", "LC_ALL": given, "PYTHONUTF8": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def spaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Target:
+    monkeypatch.setenv("SANDBOX_STATE", str(tmp_path / "my state"))
+    return target()
+
+
+def test_path_with_a_space(spaced: Target) -> None:
+    assert shlex.split(spaced.variables["TF_CLI_ARGS_plan"]) == [f"-var-file={spaced.state}/sandbox.tfvars.json"]
+    one = host.Host("comentarios-1", "10.0.0.1", "admin", "i-1")
+    # SSH itself says what it understood.
+    told = subprocess.run(
+        [*host.ssh(spaced, one)[:1], "-G", *host.ssh(spaced, one)[1:]], capture_output=True, text=True, check=True
+    ).stdout
+    options = dict(line.partition(" ")[::2] for line in told.splitlines())
+    assert options["userknownhostsfile"] == f"{spaced.state}/known_hosts"
+    assert options["controlpath"] == f"{spaced.connections}/i-1"
+
+
+def test_sockets_have_short_paths(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A socket's path has 107 characters at most, of which SSH takes 17 for itself."""
+    monkeypatch.setenv("SANDBOX_STATE", f"/home/{'x' * 120}/.state")
+    assert len(str(target().connections / "i-0123456789abcdef0")) < 90
+
+
+def test_terraform_configuration_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TF_CLI_CONFIG_FILE", str(tmp_path))
+    with pytest.raises(VerbError, match="cannot be read: Is a directory"):
+        provider_mirror()
+    monkeypatch.setenv("TF_CLI_CONFIG_FILE", str(tmp_path / "none"))
+    provider_mirror()
+
+
+def test_ports_of_the_tunnel(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        number = taken.getsockname()[1]
+        monkeypatch.setenv("GRAFANA_PORT", str(number))
+        with pytest.raises(VerbError, match=f"port {number} of 127.0.0.1 is taken .*: set GRAFANA_PORT to a free one"):
+            shell.port("GRAFANA_PORT", 3000)
+    monkeypatch.setenv("GRAFANA_PORT", "many")
+    with pytest.raises(VerbError, match="GRAFANA_PORT=many is not a port"):
+        shell.port("GRAFANA_PORT", 3000)
+
+
+def test_user_outside_the_group_docker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The engine is there: installing one is no help."""
+    path = tmp_path / "docker.sock"
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(path))
+        monkeypatch.setattr(engine, "SOCKET", path)
+        monkeypatch.setattr(engine, "answers", lambda: False)
+        monkeypatch.setattr(os, "access", lambda *_: False)
+        monkeypatch.delenv("DOCKER_HOST", raising=False)
+        with pytest.raises(VerbError, match="usermod -aG docker"):
+            engine.ensure(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("program", "answer", "rule"),
+    [
+        ("ufw", "Status: active", "sudo ufw allow proto tcp from 10.83.0.0/24 to 10.83.0.1 port 4566,4567"),
+        ("firewall-cmd", "running", "--add-source=10.83.0.0/24"),
+        ("none", "", "sudo iptables -I INPUT -p tcp -s 10.83.0.0/24 -d 10.83.0.1 -m multiport --dports 4566,4567"),
+    ],
+)
+def test_firewall_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, program: str, answer: str, rule: str
+) -> None:
+    for name in ("SANDBOX_SUBNET", "SANDBOX_AWS_PORT", "SANDBOX_METADATA_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / program).write_text(f"#!/bin/sh\necho '{answer}'\n")
+    (tmp_path / program).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(doctor, "_enabled", lambda *_: False)
+    name, command = doctor.firewall(Config())
+    assert rule in command and (name == program or program in ("firewall-cmd", "none"))
+
+
+@pytest.mark.parametrize(
+    ("answer", "line"),
+    [
+        ('{"terraform_version": "1.9.8"}', "terraform is 1.9"),
+        ("Segmentation fault", "`terraform version` fails: no output"),
+        ('{"terraform_version": "1.11.4"}', "1.11.4"),
+    ],
+)
+def test_version_of_terraform(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, answer: str, line: str) -> None:
+    (tmp_path / "terraform").write_text(f"#!/bin/sh\necho '{answer}'\n")
+    (tmp_path / "terraform").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+    assert doctor._terraform().found == line
+
+
+def test_every_verb_is_there() -> None:
+    """The Makefile's verbs, the table's, and the functions that it names."""
+    called = set(re.findall(r"\$\(VERB\) ([\w-]+)", Path(ROOT, "Makefile").read_text()))
+    assert called == set(VERBS) and set(VERBS) > FROM_NOTHING
+    for place in VERBS.values():
+        module, _, name = place.partition(".")
+        assert callable(getattr(importlib.import_module(f"cli.{module}"), name))

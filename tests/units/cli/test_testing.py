@@ -1,0 +1,57 @@
+"""Which tests `make check`, `make test` and `make prove` run."""
+
+from __future__ import annotations
+
+import pytest
+
+from cli import engine, inputs, testing
+from cli.targets import ROOT, target
+
+
+@pytest.fixture
+def ran(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
+    """What pytest is called with; in place of an engine there is one that nobody may start."""
+    calls: list[tuple[str, ...]] = []
+
+    def run(*arguments: str) -> int:
+        calls.append(arguments)
+        return 0
+
+    monkeypatch.setattr(testing, "_pytest", run)
+    monkeypatch.setattr(engine, "ensure", lambda _: None)
+    monkeypatch.setattr(engine, "stop", lambda _: None)
+    monkeypatch.delenv("TIERS", raising=False)
+    return calls
+
+
+def test_every_test_belongs_to_a_tier() -> None:
+    files = [
+        path.relative_to(ROOT).as_posix() for path in ROOT.glob("**/tests/**/test_*.py") if ".venv" not in path.parts
+    ]
+    folders = tuple(folder for tier in testing.TIERS.values() for folder in tier) + testing.PROVE
+    assert len(files) > 40
+    assert [file for file in files if not file.startswith(folders)] == []
+
+
+def test_check_starts_no_engine(ran: list[tuple[str, ...]], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "ensure", lambda _: pytest.fail("an engine was started"))
+    assert testing.check(target()) == 0
+    assert ran[0][-3:] == ("tests/lint", "tests/units", "api/tests/units")
+
+
+@pytest.mark.parametrize(
+    ("tiers", "folders"),
+    [
+        ("", {"tests/lint", "tests/units", "api/tests/units", "api/tests/parts", "tests/parts", "tests/site"}),
+        ("parts", {"api/tests/parts", "tests/parts"}),
+        ("site parts", {"api/tests/parts", "tests/parts", "tests/site"}),
+    ],
+)
+def test_tiers(ran: list[tuple[str, ...]], monkeypatch: pytest.MonkeyPatch, tiers: str, folders: set[str]) -> None:
+    monkeypatch.setenv("TIERS", tiers)
+    assert testing.test(target()) == 0
+    assert {one for one in ran[0] if "/" in one} == folders
+
+
+def test_every_tier_may_be_given() -> None:
+    inputs.check({"TIERS": " ".join(testing.TIERS)})
