@@ -9,8 +9,8 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 import requests
@@ -162,8 +162,16 @@ def test_largest_body_with_a_large_header_reaches_the_api(client: Client, thread
     assert reply.status == 200 and client.stored(thread) == ["x" * 10_000]
 
 
-def test_posts_half_a_minute_apart_on_kept_connections(client: Client, thread: str) -> None:
+@pytest.fixture(scope="module", autouse=True)
+def kept(up: Site) -> Iterator[Future[None]]:
+    """The test of kept connections, which waits most of its time, beside the others of this file."""
+    with ThreadPoolExecutor(1) as pool:
+        yield pool.submit(_posts_half_a_minute_apart, Client(up.host.address))
+
+
+def _posts_half_a_minute_apart(client: Client) -> None:
     """Longer apart than the API keeps its own connections."""
+    thread = f"clients-{uuid.uuid4().hex[:10]}"
     with contextlib.ExitStack() as held:
         connections = [held.enter_context(client.connect()) for _ in range(100)]
         for turn in range(2):
@@ -215,8 +223,10 @@ def test_id_of_the_client_comes_back(client: Client) -> None:
     assert "forged" not in reply.head and "\nx-request-id: " in reply.head
 
 
-def test_failure_of_the_edge_names_its_cause_in_the_log(up: Site, client: Client) -> None:
+def test_failure_of_the_edge_names_its_cause_in_the_log(up: Site, client: Client, kept: Future[None]) -> None:
     """While no replica answers: an id to ask with, and one short line about it, however large the header was."""
+    # Its requests would fail, too.
+    kept.exception()
     replicas = up.ssh("docker ps --quiet --filter label=com.docker.compose.service=api").stdout.split()
     up.ssh(f"docker pause {' '.join(replicas)}")
     try:
@@ -229,3 +239,7 @@ def test_failure_of_the_edge_names_its_cause_in_the_log(up: Site, client: Client
     logged = json.loads(line)
     assert logged["level"] == "error" and logged["status"] == reply.status and logged["cause"][0] in "sS"
     assert len(line) < 1000
+
+
+def test_posts_half_a_minute_apart_on_kept_connections(kept: Future[None]) -> None:
+    kept.result()
