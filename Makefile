@@ -64,7 +64,7 @@ check: venvtest ## linters, types and unit tests: the fast inner loop; no root, 
 test: venvtest ## every test, with all the set-up that they need, in a sandbox of its own; TIERS= some of check, parts, site
 	@$(VERB) test
 
-bench: venvtest ## the API's speed beside the original's and bare Flask's, as a table
+bench: venvtest ## the API's speed beside the original's and bare Flask's, and what the edge costs, as tables
 	@$(VERB) bench
 
 prove: venvtest ## the long proofs: fifty kills, ten thousand bodies, releases under load

@@ -4,88 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 import socket
-import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
-import requests
 
+from tests.support.clients import POST, Client, comment, read, whole
 from tests.support.site import Site
-
-POST = b"POST /api/comment/new HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-
-
-class Client:
-    """Sends bytes as they are and reads until the edge closes the connection, or the reply is there."""
-
-    def __init__(self, address: str):
-        self._address = (address, 80)
-
-    def connect(self) -> socket.socket:
-        return socket.create_connection(self._address, timeout=25)
-
-    def ask(self, data: bytes, half_close: bool = False, more: Callable[[socket.socket], None] | None = None) -> Reply:
-        with self.connect() as connection:
-            connection.sendall(data)
-            if half_close:
-                connection.shutdown(socket.SHUT_WR)
-            if more:
-                threading.Thread(target=_send, args=(more, connection), daemon=True).start()
-            return read(connection)
-
-    def stored(self, thread: str) -> list[str]:
-        """The texts of a thread's comments."""
-        reply = requests.get(f"http://{self._address[0]}/api/comment/list/{thread}", timeout=10)
-        return [one["comment"] for one in reply.json()] if reply.status_code == 200 else []
-
-
-class Reply:
-    """A reply as bytes; nothing where the connection was closed without one."""
-
-    def __init__(self, data: bytes):
-        while data.startswith(b"HTTP/1.1 100 "):
-            data = data.partition(b"\r\n\r\n")[2]
-        head, _, self.body = data.partition(b"\r\n\r\n")
-        self.status = int(head.split()[1]) if head else 0
-        self.head = head.decode("latin-1").lower()
-
-    def json(self) -> dict[str, str]:
-        found = json.loads(self.body)
-        assert isinstance(found, dict)
-        return found
-
-
-def _send(more: Callable[[socket.socket], None], connection: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        more(connection)
-
-
-def read(connection: socket.socket) -> Reply:
-    data = b""
-    while True:
-        reply = Reply(data) if b"\r\n\r\n" in data else None
-        if reply and (length := re.search(r"content-length: (\d+)", reply.head)) and len(reply.body) >= int(length[1]):
-            return reply
-        try:
-            part = connection.recv(65536)
-        except ConnectionResetError:
-            part = b""
-        if not part:
-            return Reply(data)
-        data += part
-
-
-def comment(text: str, thread: str) -> bytes:
-    return json.dumps({"email": "alice@example.com", "comment": text, "content_id": thread}).encode()
-
-
-def whole(body: bytes) -> bytes:
-    return POST + b"Content-Length: %d\r\n\r\n" % len(body) + body
 
 
 @pytest.fixture
@@ -207,13 +135,21 @@ def test_odd_requests_are_answered_in_json(client: Client, request_: bytes, stat
     assert reply.status == status and reply.json()["status"] and "\nx-request-id: " in reply.head
 
 
-def test_what_is_no_http_is_refused(client: Client) -> None:
-    for line in (
-        b"Transfer-Encoding: xchunked\r\n",
-        b"Broken header: 1\r\n",
-        b"Content-Length: 1\r\nContent-Length: 2\r\n",
-    ):
-        assert client.ask(POST + line + b"\r\nabc").status == 400, line
+@pytest.mark.parametrize(
+    "request_",
+    [
+        POST + b"Transfer-Encoding: xchunked\r\n\r\nabc",
+        POST + b"Broken header: 1\r\n\r\n",
+        POST + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\nabc",
+        "GET /api/comment/list/opinião HTTP/1.1\r\nHost: x\r\n\r\n".encode(),
+        b"no HTTP at all\r\n\r\n",
+    ],
+    ids=["unknown encoding", "name with a space", "two lengths", "not ASCII", "no HTTP"],
+)
+def test_what_cannot_be_parsed_is_refused(client: Client, request_: bytes) -> None:
+    """In HAProxy's own words; nobody can answer later on that connection."""
+    reply = client.ask(request_)
+    assert reply.status == 400 and "\nconnection: close" in reply.head
 
 
 def test_id_of_the_client_comes_back(client: Client) -> None:
