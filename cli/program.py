@@ -1,4 +1,4 @@
-"""Terraform's program: the one on the PATH, OpenTofu in its place, or HashiCorp's own release, fetched once and checked."""
+"""Terraform itself: that on the PATH, OpenTofu in its place, or HashiCorp's own release, fetched once and checked."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ def test_settings_are_the_last_inventory(given: Given, capsys: pytest.CaptureFix
 
 
 def test_parameters_that_settings_name_are_required(given: Given) -> None:
-    """The webhook of the role's own example, without its parameter: role parameters names it before anything changes."""
+    """The role's own example of a webhook, say: role parameters tells which are missing, before anything changes."""
     chosen = given(
         "ansible:\n"
         "  alertmanager_webhooks:\n"
