@@ -36,15 +36,15 @@ def error_ratio() -> str:
     return f"({errors} {OR_ZERO}) / ({requests} > 0)"
 
 
-def counted(counter: str) -> str:
-    """What the counter of each replica grew by in the time range shown.
+def counted(counter: str, span: str = "$__range", seconds: str = "$__range_s") -> str:
+    """What a counter grew by within a span of time that ends now, in the API or in the edge.
 
     A replica that started within it began at 0: what it had counted by its first scrape is not in increase().
     """
-    started = f"last_over_time(process_start_time_seconds{{{REPLICAS}}}[$__range])"
-    new = f"on (host, instance) ({started} > time() - $__range_s)"
-    increase = f"increase({counter}[$__range])"
-    return f"sum by (host) ((({increase} + min_over_time({counter}[$__range])) and {new}) or {increase})"
+    started = f'last_over_time(process_start_time_seconds{{job="api", {HOST}}}[{span}])'
+    new = f"on (host, instance) ({started} > time() - {seconds})"
+    increase = f"increase({counter}[{span}])"
+    return f"sum by (host) ((({increase} + min_over_time({counter}[{span}])) and {new}) or {increase})"
 
 
 def replicas_up(b: Board, link: str = "") -> None:
@@ -131,6 +131,7 @@ def board() -> Board:
         "Comments stored within the time range shown.",
         "short",
         Query(counted(CREATED), "comments", now=True),
+        decimals=0,
     )
 
     b.row("Requests", "2xx follows the hour of the day; no 5xx; nothing in flight at rest.")

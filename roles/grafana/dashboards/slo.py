@@ -2,8 +2,9 @@
 
 import re
 
-from .bounds import EXPRESSIONS
-from .panels import FULL, HOST, QUARTER, Board, Limits, Query
+from .api import counted
+from .bounds import EXPRESSIONS, GROUPS
+from .panels import FULL, HOST, OR_ZERO, QUARTER, Board, Limits, Query
 
 OBJECTIVES = {
     "availability": "99.9 % of the requests at the edge are answered without a 5xx",
@@ -11,6 +12,7 @@ OBJECTIVES = {
 }
 # The pairs of windows of the alerts, long and short, and the burn rate at which both of them ring.
 PAIR = re.compile(r"slo:burn_rate:(\w+) > ([\d.]+) and slo:burn_rate:(\w+) > \2")
+RULES = [rule for group in GROUPS for rule in group["rules"] if rule.get("record", "").endswith("requests:rate5m")]
 WINDOWS = [
     (alert, long, short, float(bound))
     for alert in ("ErrorBudgetBurnFast", "ErrorBudgetBurnSlow")
@@ -22,9 +24,15 @@ def selector(slo: str) -> str:
     return f'{{slo="{slo}", {HOST}}}'
 
 
-def counted(requests: str) -> str:
-    """How many there were in a day: each counts in 19 of the rates, which are recorded every 15 s over 20 scrapes."""
-    return f"sum_over_time({requests}[1d:15s]) * 15"
+def day(record: str, slo: str) -> str:
+    """How many requests of the last 24 hours the rule counts of which `record` is the rate."""
+    (expr,) = (rule["expr"] for rule in RULES if rule["record"] == record and rule["labels"]["slo"] == slo)
+    counters = [f"{name}{{{labels}, {HOST}}}" for name, labels in re.findall(r"(\w+)\{([^}]*)\}", expr)]
+    # The edge outlives releases. Of the requests that are slow, those that are not are taken off.
+    grown = [
+        counted(one, "1d", "86400") if slo == "latency" else f"sum by (host) (increase({one}[1d]))" for one in counters
+    ]
+    return f"({' - '.join(grown)}) {OR_ZERO}"
 
 
 def budget_left(b: Board, slo: str, width: int, link: str = "") -> None:
@@ -58,15 +66,17 @@ def board() -> Board:
             f"Bad requests, 24 h: {slo}",
             "Requests of the last 24 hours that broke the promise.",
             "short",
-            Query(counted(f"slo:bad_requests:rate5m{of}"), "bad", now=True),
+            Query(day("slo:bad_requests:rate5m", slo), "bad", now=True),
             width=QUARTER,
+            decimals=0,
         )
         b.number(
             f"Requests, 24 h: {slo}",
             "Requests of the last 24 hours that count. Those that the client got wrong (4xx) do not.",
             "short",
-            Query(counted(f"slo:requests:rate5m{of}"), "requests", now=True),
+            Query(day("slo:requests:rate5m", slo), "requests", now=True),
             width=QUARTER,
+            decimals=0,
         )
         b.graph(
             f"Budget left over time: {slo}",
