@@ -73,10 +73,13 @@ bench: venvtest ## the API's speed beside the original's and bare Flask's, and w
 prove: venvtest ## the long proofs: fifty kills, ten thousand bodies, releases under load
 	@$(VERB) prove
 
+# What is known of AWS stays: the hosts' keys, and the only state of a bootstrap that was interrupted.
 clean: ## `make down`, and then the images and the virtual environment, too
 	@if [ -x .venv/bin/uv ]; then $(VERB) clean; \
 	elif [ -e .state ]; then echo '✗ .venv is missing, and a sandbox may be up: `make down`, then the same again' >&2; exit 1; fi
-	@rm -rf .venv .state terraform/.terraform terraform/bootstrap/.terraform
+	@rm -rf .venv terraform/.terraform terraform/bootstrap/.terraform
+	@[ ! -e .state ] || find .state -mindepth 1 -maxdepth 1 ! -name aws -exec rm -rf {} +
+	@[ ! -e .state ] || rmdir --ignore-fail-on-non-empty .state
 
 release: venv ## build, push and roll out the working tree, no request lost; TAG= an image that is in ECR, WATCH= seconds
 	@$(VERB) release
