@@ -34,6 +34,18 @@ def test_settings(containers):
         assert service == "edge" or published <= {"127.0.0.1"}, f"{service} is published on {published}"
 
 
+def test_each_service_is_a_user_of_its_own(up, containers):
+    """So that none sees another's processes: the node exporter's is in the host's namespaces, and finds Prometheus."""
+    users = {service: one["Config"]["User"].split(":")[0] for service, one in containers}
+    assert len(set(users.values())) == len(users), users
+    assert not set(users.values()) & {"0", "65534"}, users
+    pid = next(one["State"]["Pid"] for service, one in containers if service == "prometheus")
+    for service, listed in (("prometheus", True), ("node-exporter", False)):
+        uid = users[service]
+        look = f"sudo setpriv --reuid={uid} --regid={uid} --clear-groups ls /proc/{pid}/root/prometheus"
+        assert (up.ssh(look).returncode == 0) == listed, service
+
+
 def test_processes(up, containers):
     """No process has a capability, or may get one; each is somebody's but root's."""
     for service, one in containers:
