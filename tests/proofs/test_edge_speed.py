@@ -80,7 +80,7 @@ def ways(releases: Releases) -> Iterator[dict[str, str]]:
         for name in ("edge", "bare"):
             _run(
                 releases,
-                f"docker run --detach --name speed-{name} --network comentarios_default --env LIVE_RELEASE={release}"
+                f"docker run --detach --name speed-{name} --network comentarios_api --env LIVE_RELEASE={release}"
                 f" --volume {FOLDER}:/speed:ro {image} haproxy -W -db -f /speed/{name}.cfg",
             )
         _run(releases, "which wrk hey || sudo apt-get install --yes --no-install-recommends wrk hey")

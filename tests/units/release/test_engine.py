@@ -39,7 +39,12 @@ def inspected(**changes: Any) -> dict[str, Any]:
         "State": {"Status": "running", "Running": True, "Pid": 4711, "ExitCode": 0, "Error": ""},
         "RestartCount": 2,
         "Config": {"Image": IMAGE, "Labels": {"comentarios.release": "abc", "com.docker.compose.service": "api"}},
-        "NetworkSettings": {"Networks": {"comentarios_default": {"IPAddress": "172.18.0.5"}}},
+        "NetworkSettings": {
+            "Networks": {
+                "comentarios_api": {"IPAddress": "172.18.0.5"},
+                "comentarios_database": {"IPAddress": "172.19.0.5"},
+            }
+        },
     }
     return standard | changes
 
@@ -74,6 +79,13 @@ def test_containers(engine: Engine, docker: Docker, listed: Callable[..., None])
         "--filter label=com.docker.compose.service=api",
         f"container inspect {ID} 0002",
     ]
+
+
+def test_replica_of_a_release_from_before_there_was_a_network_for_it(
+    engine: Engine, listed: Callable[..., None]
+) -> None:
+    listed(inspected(NetworkSettings={"Networks": {"comentarios_default": {"IPAddress": "172.18.0.5"}}}))
+    assert engine.containers("api") == [SHOWN]
 
 
 def test_no_containers(engine: Engine, docker: Docker, listed: Callable[..., None]) -> None:
