@@ -91,11 +91,11 @@ def test_fetched_once(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     assert asked == [f"/terraform/{program.VERSION}/terraform_{program.VERSION}_{PLATFORM}.zip"]
 
 
-def test_another_archive_is_not_installed(serve: Serve) -> None:
+def test_another_archive_is_not_installed(serve: Serve, tmp_path: Path) -> None:
     serve(archive("somebody else's"))
     with pytest.raises(VerbError, match=r"is not what was released \(SHA-256 [0-9a-f]{64}\), so it was not installed"):
         program.ensure()
-    assert list(program.BIN.iterdir()) == []
+    assert list((tmp_path / "bin").iterdir()) == []
 
 
 def test_nowhere_to_fetch_it_from(monkeypatch: pytest.MonkeyPatch) -> None:
