@@ -19,11 +19,14 @@ export PYTHONUTF8 := 1
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
+# The environment's own interpreter, once there is one: a version manager's `python3` is a slow script in front of it.
+VENV = "$$(test -x .venv/bin/python && echo .venv/bin/python || echo "$(PYTHON)")" -m cli.venv
+
 venv:
-	@$(PYTHON) -m cli.venv run
+	@$(VENV) run
 
 venvtest: venv
-	@$(PYTHON) -m cli.venv test
+	@$(VENV) test
 
 up: venv ## everything, from nothing: AWS on this machine, the host, the image, the stack; ends with the URLs
 	@$(VERB) up
@@ -64,7 +67,7 @@ check: venvtest ## linters, types and unit tests: the fast inner loop; no root, 
 test: venvtest ## every test, with all the set-up that they need, in a sandbox of its own; TIERS= some of check, parts, site
 	@$(VERB) test
 
-bench: venvtest ## the API's speed beside the original's and bare Flask's, as a table
+bench: venvtest ## the API's speed beside the original's and bare Flask's, and what the edge costs, as tables
 	@$(VERB) bench
 
 prove: venvtest ## the long proofs: fifty kills, ten thousand bodies, releases under load

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from cli import doctor, engine, host, image, release, settings, terraform
+from cli import doctor, engine, host, image, program, release, settings, terraform
 from cli.errors import VerbError
 from cli.targets import ROOT, STATE, Target
 from sandbox import __main__ as sandbox
@@ -25,7 +25,6 @@ TOOLS = {
     "git": "install git",
     "ssh": "install openssh-client",
     "ssh-keygen": "install openssh-client",
-    "terraform": "install Terraform 1.10 or later",
 }
 
 
@@ -176,6 +175,7 @@ def preflight(target: Target) -> None:
         VerbError: a tool is missing, no engine answers, or AWS does not accept the credentials.
     """
     _tools()
+    program.ensure()
     engine.ensure(STATE / "engine")
     doctor.require(target)
     if not target.is_sandbox:

@@ -12,6 +12,8 @@ from roles.grafana.dashboards.panels import OR_ZERO
 from tests.site.monitoring.clients import http
 from tests.site.monitoring.substitution import fill_in, queries, variables
 
+pytestmark = pytest.mark.needs_history
+
 ROOT = Path(__file__).resolve().parents[3]
 FILES = sorted((ROOT / "roles/grafana/files/dashboards").glob("*.json"))
 QUERIES = [query for path in FILES for query in queries(path.stem, json.loads(path.read_text()))]

@@ -21,6 +21,8 @@ from .rollout import Rollout
 from .settings import FILE, ReleaseError, Settings
 
 UNIT = "comentarios-release.service"
+# Undoing is tried so often, every few seconds, before whoever waits for it is told.
+UNDO_TRIES = 5
 
 Result = dict[str, Any]
 
@@ -140,6 +142,12 @@ class Command:
                 raise ReleaseError(f"release {record.number} of {record.tag} {_ended(record)}: {record.reason}")
             if ended or (self._arguments.phase != "done" and record.reached(self._arguments.phase)):
                 return {"seconds": round((record.finished or time.time()) - record.started, 1)}
+            if record.undo_failures >= UNDO_TRIES:
+                why = (record.undoing or {}).get("reason")
+                raise ReleaseError(
+                    f"release {record.number} of {record.tag} did not end well: {why}\nAnd {record.reason}\n"
+                    f"The host goes on trying (`journalctl -u {UNIT}`): mend that, and it ends by itself"
+                )
             # Between a crash and its new start by systemd the unit is not active for a moment.
             idle = idle + 1 if self._systemctl("is-active", UNIT) in ("inactive", "failed") else 0
             if idle > 15:
