@@ -4,7 +4,7 @@ TARGET ?= sandbox
 VERB := .venv/bin/python -m cli
 # What people give; cli/inputs.py says what each may look like. Passed on as it was given: make would expand the `$` of
 # CMD='echo $HOME'.
-INPUTS := V TARGET TAG TO FROM DELETE_DATA CMD HOST SERVICE EDGE_PORT GRAFANA_PORT PROMETHEUS_PORT ALERTMANAGER_PORT GRAFANA_IMAGE WATCH READY TIERS ADDRESS ALERT FOR
+INPUTS := V TARGET TAG TO FROM DELETE_DATA CMD HOST SERVICE LEVEL REQUEST SINCE GREP FOLLOW EDGE_PORT GRAFANA_PORT PROMETHEUS_PORT ALERTMANAGER_PORT GRAFANA_IMAGE WATCH READY TIERS ADDRESS ALERT FOR
 $(foreach name,$(INPUTS),$(if $(filter-out undefined,$(origin $(name))),$(eval override $(name) := $$(value $(name)))))
 export $(INPUTS)
 # Compiled modules are kept, or every tool that starts compiles all it is made of; but not beside the sources, which are copied.
@@ -49,7 +49,7 @@ silence: venv ## silence ALERT= FOR= 30m, 2h (the default) or 1d; FOR=0 ends it;
 ssh: venv ## a shell on the host, or one command: CMD='docker compose ls'; HOST= chooses
 	@$(VERB) ssh
 
-logs: venv ## follow the stack's logs; SERVICE= chooses
+logs: venv ## follow the logs of all hosts; HOST=, SERVICE=, LEVEL=, REQUEST= (an id), SINCE= (1h) and GREP= choose, FOLLOW=no ends
 	@$(VERB) logs
 
 tunnel: venv ## Grafana, Prometheus and Alertmanager on 127.0.0.1; GRAFANA_PORT=, PROMETHEUS_PORT=, ALERTMANAGER_PORT= choose

@@ -31,7 +31,7 @@ VERBS = {
     "env": "settings.env",
     "image": "image.push_verb",
     "images": "image.images",
-    "logs": "shell.logs",
+    "logs": "logs.logs",
     "ssh-open": "ssh_access.open_",
     "plan": "up.plan",
     "prove": "testing.prove",

@@ -78,6 +78,17 @@ def test_one_makes_the_backups(up, two):
     assert timers == ["active", "inactive"]
 
 
+def test_logs_of_both_are_shown_with_their_names(up, two):
+    for one in (two.first, two.second):
+        replies.post(one.edge, "logged", "a line each")
+    done = up.make("logs", FOLLOW="no", SINCE="5m", SERVICE="api", GREP="/api/comment/new")
+    assert done.returncode == 0, done.stdout
+    assert {line.split()[0] for line in done.stdout.splitlines() if " | {" in line} == {
+        "comentarios-1",
+        "comentarios-2",
+    }
+
+
 def test_a_host_that_goes_costs_the_other_nothing(two, eventually):
     name = f"{os.environ['SANDBOX_NAME']}-{two.first.site.host.instance_id}"
     with two.second.load() as report:
