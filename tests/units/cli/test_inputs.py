@@ -38,6 +38,7 @@ GOOD = {
     "ADDRESS": ["203.0.113.7"],
     "ALERT": ["DiskFull"],
     "FOR": ["0", "30m", "2h"],
+    "REBUILD": ["yes", "no"],
 }
 # Each is tried on every input but CMD, which is any command.
 BAD = [
