@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -32,6 +33,16 @@ def test_settings(containers):
         assert not any("docker.sock" in mount["Source"] for mount in one["Mounts"]), service
         published = {b["HostIp"] for bindings in (host["PortBindings"] or {}).values() for b in bindings}
         assert service == "edge" or published <= {"127.0.0.1"}, f"{service} is published on {published}"
+
+
+def test_images_are_named_by_their_digest(containers):
+    """Those that the sandbox builds, whatever a registry has under a tag later. The API's tags are not overwritten."""
+    ours = {
+        service: one["Config"]["Image"]
+        for service, one in containers
+        if "/comentarios-sandbox/" in one["Config"]["Image"]
+    }
+    assert all(re.search(r":[^:/@]+@sha256:[0-9a-f]{64}$", image) for image in ours.values()), ours
 
 
 def test_each_service_is_a_user_of_its_own(up, containers):

@@ -173,9 +173,9 @@ def test_services_images_and_identities(engine: Engine, docker: Docker, folder: 
 
 
 def test_image_that_is_here_is_not_pulled(engine: Engine, docker: Docker) -> None:
-    docker.answers(image_ls=f"echo {ID}")
+    docker.answers(image_inspect=f"echo {ID}")
     engine.ensure_image(IMAGE)
-    assert docker.calls() == [f"image ls --quiet {IMAGE}"]
+    assert docker.calls() == [f"image inspect --format {{{{.Id}}}} {IMAGE}"]
 
 
 def attempts(docker: Docker) -> int:
@@ -184,13 +184,15 @@ def attempts(docker: Docker) -> int:
 
 def test_pull_is_tried_three_times(engine: Engine, docker: Docker, folder: Path) -> None:
     count = f"$(grep -c ^pull {folder}/bin/calls)"
-    docker.answers(image_ls="", pull=f'test {count} -ge 3 || {{ echo "connection reset by peer" >&2; exit 1; }}')
+    docker.answers(
+        image_inspect="exit 1", pull=f'test {count} -ge 3 || {{ echo "connection reset by peer" >&2; exit 1; }}'
+    )
     engine.ensure_image(IMAGE)
     assert attempts(docker) == 3
 
 
 def test_pull_that_fails_names_the_image_and_the_reason(engine: Engine, docker: Docker) -> None:
-    docker.answers(image_ls="", pull='echo pulling >&2; echo "no basic auth credentials" >&2; exit 1')
+    docker.answers(image_inspect="exit 1", pull='echo pulling >&2; echo "no basic auth credentials" >&2; exit 1')
     with pytest.raises(ReleaseError) as error:
         engine.ensure_image(IMAGE)
     assert str(error.value) == f"{IMAGE} is neither on this host nor can it be pulled: no basic auth credentials"
@@ -199,7 +201,7 @@ def test_pull_that_fails_names_the_image_and_the_reason(engine: Engine, docker: 
 
 @pytest.mark.parametrize("message", ["manifest for it not found: manifest unknown", "repository not found"])
 def test_image_that_the_registry_does_not_have_is_asked_for_once(engine: Engine, docker: Docker, message: str) -> None:
-    docker.answers(image_ls="", pull=f'echo "{message}" >&2; exit 1')
+    docker.answers(image_inspect="exit 1", pull=f'echo "{message}" >&2; exit 1')
     with pytest.raises(ReleaseError, match=message):
         engine.ensure_image(IMAGE)
     assert attempts(docker) == 1

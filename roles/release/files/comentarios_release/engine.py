@@ -119,7 +119,8 @@ class Engine:
         return {service["image"] for service in self.services(configuration).values()}
 
     def has_image(self, image: str) -> bool:
-        return bool(self.docker("image", "ls", "--quiet", image).strip())
+        # `image ls` knows no name with both a tag and a digest.
+        return bool(self.docker("image", "inspect", "--format", "{{.Id}}", image, check=False).strip())
 
     def ensure_image(self, image: str) -> None:
         """Pulls the image unless it is here.
