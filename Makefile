@@ -77,6 +77,7 @@ clean: ## `make down`, and then the images and the virtual environment, too
 	@if [ -x .venv/bin/uv ]; then $(VERB) clean; \
 	elif [ -e .state ]; then echo '✗ .venv is missing, and a sandbox may be up: `make down`, then the same again' >&2; exit 1; fi
 	@rm -rf .venv .state terraform/.terraform terraform/bootstrap/.terraform
+	@git clean -qfX -- terraform/.terraform.lock.hcl terraform/bootstrap/.terraform.lock.hcl # Not one that was committed.
 
 release: venv ## build, push and roll out the working tree, no request lost; TAG= an image that is in ECR, WATCH= seconds
 	@$(VERB) release
