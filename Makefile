@@ -86,6 +86,7 @@ clean: ## `make down`, and then the images and the virtual environment, too
 	@rm -rf .venv terraform/.terraform terraform/bootstrap/.terraform
 	@[ ! -e .state ] || find .state -mindepth 1 -maxdepth 1 ! -name aws -exec rm -rf {} +
 	@[ ! -e .state ] || rmdir --ignore-fail-on-non-empty .state
+	@git clean -qfX -- terraform/.terraform.lock.hcl terraform/bootstrap/.terraform.lock.hcl # Not one that was committed.
 
 release: venv ## build, push and roll out the working tree, no request lost; TAG= an image that is in ECR, REBUILD=yes, WATCH= seconds
 	@$(VERB) release
