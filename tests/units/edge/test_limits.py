@@ -50,6 +50,7 @@ SOURCES = {
     "comment": lambda: _found(r"^MAX_COMMENT = ([\d_]+)", "api", "comentarios", "validation.py"),
     "body, API": lambda: 1024 * _found(r"max_body_bytes: int = (\d+) \* 1024", *CONFIG),
     "body, edge": lambda: _configured(r"req.body_size gt (\d+)"),
+    "reply": lambda: 1024 * _found(r"max_reply_bytes: int = (\d+) \* 1024", *CONFIG),
     "header": lambda: _configured(r"req.hdrs,length gt (\d+)"),
     "buffer": lambda: _configured(r"tune.bufsize (\d+)"),
     "connections": lambda: _configured(r"^    maxconn (\d+)"),
@@ -125,6 +126,8 @@ def test_sums() -> None:
     assert TABLE["body, API"] == TABLE["body, edge"]
     # What HAProxy keeps free of a buffer for its own headers.
     assert TABLE["body, edge"] + TABLE["header"] + 1024 <= TABLE["buffer"]
+    # A list's link may have 255 characters, each of them four bytes and percent-encoded.
+    assert TABLE["reply"] + 255 * 4 * 3 + 1024 + 1024 <= TABLE["buffer"]
     assert TABLE["connections"] * TABLE["buffer"] < TABLE["edge's memory"]
     assert TABLE["one client's requests before it is refused"] == TABLE["one client's connections"]
     assert TABLE["connect to a replica"] * TABLE["tries"] == TABLE["queue"]
