@@ -1,6 +1,9 @@
 """Prometheus' own parser takes the dashboards' queries. All else about them is in tests/units/dashboards."""
 
 import json
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
 
 import yaml
 
@@ -16,7 +19,7 @@ QUERIES = [
 ]
 
 
-def test_queries_are_promql(promtool, tmp_path):
+def test_queries_are_promql(promtool: Callable[..., CompletedProcess[str]], tmp_path: Path) -> None:
     # As rules, since promtool has no other way to parse an expression without a server.
     rules = []
     for number, expr in enumerate(QUERIES):
