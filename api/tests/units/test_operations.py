@@ -50,6 +50,21 @@ def test_draining(sqlite_url: str) -> None:
     assert client.get("/api/comment/list/1").headers["Connection"] == "close"
 
 
+def test_first_failure_is_a_step_from_zero(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A series that began at 1 would rise by nothing."""
+
+    def page(*_: object) -> None:
+        raise StorageUnavailable("gone")
+
+    client = app.test_client()
+    rule = 'url_rule="/api/comment/list/<path:content_id>"'
+    failures = f'flask_http_request_duration_seconds_count{{method="GET",status="503",{rule}}}'
+    assert metrics(client)[failures] == 0
+    monkeypatch.setattr(app.extensions["storage"], "page", page)
+    client.get("/api/comment/list/1")
+    assert metrics(client)[failures] == 1
+
+
 def test_metrics_of_both_ways_to_answer(client: FlaskClient, post: Callable[..., Any]) -> None:
     post(1)
     client.get("/api/comment/list/1")

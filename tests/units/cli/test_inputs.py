@@ -28,7 +28,7 @@ GOOD = {
     "HOST": ["comentarios-1", "ip-10-0-0-1.ec2.internal"],
     "SERVICE": ["api", "node-exporter"],
     "LEVEL": ["debug", "warning", "error"],
-    "REQUEST": ["97f0c3e0a1b24d5e8f90a1b2c3d4e5f6", "checkout-42"],
+    "REQUEST": ["checkout-42", "a.b_C"],
     "SINCE": ["90s", "10m", "2h", "1d", "2026-01-31T12:00", "2026-01-31T12:00:00Z"],
     "GREP": ["database is locked", 'it\'s $(odd) "x" `y` -e'],
     "FOLLOW": ["yes", "no"],
