@@ -17,7 +17,6 @@ NONE = {
     ("program.py", "Hex High Entropy String"): "Terraform's checksums",
     ("test_aws.py", "Secret Keyword"): "made up, for a database that moto makes",
     ("config.py", "Secret Keyword"): "the sandbox's key, the word sandbox, and moto's fixed password for ECR",
-    ("program.py", "Hex High Entropy String"): "checksums of Terraform's archives",
     ("ec2.py", "Secret Keyword"): "the sandbox's key, the word sandbox",
     ("90_sandbox.cfg", "Secret Keyword"): "a setting that has no password, and one that locks it",
     ("conftest.py", "Secret Keyword"): "the word test; its API is on this machine and takes any",
