@@ -91,7 +91,7 @@ def test_readers_that_do_not_read(releases: Releases, addresses: list[str], even
         f"| {READERS} readers that do not read, {readers.asked:,} requests | measured | goal |",
         "|---|---|---|",
         f"| others' requests that fail | {failed} of {sent:,} | 0 |",
-        f"| others' p99 | {p99:.0f} ms (median {median:.1f}; {usual:.0f} without the readers) | ≤ {GOALS['p99']:.0f} ms |",
+        f"| others' p99 | {p99:.0f} ms (median {median:.0f}; {usual:.0f} without readers) | ≤ {GOALS['p99']:.0f} ms |",
         f"| a replica's memory at the peak | {replica:.0f} MiB | ≤ {GOALS['api']:.0f} MiB |",
         f"| the edge's memory at the peak | {edge:.0f} MiB | its limit, {GOALS['edge']:.0f} MiB |",
         f"| restarts | {len(restarted)} | 0 |",
