@@ -21,7 +21,7 @@ WORDS = {
     "warning": "warn|warning",
     "error": "error|eror|critical|crit|fatal|panic",
 }
-COMPOSE = ("docker", "compose", "--project-directory", "/opt/comentarios", "logs")
+COMPOSE = ("docker", "compose", "--project-directory", "/opt/comentarios")
 
 
 def command(given: Mapping[str, str], colour: bool = False) -> str:
@@ -42,7 +42,9 @@ def command(given: Mapping[str, str], colour: bool = False) -> str:
     begin = ["--since", since] if since else [] if filters else ["--tail", "100"]
     follow = [] if given.get("FOLLOW") == "no" else ["--follow"]
     service = ["--", given["SERVICE"]] if given.get("SERVICE") else []
-    parts = [shlex.join([*COMPOSE, *follow, *begin, *([] if colour else ["--no-color"]), *service])]
+    # On a terminal it would move the cursor.
+    plain = [] if colour else ["--ansi", "never"]
+    parts = [shlex.join([*COMPOSE, *plain, "logs", *follow, *begin, *service])]
     parts += [f"{{ {shlex.join(['grep', '--line-buffered', *one])} || [ $? -eq 1 ]; }}" for one in filters]
     return shlex.join(["bash", "-c", f"set -o pipefail; {' | '.join(parts)}"])
 
@@ -57,8 +59,10 @@ def logs(target: Target) -> int:
     if not found:
         raise VerbError("no host is running: run `make up`")
     asked = command(os.environ, colour=sys.stdout.isatty())
-    # A terminal on the host: what follows there ends with the connection, and not with the next line.
-    readers = [_reader(host.ssh(target, one, asked, "-tt")) for one in found]
+    # A terminal on the host: what follows there ends with the connection, and not with the next line. What ends by
+    # itself has none: its last lines may be lost with it.
+    terminal = [] if os.environ.get("FOLLOW") == "no" else ["-tt"]
+    readers = [_reader(host.ssh(target, one, asked, *terminal)) for one in found]
     width = max(len(one.name) for one in found)
     threads = [
         threading.Thread(target=_print, args=(reader, f"{one.name:<{width}}  " if len(found) > 1 else ""), daemon=True)
