@@ -50,6 +50,7 @@ INPUTS: dict[str, tuple[str, str]] = {
     "ADDRESS": (r"[0-9]{1,3}(\.[0-9]{1,3}){3}", "is no IPv4 address"),
     "ALERT": (r"[A-Z][A-Za-z]{2,63}", "is no alert's name: `make alerts` lists those that fire"),
     "FOR": (r"0|[1-9][0-9]{0,2}[mhd]", "is no time: give 30m, 2h or 1d; 0 ends a silence"),
+    "REBUILD": (r"yes|no", "is not known: `yes` builds the image again, with today's packages of Debian"),
 }
 
 

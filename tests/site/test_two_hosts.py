@@ -13,7 +13,7 @@ from postgres import Postgres
 
 from cli import host, terraform
 from cli.targets import ROOT
-from tests.support import replies
+from tests.support import reach, replies
 from tests.support.releases import Releases, lossless
 
 # The site has two hosts and another database afterwards.
@@ -59,6 +59,16 @@ def test_password_is_in_a_file_of_the_api_alone(two, postgres):
         kept = one.run(f"sudo grep --recursive --files-with-matches {postgres.password} /opt/comentarios /etc").stdout
         modes = one.run(f"sudo stat --format '%a %u' {' '.join(kept.split())}").stdout.splitlines()
         assert sorted(modes) == ["400 10001", "600 0"], kept
+
+
+def test_replicas_have_a_way_out_and_no_more(two):
+    """To PostgreSQL, which is outside; not to the metadata or to what watches them."""
+    site = two.first.site
+    found = reach.containers(site)
+    to = reach.targets(site, found)
+    for one in found:
+        if one.service == "api":
+            assert reach.reached(site, one, to) == {"API", "edge", "edge's metrics", "outside", "outside's names"}
 
 
 def test_one_makes_the_backups(up, two):

@@ -43,6 +43,7 @@ GOOD = {
     "ADDRESS": ["203.0.113.7"],
     "ALERT": ["DiskFull"],
     "FOR": ["0", "30m", "2h"],
+    "REBUILD": ["yes", "no"],
 }
 # Each is tried on every input but these, which are any command and any text.
 FREE = {"CMD", "GREP"}
