@@ -21,6 +21,7 @@ WORDS = {
     "warning": "warn|warning",
     "error": "error|eror|critical|crit|fatal|panic",
 }
+ERASE = "\x1b[2K"
 COMPOSE = ("docker", "compose", "--project-directory", "/opt/comentarios")
 
 
@@ -42,7 +43,6 @@ def command(given: Mapping[str, str], colour: bool = False) -> str:
     begin = ["--since", since] if since else [] if filters else ["--tail", "100"]
     follow = [] if given.get("FOLLOW") == "no" else ["--follow"]
     service = ["--", given["SERVICE"]] if given.get("SERVICE") else []
-    # On a terminal it would move the cursor.
     plain = [] if colour else ["--ansi", "never"]
     parts = [shlex.join([*COMPOSE, *plain, "logs", *follow, *begin, *service])]
     parts += [f"{{ {shlex.join(['grep', '--line-buffered', *one])} || [ $? -eq 1 ]; }}" for one in filters]
@@ -64,10 +64,11 @@ def logs(target: Target) -> int:
     terminal = [] if os.environ.get("FOLLOW") == "no" else ["-tt"]
     readers = [_reader(host.ssh(target, one, asked, *terminal)) for one in found]
     width = max(len(one.name) for one in found)
-    threads = [
-        threading.Thread(target=_print, args=(reader, f"{one.name:<{width}}  " if len(found) > 1 else ""), daemon=True)
-        for one, reader in zip(found, readers, strict=True)
-    ]
+    enough = threading.Event()
+    threads = []
+    for one, reader in zip(found, readers, strict=True):
+        prefix = f"{one.name:<{width}}  " if len(found) > 1 else ""
+        threads.append(threading.Thread(target=_print, args=(reader, prefix, readers, enough), daemon=True))
     try:
         for thread in threads:
             thread.start()
@@ -78,7 +79,9 @@ def logs(target: Target) -> int:
     finally:
         for reader in readers:
             reader.terminate()
-    failed = [one.name for one, reader in zip(found, readers, strict=True) if reader.wait() > 0]
+    if enough.is_set():
+        return 0
+    failed = [one.name for one, reader in zip(found, readers, strict=True) if reader.wait()]
     if failed:
         raise VerbError(f"{', '.join(failed)}: the logs cannot be read (see above); `make status` says what runs")
     return 0
@@ -90,12 +93,17 @@ def _reader(command: list[str]) -> subprocess.Popen[str]:
     )
 
 
-def _print(reader: subprocess.Popen[str], prefix: str) -> None:
+def _print(
+    reader: subprocess.Popen[str], prefix: str, readers: list[subprocess.Popen[str]], enough: threading.Event
+) -> None:
     assert reader.stdout
     try:
         for line in reader.stdout:
-            print(f"{prefix}{line.rstrip()}", flush=True)
+            # Compose erases the line before each, on a terminal or not.
+            print(f"{prefix}{line.rstrip().replace(ERASE, '')}", flush=True)
     except BrokenPipeError:
         # Who reads has seen enough: `make logs | head`.
+        enough.set()
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        reader.terminate()
+        for one in readers:
+            one.terminate()

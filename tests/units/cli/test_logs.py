@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
@@ -123,7 +124,7 @@ class TestHosts:
         monkeypatch.setattr(hosts, "ssh", lambda _, one, __, *more: ["sh", "-c", commands[one.name], *more])
 
     def test_one(self, target: Target, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-        self.given(monkeypatch, {"one": r"printf 'a\r\nb\r\n'"})
+        self.given(monkeypatch, {"one": r"printf '\033[2Ka\r\n\033[2Kb\r\n'"})
         assert logs.logs(target) == 0
         assert capsys.readouterr().out == "a\nb\n"
 
@@ -161,6 +162,22 @@ class TestHosts:
         monkeypatch.setenv("FOLLOW", follow)
         assert logs.logs(target) == 0
         assert capsys.readouterr().out.strip() == terminal
+
+    def test_who_has_seen_enough_is_no_error(self, target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+        """`make logs | head`: of a host that goes on and of one that is silent, nothing is left running."""
+        self.given(monkeypatch, {"one": "while echo a; do :; done", "second": "exec sleep 100"})
+        out, into = os.pipe()
+        kept = os.dup(1)
+        os.dup2(into, 1)
+        os.close(into)
+        try:
+            with os.fdopen(1, "w", closefd=False) as broken:
+                monkeypatch.setattr("sys.stdout", broken)
+                threading.Timer(0.2, os.close, [out]).start()
+                assert logs.logs(target) == 0
+        finally:
+            os.dup2(kept, 1)
+            os.close(kept)
 
     def test_no_host(self, target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
         self.given(monkeypatch, {})
