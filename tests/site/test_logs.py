@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
+import signal
+import subprocess
 import uuid
 from urllib.parse import urlsplit
 
 import pytest
 
-from tests.support.site import Site
+from tests.support import waiting
+from tests.support.site import ROOT, Site
 
 
 def lines(site: Site, **given: str) -> list[tuple[str, dict[str, object]]]:
@@ -44,6 +48,27 @@ def test_others_are_left_out(up: Site, request_id: str) -> None:
     assert not lines(up, REQUEST=request_id[:-1])
     assert not lines(up, REQUEST=request_id, LEVEL="error")
     assert len(lines(up, REQUEST=request_id, GREP="NOBODY-WROTE", SERVICE="api")) == 1000
+
+
+def test_following_shows_what_comes(up: Site, request_id: str) -> None:
+    """And nothing of it is left on the host when it ends."""
+    marker = f"later.{uuid.uuid4().hex}"
+    command = ["make", "-s", "logs", "SERVICE=api", f"GREP={marker}"]
+    following = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    try:
+        assert following.stdout
+        address = urlsplit(up.edge).netloc
+        # Until it follows: what is sent before that is shown, too.
+        connection = http.client.HTTPConnection(address, timeout=10)
+        connection.request("GET", f"/api/comment/list/{marker}")
+        connection.getresponse().read()
+        assert marker in following.stdout.readline()
+        assert up.ssh(f"pgrep --full --count '[l]ogs.*{marker}'").stdout.strip() != "0"
+    finally:
+        # As a terminal does, to all that it runs.
+        os.killpg(following.pid, signal.SIGINT)
+        following.wait(timeout=20)
+    waiting.eventually(lambda: up.ssh(f"pgrep --full --count '[l]ogs.*{marker}'").stdout.strip() == "0", 20)
 
 
 def test_what_cannot_be_read_is_an_error(up: Site) -> None:
