@@ -59,10 +59,8 @@ def logs(target: Target) -> int:
     if not found:
         raise VerbError("no host is running: run `make up`")
     asked = command(os.environ, colour=sys.stdout.isatty())
-    # A terminal on the host: what follows there ends with the connection, and not with the next line. What ends by
-    # itself has none: its last lines may be lost with it.
-    terminal = [] if os.environ.get("FOLLOW") == "no" else ["-tt"]
-    readers = [_reader(host.ssh(target, one, asked, *terminal)) for one in found]
+    # A terminal on the host: what follows there ends with the connection, and not with the next line.
+    readers = [_reader(host.ssh(target, one, asked, "-tt")) for one in found]
     width = max(len(one.name) for one in found)
     enough = threading.Event()
     threads = []

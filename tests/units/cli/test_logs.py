@@ -120,8 +120,7 @@ class TestHosts:
     def given(monkeypatch: pytest.MonkeyPatch, commands: dict[str, str]) -> None:
         found = [hosts.Host(name, "192.0.2.1", "admin", f"i-{name}") for name in commands]
         monkeypatch.setattr(hosts, "hosts", lambda _: found)
-        # Whether it would be on a terminal is its first argument.
-        monkeypatch.setattr(hosts, "ssh", lambda _, one, __, *more: ["sh", "-c", commands[one.name], *more])
+        monkeypatch.setattr(hosts, "ssh", lambda _, one, *__: ["sh", "-c", commands[one.name]])
 
     def test_one(self, target: Target, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
         self.given(monkeypatch, {"one": r"printf '\033[2Ka\r\n\033[2Kb\r\n'"})
@@ -148,20 +147,6 @@ class TestHosts:
         monkeypatch.setenv("HOST", "second")
         assert logs.logs(target) == 0
         assert capsys.readouterr().out == "b\n"
-
-    @pytest.mark.parametrize(("follow", "terminal"), [("", "-tt"), ("yes", "-tt"), ("no", "")])
-    def test_what_follows_has_a_terminal_to_end_with(
-        self,
-        target: Target,
-        monkeypatch: pytest.MonkeyPatch,
-        capsys: pytest.CaptureFixture[str],
-        follow: str,
-        terminal: str,
-    ) -> None:
-        self.given(monkeypatch, {"one": 'echo "$0" | grep -e -tt || true'})
-        monkeypatch.setenv("FOLLOW", follow)
-        assert logs.logs(target) == 0
-        assert capsys.readouterr().out.strip() == terminal
 
     def test_who_has_seen_enough_is_no_error(self, target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
         """`make logs | head`: of a host that goes on and of one that is silent, nothing is left running."""
