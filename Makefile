@@ -19,11 +19,14 @@ export PYTHONUTF8 := 1
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
+# The environment's own interpreter, once there is one: a version manager's `python3` is a slow script in front of it.
+VENV = "$$(test -x .venv/bin/python && echo .venv/bin/python || echo "$(PYTHON)")" -m cli.venv
+
 venv:
-	@$(PYTHON) -m cli.venv run
+	@$(VENV) run
 
 venvtest: venv
-	@$(PYTHON) -m cli.venv test
+	@$(VENV) test
 
 up: venv ## everything, from nothing: AWS on this machine, the host, the image, the stack; ends with the URLs
 	@$(VERB) up
@@ -64,16 +67,19 @@ check: venvtest ## linters, types and unit tests: the fast inner loop; no root, 
 test: venvtest ## every test, with all the set-up that they need, in a sandbox of its own; TIERS= some of check, parts, site
 	@$(VERB) test
 
-bench: venvtest ## the API's speed beside the original's and bare Flask's, as a table
+bench: venvtest ## the API's speed beside the original's and bare Flask's, and what the edge costs, as tables
 	@$(VERB) bench
 
 prove: venvtest ## the long proofs: fifty kills, ten thousand bodies, releases under load
 	@$(VERB) prove
 
+# What is known of AWS stays: the hosts' keys, and the only state of a bootstrap that was interrupted.
 clean: ## `make down`, and then the images and the virtual environment, too
 	@if [ -x .venv/bin/uv ]; then $(VERB) clean; \
 	elif [ -e .state ]; then echo '✗ .venv is missing, and a sandbox may be up: `make down`, then the same again' >&2; exit 1; fi
-	@rm -rf .venv .state terraform/.terraform terraform/bootstrap/.terraform
+	@rm -rf .venv terraform/.terraform terraform/bootstrap/.terraform
+	@[ ! -e .state ] || find .state -mindepth 1 -maxdepth 1 ! -name aws -exec rm -rf {} +
+	@[ ! -e .state ] || rmdir --ignore-fail-on-non-empty .state
 
 release: venv ## build, push and roll out the working tree, no request lost; TAG= an image that is in ECR, WATCH= seconds
 	@$(VERB) release

@@ -27,7 +27,7 @@ VERBS = {
     "ssh-close": "ssh_access.close",
     "doctor": "doctor.doctor",
     "down": "up.down",
-    "drill": "backup.drill",
+    "drill": "drill.drill",
     "env": "settings.env",
     "image": "image.push_verb",
     "images": "image.images",
@@ -61,7 +61,7 @@ def main() -> int:
         inputs.check(os.environ)
         chosen = target()
         # For the children that are given no environment of their own, too.
-        os.environ.update({name: value for name, value in chosen.variables.items() if name == "LC_ALL"})
+        os.environ.update({name: value for name, value in chosen.variables.items() if name in {"LC_ALL", "PATH"}})
         if chosen.is_sandbox and verb not in CLAIMS_ITSELF:
             # Somebody else's has the same addresses when this shell lacks the variables of one's own.
             ownership.check(Config())

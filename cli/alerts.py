@@ -11,6 +11,7 @@ from cli.errors import VerbError
 from cli.targets import Target
 from sandbox.progress import say
 
+BETWEEN = "----"
 CONTAINER = "docker compose --project-directory /opt/comentarios exec -T alertmanager"
 
 
@@ -52,8 +53,11 @@ def alerts(target: Target) -> None:
         raise VerbError("no host is running: run `make up`")
     for one in found:
         say(f"▸ {one.name}")
-        for heading, command in listing():
-            lines = _run(target, one, command).splitlines()
+        # One question: each takes the host half a second before Alertmanager hears of it.
+        answers: list[list[str]] = [[]]
+        for line in _run(target, one, f" && echo {BETWEEN} && ".join(command for _, command in listing())).splitlines():
+            answers.append([]) if line == BETWEEN else answers[-1].append(line)
+        for (heading, _), lines in zip(listing(), answers, strict=True):
             # The first line names the columns.
             say(f"  {heading}: none" if len(lines) < 2 else "\n".join([f"  {heading}", *(f"    {x}" for x in lines)]))
 

@@ -1,24 +1,16 @@
-"""``make backup``, ``make backups``, ``make restore`` and ``make drill``: nothing is lost with the host but minutes."""
+"""``make backup``, ``make backups`` and ``make restore``: copies of the comments in S3."""
 
 from __future__ import annotations
 
 import json
 import os
-import secrets
 import shlex
-import time
 from typing import Any
 
-import requests
-
-from cli import host, release, up
+from cli import host
 from cli.errors import VerbError
 from cli.targets import Target
-from cli.terraform import client
 from sandbox.progress import say, step
-
-RECOVERY_SECONDS = 300
-POSTED, POSTED_LATER = 20, 5
 
 
 def backup(target: Target) -> None:
@@ -55,72 +47,8 @@ def restore(target: Target) -> dict[str, Any]:
     return done
 
 
-def drill(target: Target) -> int:
-    """Loses the host with its data volume for real, and measures until its comments and its release are live again.
-
-    Returns:
-        1 when it took longer than RECOVERY_SECONDS, or a comment is lost that the newest backup held.
-
-    Raises:
-        VerbError: a step failed, or on AWS the project's name was not typed.
-    """
-    if not target.is_sandbox:
-        typed = input("This terminates the host and deletes its data volume. Type the project's name (comentarios): ")
-        if typed.strip() != "comentarios":
-            raise VerbError("nothing was removed: the name was not typed")
-    lost_host, thread = host.chosen(target), f"drill-{secrets.token_hex(4)}"
-    known = release.listing(target, lost_host)
-    tag = next(one["tag"] for one in known["releases"] if one["number"] == known["live"])
-    _post(host.edge(target, lost_host), thread, 0, POSTED)
-    backup(target)
-    _post(host.edge(target, lost_host), thread, POSTED, POSTED_LATER)
-    with step(f"drill: terminating {lost_host.name} and deleting its data volume"):
-        _lose(target, lost_host)
-    begin = time.monotonic()
-    os.environ["TAG"] = tag
-    up.up(target)
-    os.environ.pop("FROM", None)
-    restore(target)
-    seconds = time.monotonic() - begin
-    reply = requests.get(f"{host.edge(target, host.chosen(target))}/api/comment/list/{thread}", timeout=30)
-    found = [one["comment"] for one in reply.json()] if reply.status_code == 200 else []
-    missing = len({str(number) for number in range(POSTED)} - set(found))
-    say("| recovery | bound | comments of the newest backup lost | comments after it lost | release live |")
-    say("|---|---|---|---|---|")
-    late = POSTED + POSTED_LATER - missing - len(found)
-    say(f"| {seconds:.0f} s | {RECOVERY_SECONDS} s | {missing} of {POSTED} | {late} of {POSTED_LATER} | {tag} |")
-    return int(seconds > RECOVERY_SECONDS or missing > 0)
-
-
-def _lose(target: Target, lost: host.Host) -> None:
-    ec2 = client(target, "ec2")
-    found = ec2.describe_instances(InstanceIds=[lost.instance_id])["Reservations"][0]["Instances"][0]
-    volumes = [one["Ebs"]["VolumeId"] for one in found["BlockDeviceMappings"] if one["DeviceName"] == "/dev/sdf"]
-    ec2.terminate_instances(InstanceIds=[lost.instance_id])
-    ec2.get_waiter("instance_terminated").wait(InstanceIds=[lost.instance_id])
-    for volume in volumes:
-        ec2.get_waiter("volume_available").wait(VolumeIds=[volume])
-        ec2.delete_volume(VolumeId=volume)
-
-
-def _post(edge: str, thread: str, first: int, count: int) -> None:
-    for number in range(first, first + count):
-        body = {"email": "drill@example.com", "comment": str(number), "content_id": thread}
-        reply = requests.post(f"{edge}/api/comment/new", json=body, timeout=30)
-        if not _acknowledged(reply):
-            raise VerbError(f"comment {number} was not stored: status {reply.status_code}, {reply.text[:200]!r}")
-
-
-def _acknowledged(reply: requests.Response) -> bool:
-    """Whether the API says so in the body: a proxy may say 200 for a request that nobody has seen."""
-    try:
-        return bool(reply.ok and reply.json()["status"] == "SUCCESS")
-    except (ValueError, KeyError, TypeError):
-        return False
-
-
 def _call(target: Target, command: str) -> Any:
-    done = host.run(target, host.hosts(target)[0], f"sudo comentarios-backup {command}", timeout=3600)
+    done = host.run(target, host.chosen(target), f"sudo comentarios-backup {command}", timeout=3600)
     if done.returncode:
         said = (done.stderr.strip().splitlines() or ["no answer from the host"])[-1]
         raise VerbError(said)

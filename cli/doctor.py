@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from cli import engine, terraform
+from cli import engine, program, terraform
 from cli.errors import VerbError
 from cli.targets import Target, provider_mirror
 from sandbox import __main__ as sandbox
@@ -90,8 +90,18 @@ def quick(target: Target) -> Iterator[Row]:
         yield _tried("ports, disk", lambda: _free(config))
 
 
+def _compose() -> Row:
+    done = subprocess.run(["docker", "compose", "version", "--short"], capture_output=True, text=True, check=False)
+    if done.returncode:
+        packages = "docker-compose of Debian 13, docker-compose-v2 of Ubuntu, docker-compose-plugin of Docker's"
+        return Row("compose", NOTE, "`docker compose` is missing", f"only development needs it here: {packages}")
+    return Row("compose", GOOD, done.stdout.strip())
+
+
 def slow(target: Target) -> Iterator[Row]:
-    """What has to be asked for elsewhere."""
+    """What has to be asked for elsewhere, and what `make up` does not need."""
+    if shutil.which("docker"):
+        yield _compose()
     with ThreadPoolExecutor() as pool:
         yield from pool.map(_registry, REGISTRIES)
     if target.is_sandbox:
@@ -188,7 +198,8 @@ def _free(config: Config) -> str:
 
 def _terraform() -> Row:
     if not shutil.which("terraform"):
-        return Row("terraform", BAD, "terraform is missing", "install Terraform 1.10 or later and put it on the PATH")
+        instead = "OpenTofu takes its place" if shutil.which("tofu") else f"`make up` fetches {program.VERSION}"
+        return Row("terraform", NOTE, "terraform is missing", instead)
     done = subprocess.run(["terraform", "version", "-json"], capture_output=True, text=True, check=False)
     found = re.search(r'"terraform_version":\s*"(\d+)\.(\d+)[^"]*"', done.stdout)
     if not found:

@@ -125,13 +125,17 @@ def ssh(target: Target, host: Host, command: str = "", *options: str) -> list[st
     ]
 
 
-def forwards(target: Target, host: Host, ports: Mapping[int, int]) -> list[str]:
-    """The command line of ``ssh`` that only forwards ports of this machine's loopback to ports of the host's.
+def forwards(target: Target, host: Host, ports: Mapping[str, int]) -> list[str]:
+    """The command line of ``ssh`` that only forwards to ports of the host's loopback.
 
     Over a connection of its own: what a shared one forwards would outlive the command.
+
+    Args:
+        ports: `127.0.0.1:PORT` of this machine, or the path of a socket → port of the host.
     """
-    given = [part for here, there in ports.items() for part in ("-L", f"127.0.0.1:{here}:127.0.0.1:{there}")]
-    return ssh(target, host, "", "-N", "-o", "ControlPath=none", "-o", "ExitOnForwardFailure=yes", *given)
+    given = [part for here, there in ports.items() for part in ("-L", f"{here}:127.0.0.1:{there}")]
+    options = ("ControlPath=none", "ExitOnForwardFailure=yes", "StreamLocalBindUnlink=yes")
+    return ssh(target, host, "", "-N", *(part for option in options for part in ("-o", option)), *given)
 
 
 def run(target: Target, host: Host, command: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:

@@ -163,6 +163,19 @@ def listing(target: Target, one: host.Host) -> dict[str, Any]:
     return known
 
 
+def live(target: Target) -> dict[str, str]:
+    """Name of each host → tag of the image that is live there; empty on one that has none yet.
+
+    Raises:
+        VerbError: EC2 does not answer.
+    """
+    known = {one.name: _on_host(target, one, "list") for one in host.hosts(target)}
+    return {
+        name: next((entry["tag"] for entry in listed.get("releases", []) if entry["number"] == listed["live"]), "")
+        for name, listed in known.items()
+    }
+
+
 def owner() -> str:
     """Who is asking, for others to read."""
     if os.environ.get("GITHUB_ACTIONS"):

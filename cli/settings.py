@@ -35,6 +35,7 @@ TYPES: dict[str, tuple[str, tuple[type, ...]]] = {
     "str": ("text", (str,)),
     "string": ("text", (str,)),
 }
+PARAMETER = r"parameters_values\s*\[\s*['\"]([^'\"]+)['\"]\s*\]"
 # Terraform's variables that the sandbox sets, and what chooses their values.
 OWN = {
     "admin_cidrs": "the sandbox's own network",
@@ -104,9 +105,19 @@ def env(target: Target) -> None:
 def _write(target: Target) -> Settings:
     made, folder = read(target), target.state / "settings"
     files.write(folder / "hosts.yml", "all: {}\n")
-    content = yaml.safe_dump(made.ansible, sort_keys=True, allow_unicode=True)
+    variables = made.ansible | ({"settings_parameters": named} if (named := _parameters(made.ansible)) else {})
+    content = yaml.safe_dump(variables, sort_keys=True, allow_unicode=True)
     files.write(folder / "group_vars" / "all.yml", f"# Written by the verbs, from {_name(path(target))}.\n{content}")
     return made
+
+
+def _parameters(value: object) -> list[str]:
+    """The parameters of SSM Parameter Store that values name: role parameters says so when one is not there."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        return sorted({name for one in value for name in _parameters(one)})
+    return re.findall(PARAMETER, value) if isinstance(value, str) else []
 
 
 @cache

@@ -6,10 +6,13 @@ import os
 import shlex
 import socket
 import subprocess
+import tempfile
+from pathlib import Path
 
 from cli import host
 from cli.errors import VerbError
 from cli.targets import Target
+from cli.tunnel import Door
 from sandbox.progress import say
 
 # What listens on the host alone, the variable of its port here, and its port there.
@@ -52,7 +55,12 @@ def tunnel(target: Target) -> int:
         say("  Grafana's user is admin, its password is in SSM (/comentarios/grafana/admin_password) and on the host:")
         say("  make ssh CMD='sudo cat /opt/comentarios/grafana/secrets/admin_password'")
     say("  Ctrl-C ends the tunnel.")
-    return _until_interrupted(host.forwards(target, chosen, dict(ports.values())))
+    # SSH listens where no browser gets to: what one may ask, cli/tunnel.py says.
+    with tempfile.TemporaryDirectory(prefix="comentarios-tunnel-") as folder:
+        for name, (here, _) in ports.items():
+            Door(here, Path(folder, name)).serve()
+        sockets = {f"{folder}/{name}": there for name, (_, there) in ports.items()}
+        return _until_interrupted(host.forwards(target, chosen, sockets))
 
 
 def port(variable: str, default: int) -> int:

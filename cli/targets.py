@@ -14,14 +14,13 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-import botocore.session
-from botocore.exceptions import BotoCoreError
-
 from cli.errors import VerbError
 from sandbox.config import Config
 
 ROOT = Path(__file__).resolve().parent.parent
 STATE = ROOT / ".state"
+# Programs that this machine lacks (cli/program.py).
+BIN = STATE / "bin"
 
 
 @dataclass(frozen=True)
@@ -89,6 +88,9 @@ def target() -> Target:
 
 def _profiles_region() -> str | None:
     """The region that AWS_DEFAULT_REGION or the profile names; the inventory reads AWS_REGION alone."""
+    import botocore.session
+    from botocore.exceptions import BotoCoreError
+
     try:
         found: str | None = botocore.session.Session().get_config_variable("region")
     except BotoCoreError:
@@ -111,7 +113,7 @@ def exports(chosen: Target) -> str:
         f"export {name}={shlex.quote(value)}" for name, value in sorted(chosen.variables.items()) if name != "PATH"
     ]
     path = str(ROOT / ".venv" / "bin")
-    return "\n".join([*lines, f'export PATH={shlex.quote(path)}:"$PATH"'])
+    return "\n".join([*lines, f'export PATH={shlex.quote(path)}:"$PATH":{shlex.quote(str(BIN))}'])
 
 
 def _common(chosen: Target) -> dict[str, str]:
@@ -121,7 +123,7 @@ def _common(chosen: Target) -> dict[str, str]:
         "COMENTARIOS_STATE": str(chosen.state),
         "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
         "ANSIBLE_SSH_CONTROL_PATH_DIR": str(chosen.connections),
-        "PATH": f"{ROOT / '.venv' / 'bin'}:{os.environ.get('PATH', '')}",
+        "PATH": f"{ROOT / '.venv' / 'bin'}:{os.environ.get('PATH', '')}:{BIN}",
         "TF_DATA_DIR": f".terraform/{chosen.state.name}",
         "TF_IN_AUTOMATION": "1",
     }

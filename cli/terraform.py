@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import re
 import shutil
 import subprocess
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-import boto3
+import botocore.session
 from botocore.exceptions import BotoCoreError, ClientError, NoRegionError
 
 from cli.errors import VerbError
@@ -21,15 +24,22 @@ from sandbox import files, server
 from sandbox.config import Config
 from sandbox.progress import Step, failure, logged, say, step
 
-MISSING = "terraform is missing: install Terraform 1.10 or later and put it on the PATH"
+MISSING = "terraform is missing: `make up` fetches it, or install Terraform 1.10 or later and put it on the PATH"
 BOOTSTRAP, HOST = ROOT / "terraform" / "bootstrap", ROOT / "terraform"
+_making = threading.Lock()
 
 
 def client(target: Target, service: str) -> Any:
-    """A boto3 client in the target's environment."""
+    """A client of a service in the target's environment; made once for it, for every thread."""
     os.environ.update(target.variables)
-    # A session of its own: the default one is not safe to share between threads.
-    return boto3.Session().client(service)
+    return _client(service, frozenset((name, value) for name, value in os.environ.items() if name.startswith("AWS_")))
+
+
+@cache
+def _client(service: str, _: frozenset[tuple[str, str]]) -> Any:
+    # One after the other: making them is not safe in threads, using them is.
+    with _making:
+        return botocore.session.Session().create_client(service)
 
 
 def account(target: Target) -> str:
@@ -102,9 +112,25 @@ def _asking(what: str, target: Target) -> contextlib.AbstractContextManager[Step
     return contextlib.nullcontext()
 
 
-def init(target: Target, bucket: str, folder: Path = HOST) -> None:
-    """Initialises a folder with its state in the bucket."""
+def init(target: Target, bucket: str, folder: Path = HOST, again: bool = True) -> bool:
+    """Initialises a folder with its state in the bucket; returns whether it had to.
+
+    Args:
+        again: whether to do it although it was done before for the same bucket and the same files, as far as is known:
+            it takes seconds, for Terraform reads the whole provider.
+    """
+    record = folder / ".terraform" / target.state.name / "initialised"
+    if not again and record.exists() and record.read_text() == _fingerprint(folder, bucket):
+        return False
     run(target, folder, "init", "-input=false", "-reconfigure", f"-backend-config=bucket={bucket}")
+    files.write(record, _fingerprint(folder, bucket))
+    return True
+
+
+def _fingerprint(folder: Path, bucket: str) -> str:
+    read = [*sorted(folder.glob("*.tf")), folder / ".terraform.lock.hcl"]
+    content = [bucket, *(f"{path.name}\0{path.read_text()}" for path in read if path.exists())]
+    return hashlib.sha256("\0".join(content).encode()).hexdigest()
 
 
 def _compare(target: Target, bucket: str) -> dict[Path, bool]:
@@ -115,10 +141,14 @@ def _compare(target: Target, bucket: str) -> dict[Path, bool]:
     """
 
     def compare(folder: Path) -> str:
-        init(target, bucket, folder)
+        fresh = init(target, bucket, folder, again=False)
         log = _log(target, folder, "plan")
         command = ["terraform", f"-chdir={folder}", "plan", "-input=false", "-detailed-exitcode"]
         status = logged(command, log, env=_environment(target, folder))
+        if status == 1 and not fresh:
+            # The provider was moved, say.
+            init(target, bucket, folder)
+            status = logged(command, log, env=_environment(target, folder))
         if status == 0:
             return "no changes"
         if status == 1 and folder == BOOTSTRAP and "AccessDenied" in log.read_text():

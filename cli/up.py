@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from cli import doctor, engine, host, image, release, settings, terraform
+from cli import doctor, engine, host, image, program, release, settings, terraform
 from cli.errors import VerbError
 from cli.targets import ROOT, STATE, Target
 from sandbox import __main__ as sandbox
@@ -25,12 +25,11 @@ TOOLS = {
     "git": "install git",
     "ssh": "install openssh-client",
     "ssh-keygen": "install openssh-client",
-    "terraform": "install Terraform 1.10 or later",
 }
 
 
 def up(target: Target) -> None:
-    """Makes everything of the target that is not there yet, and changes nothing that is."""
+    """Makes everything of the target that is not there yet, and changes nothing that is; the live image stays live."""
     begin, lasted = time.monotonic(), target.state / "up-seconds"
     say(_announcement(target, lasted))
     preflight(target)
@@ -53,7 +52,7 @@ def up(target: Target) -> None:
             sandbox.sync(config)
     else:
         terraform.apply(target)
-    release.play(target, "site", "site.yml", stack_api_tag=image.ensure(target))
+    release.play(target, "site", "site.yml", stack_api_tag=_tag(target))
     seconds = time.monotonic() - begin
     lasted.write_text(f"{seconds:.0f}")
     say(f"✓ up in {seconds:.0f} s")
@@ -74,7 +73,29 @@ def _announcement(target: Target, lasted: Path) -> str:
 def _images(target: Target) -> None:
     """Every image that this machine builds: the sandbox's, the stack's, the API's."""
     sandbox.build(Config())
-    image.prepare(target)
+    if not host.hosts(target):
+        image.prepare(target)
+
+
+def _tag(target: Target) -> str:
+    """The image to run: TAG's, or else the live one (empty: each host's own), or else the working tree's.
+
+    The working tree is released by `make release` alone: who changes an address from a branch does not mean to release
+    the branch, nor who runs this after a rollback the release that was bad.
+    """
+    host.greet(target)
+    live = release.live(target)
+    if os.environ.get("TAG") or not any(live.values()):
+        return image.ensure(target)
+    say(_compared(live))
+    return "" if all(live.values()) else next(filter(None, live.values()))
+
+
+def _compared(live: dict[str, str]) -> str:
+    """The live image beside the working tree's."""
+    tags, wanted = sorted(set(filter(None, live.values()))), image.tag()
+    other = "" if tags == [wanted] else f"; the working tree is {wanted}: `make release` rolls it out"
+    return f"▸ image: {', '.join(tags)} stays live{other}"
 
 
 def urls(target: Target) -> None:
@@ -129,7 +150,8 @@ def _down_on_aws(target: Target) -> None:
     )
     confirm(f"This removes {what}.")
     terraform.init(target, bucket)
-    change = ["-var", "delete_data=true"] if delete else ["-var", "parked=true"]
+    # Parked in both cases: where it was before, the host would be made anew only to be removed.
+    change = ["-var", "parked=true", *(["-var", "delete_data=true"] if delete else [])]
     terraform.run(target, terraform.HOST, "apply", "-input=false", "-auto-approve", *change)
     if delete:
         terraform.run(target, terraform.HOST, "destroy", "-input=false", "-auto-approve", *change)
@@ -150,6 +172,7 @@ def plan(target: Target) -> int:
     terraform.init(target, terraform.bucket_name(target))
     terraform.run(target, terraform.HOST, "plan", "-input=false")
     host.greet(target)
+    say(_compared(release.live(target)))
     command = ["ansible-playbook", "site.yml", "--check", "--diff"]
     return subprocess.run(command, cwd=ROOT, env=target.environment(), check=False).returncode
 
@@ -175,6 +198,7 @@ def preflight(target: Target) -> None:
         VerbError: a tool is missing, no engine answers, or AWS does not accept the credentials.
     """
     _tools()
+    program.ensure()
     engine.ensure(STATE / "engine")
     doctor.require(target)
     if not target.is_sandbox:

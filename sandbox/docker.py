@@ -39,8 +39,9 @@ def docker(*arguments: str, stdin: str | None = None, timeout: float = 120, chec
     except subprocess.TimeoutExpired:
         raise SandboxError(f"docker {arguments[0]} took longer than {timeout:.0f} s") from None
     if check and done.returncode:
-        # Newer clients end with advice on `--help`.
-        lines = [line for line in done.stderr.splitlines() if line.strip() and not line.startswith(("Run '", "See '"))]
+        # Newer clients end with advice on `--help`. What keeps `docker exec` from starting is told on standard output.
+        said = (done.stderr + done.stdout if done.returncode in {126, 127} else done.stderr).splitlines()
+        lines = [line for line in said if line.strip() and not line.startswith(("Run '", "See '"))]
         raise SandboxError(f"docker {' '.join(arguments[:2])}: {(lines or [f'exit status {done.returncode}'])[-1]}")
     return done.stdout
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import base64
+import threading
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-import boto3
+import botocore.session
 from botocore.config import Config as ClientConfig
 
 from sandbox import keys
 from sandbox.config import REGION, Config
 
 GONE = {"shutting-down", "terminated"}
+# boto3 on top of it takes as long again to import, and every verb waits for that. A session reads the services' models
+# once, but is not safe to share between threads; its clients are.
+_session, _making = botocore.session.Session(), threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -39,21 +43,21 @@ class Instance:
 
 
 def client(config: Config, service: str) -> Any:
-    """The boto3 client of a service of this sandbox, whatever the environment says; made once, for every thread."""
+    """The client of a service of this sandbox, whatever the environment says; made once, for every thread."""
     return _client(config.endpoint, keys.load(config.state), service)
 
 
 @cache
 def _client(endpoint: str, own: keys.Keys, service: str) -> Any:
-    # A session of its own: the default one is not safe to share between threads.
-    return boto3.Session().client(
-        service,
-        endpoint_url=endpoint,
-        region_name=REGION,
-        aws_access_key_id=own.access,
-        aws_secret_access_key=own.secret,
-        config=ClientConfig(proxies={}, retries={"max_attempts": 2}, connect_timeout=3, read_timeout=20),
-    )
+    with _making:
+        return _session.create_client(
+            service,
+            endpoint_url=endpoint,
+            region_name=REGION,
+            aws_access_key_id=own.access,
+            aws_secret_access_key=own.secret,
+            config=ClientConfig(proxies={}, retries={"max_attempts": 2}, connect_timeout=3, read_timeout=20),
+        )
 
 
 def instances(config: Config) -> list[Instance]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from sandbox import ec2, ecr, hosts, images, keys
+from sandbox import ec2, keys
 from sandbox.config import ROOT, Config
 from sandbox.errors import SandboxError
 
@@ -24,9 +24,11 @@ FOLLOW_SECONDS = 5.0  # the most that a change goes unnoticed when no request an
 
 def serve(config: Config) -> None:
     """Runs until SIGTERM: answers on the network's gateway address only."""
+    # What answers is large, and every verb asks this module whether it does.
     from moto.moto_server.werkzeug_app import MotoRequestHandler
     from werkzeug.serving import make_server
 
+    from sandbox import ecr, hosts, images
     from sandbox.aws import Apis
     from sandbox.metadata import Metadata
 

@@ -42,9 +42,21 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Lanes | None
     return Lanes(config, log) if config.getvalue("dist") == "loadscope" else None
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    node.workerinput["gives_way"] = node.config.getvalue("dist") == "loadscope"
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """The site takes longest: the worker that has the rest of the tests gives way to it."""
+    if getattr(item.config, "workerinput", {}).pop("gives_way", False) and not item.nodeid.startswith("tests/site/"):
+        os.nice(5)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What changes the site's shape comes last."""
-    items.sort(key=lambda item: item.get_closest_marker("reshapes_site") is not None)
+    """What other tests leave behind saves a wait for it; what changes the site's shape comes last."""
+    late = ("needs_history", "reshapes_site")
+    items.sort(key=lambda item: max((late.index(m.name) + 1 for m in item.iter_markers() if m.name in late), default=0))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -18,6 +18,7 @@ import servers
 from load import LoadError, Measured, ensure_wrk, wrk
 
 LIST_PATH = "/api/comment/list/twenty"
+NOT_MODIFIED = "GET 20, 304"
 
 # (server, workload): one of each round.
 Results = dict[tuple[str, str], list[Measured]]
@@ -53,10 +54,10 @@ def measure(folder: Path, options: argparse.Namespace) -> Results:
         "bare Flask, gunicorn": servers.bare_gunicorn(**core),
     }
     try:
-        work = {}
+        work: dict[tuple[str, str], tuple[str, bool, tuple[str, ...]]] = {}
         for name, server in running.items():
             if name.startswith("bare"):
-                work[name, "fixed reply"] = (server.url + "/", False)
+                work[name, "fixed reply"] = (server.url + "/", False, ())
                 continue
             for number in range(20):
                 body = {
@@ -67,15 +68,18 @@ def measure(folder: Path, options: argparse.Namespace) -> Results:
                 code, reply = servers.post(server.url, body)
                 if code != 200 or reply["status"] != "SUCCESS":
                     raise RuntimeError(f"{name} answered {code}: {reply}")
-            work[name, "POST"] = (server.url, True)
-            work[name, "GET 20"] = (server.url + LIST_PATH, False)
+            work[name, "POST"] = (server.url, True, ())
+            work[name, "GET 20"] = (server.url + LIST_PATH, False, ())
+            if name.startswith("API"):
+                header = f"If-None-Match: {servers.tag(server.url + LIST_PATH)}"
+                work[name, NOT_MODIFIED] = (server.url + LIST_PATH, False, (header,))
         results: Results = {key: [] for key in work if not options.only or options.only in " ".join(key)}
         for number in range(options.rounds + 1):
             for key, measured in results.items():
-                url, post = work[key]
+                url, post, headers = work[key]
                 # The first round only warms up.
                 seconds = options.seconds if number else 1
-                found = wrk(url, seconds, options.connections, {1}, post)
+                found = wrk(url, seconds, options.connections, {1}, post, headers)
                 if number:
                     measured.append(found)
             print(f"round {number} of {options.rounds} done", file=sys.stderr)
@@ -105,6 +109,10 @@ def print_table(results: Results, options: argparse.Namespace) -> None:
         ratios = [f"{rate / other:.2f}" if rate and other else "" for other in (original, bare)]
         latency = [f"{median((name, workload), what):.1f}" for what in ("p50", "p99")]
         print(f"| {' | '.join([name, workload, f'{rate:,.0f}', *latency, *ratios])} |")
+    for name in dict.fromkeys(name for name, workload in results if workload == NOT_MODIFIED):
+        rate, whole = (median((name, workload), "requests_per_second") for workload in (NOT_MODIFIED, "GET 20"))
+        if rate and whole:
+            print(f"\n{name}: with If-None-Match {rate / whole:.2f} × the rate of GET 20 (goal: ≥ 1.5).")
 
 
 if __name__ == "__main__":

@@ -37,14 +37,18 @@ def ensure_wrk() -> None:
         raise LoadError(f"wrk is {error}") from None
 
 
-def wrk(url: str, seconds: float, connections: int, cores: set[int] | None, post: bool) -> Measured:
-    """Ask `url` for `seconds` over `connections` kept open; with `post`, send comments there.
+def wrk(
+    url: str, seconds: float, connections: int, cores: set[int] | None, post: bool, headers: tuple[str, ...] = ()
+) -> Measured:
+    """Ask `url` for `seconds` over `connections` kept open, with `headers`; with `post`, send comments there.
 
     Raises `LoadError` when a reply is not a success or a connection fails.
     """
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", url]
     if post:
         command[1:1] = ["-s", str(LUA)]
+    for header in headers:
+        command[1:1] = ["-H", header]
     done = subprocess.run(
         command,
         capture_output=True,

@@ -158,6 +158,12 @@ def status(url: str) -> int:
             return error.code
 
 
+def tag(url: str) -> str:
+    """The ETag of what is there."""
+    with urllib.request.urlopen(url, timeout=10) as reply:
+        return str(reply.headers["ETag"])
+
+
 def read_thread(url: str, content_id: str) -> list[str]:
     """The comments' texts, of all pages; none when the thread was never seen."""
     texts: list[str] = []

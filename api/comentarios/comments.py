@@ -2,6 +2,7 @@
 
 import time
 from urllib.parse import quote
+from zlib import crc32
 
 from flask import Flask, Response, request
 from werkzeug.exceptions import RequestEntityTooLarge
@@ -11,8 +12,8 @@ from . import replies
 from .config import Settings
 from .errors import ApiError, to_flask
 from .metrics import Metrics
-from .replies import Reply
-from .storage import NewComment, Page, Storage
+from .replies import Headers, Reply
+from .storage import NewComment, Storage, Stored
 from .validation import MAX_CONTENT_ID, MAX_LIMIT, make_cursor, parse_comment, parse_cursor, parse_limit
 
 NEW_PATH = "/api/comment/new"
@@ -36,6 +37,7 @@ class Comments:
         self._metrics = metrics
         self._max_body_bytes = settings.max_body_bytes
         self._max_reply_bytes = settings.max_reply_bytes
+        self._build = f"{crc32(f'{settings.version} {settings.commit}'.encode()):08x}"
 
     def init_app(self, app: Flask) -> None:
         # One more, because Flask cuts a chunked body there without a word: the byte too many tells.
@@ -55,8 +57,8 @@ class Comments:
         return to_flask(self.new(body, request.content_length))
 
     def view_list(self, content_id: str) -> Response:
-        limit = parse_limit(request.args.get("limit"))
-        return to_flask(self.page(content_id, parse_cursor(request.args.get("after")), limit))
+        limit, after = parse_limit(request.args.get("limit")), parse_cursor(request.args.get("after"))
+        return to_flask(self.page(content_id, after, limit, request.headers.get("If-None-Match", "")))
 
     def new(self, body: bytes, length: int | None) -> Reply:
         """Store the comment that `body` describes, durably, then say so. `length`: the Content-Length, if given."""
@@ -73,26 +75,43 @@ class Comments:
         message = f"comment created and associated with content_id {comment.content_id}"
         return Reply(200, replies.encode({"status": "SUCCESS", "message": message}))
 
-    def page(self, content_id: str, after: int = 0, limit: int | None = None) -> Reply:
-        """What fits into one reply of the comments after the one whose id is `after`; a link to the next page."""
-        page = self._read(content_id, after, limit or MAX_LIMIT)
-        if page.length == 0 and (after == 0 or not _possible(content_id) or self._storage.last_id(content_id) is None):
+    def page(self, content_id: str, after: int = 0, limit: int | None = None, known: str = "") -> Reply:
+        """What fits into one reply of the comments after the one whose id is `after`; a link to the next page.
+
+        known: the request's If-None-Match; 304 when the thread has no newer comment.
+        """
+        if not _possible(content_id):
             raise ApiError(404, f"content_id {content_id} not found")
-        headers: tuple[tuple[str, str], ...] = ()
+        started = time.perf_counter()
+        try:
+            if known and (newest := self._storage.newest(content_id)) and self._matches(known, newest):
+                return Reply(304, b"", self._cached_by(newest))
+            page = self._storage.page(content_id, after, limit or MAX_LIMIT, self._max_reply_bytes)
+        finally:
+            self._metrics.list_seconds.observe(time.perf_counter() - started)
+        if page.newest is None or (page.length == 0 and after == 0):
+            raise ApiError(404, f"content_id {content_id} not found")
+        headers = self._cached_by(page.newest)
         if page.next_after is not None:
             query = f"limit={limit}&" if limit else ""
             link = f"{LIST_PATH}{quote(content_id, safe='')}?{query}after={make_cursor(page.next_after)}"
-            headers = (("Link", f'<{link}>; rel="next"'),)
+            headers += (("Link", f'<{link}>; rel="next"'),)
         return Reply(200, page.array, headers)
 
-    def _read(self, content_id: str, after: int, limit: int) -> Page:
-        if not _possible(content_id):
-            return Page(b"[]", 0, None)
-        started = time.perf_counter()
-        try:
-            return self._storage.page(content_id, after, limit, self._max_reply_bytes)
-        finally:
-            self._metrics.list_seconds.observe(time.perf_counter() - started)
+    def _cached_by(self, newest: Stored) -> Headers:
+        """A page may be kept, and has to be asked for each time."""
+        return ("ETag", self._tag(newest)), ("Cache-Control", "no-cache")
+
+    def _tag(self, newest: Stored) -> str:
+        """Comments never change and only ever come on top: the newest one says which the others are.
+
+        Another build of the API may write the same comments in another way.
+        """
+        return f'"{newest.id:x}-{newest.created_ms:x}-{self._build}"'
+
+    def _matches(self, known: str, newest: Stored) -> bool:
+        tags = [tag.strip().removeprefix("W/") for tag in known.split(",")]
+        return self._tag(newest) in tags or tags == ["*"]
 
 
 def _possible(content_id: str) -> bool:

@@ -111,7 +111,8 @@ class Gateway:
             if method == "GET" and path.startswith(LIST_PATH):
                 content_id = path[len(LIST_PATH) :]
                 if content_id and not environ.get("QUERY_STRING"):
-                    return self._comments.page(content_id), LIST_RULE
+                    known = environ.get("HTTP_IF_NONE_MATCH", "")
+                    return self._comments.page(content_id, known=known), LIST_RULE
             elif (
                 method == "POST"
                 and path == NEW_PATH

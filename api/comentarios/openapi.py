@@ -115,6 +115,12 @@ def _list() -> dict[str, Any]:
                 "description": "A cursor, out of a `Link` header.",
                 "schema": {"type": "string", "pattern": CURSOR},
             },
+            {
+                "name": "If-None-Match",
+                "in": "header",
+                "description": "The `ETag` of an earlier reply; 304 when nothing has come on top of it.",
+                "schema": {"type": "string"},
+            },
             REQUEST_ID,
         ],
         "responses": {
@@ -125,12 +131,17 @@ def _list() -> dict[str, Any]:
                     [{"email": "alice@example.com", "comment": "first post!"}],
                 ),
                 "headers": {
+                    "ETag": {
+                        "description": "Stays the same while no comment comes on top of the thread.",
+                        "schema": {"type": "string"},
+                    },
                     "Link": {
                         "description": 'The next page, as `<URL>; rel="next"`; not there on the last one.',
                         "schema": {"type": "string"},
-                    }
+                    },
                 },
             },
+            "304": {"description": "The reply is still the one with the `ETag` that `If-None-Match` names."},
             **_errors(400, 404, 429, 503),
         },
     }

@@ -34,7 +34,7 @@ class FieldError(TypedDict):
 
 
 class Reply(NamedTuple):
-    """An answer in JSON: HTTP status code, the whole body, further headers."""
+    """An answer in JSON: HTTP status code, the whole body (none with 304), further headers."""
 
     code: int
     body: bytes
@@ -42,7 +42,9 @@ class Reply(NamedTuple):
 
     def send(self, start_response: "StartResponse") -> list[bytes]:
         """Answer a WSGI request. Granian takes over a list whole: its thread is free before the body is sent."""
-        headers = [("Content-Type", JSON), ("Content-Length", str(len(self.body))), *self.headers]
+        headers = [*self.headers]
+        if self.code != HTTPStatus.NOT_MODIFIED:
+            headers = [("Content-Type", JSON), ("Content-Length", str(len(self.body))), *self.headers]
         start_response(STATUS_LINES[self.code], headers)
         return [self.body]
 

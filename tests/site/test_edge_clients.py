@@ -4,88 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 import socket
-import threading
 import time
 import uuid
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
-import requests
 
+from tests.support.clients import POST, Client, comment, read, whole
 from tests.support.site import Site
-
-POST = b"POST /api/comment/new HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-
-
-class Client:
-    """Sends bytes as they are and reads until the edge closes the connection, or the reply is there."""
-
-    def __init__(self, address: str):
-        self._address = (address, 80)
-
-    def connect(self) -> socket.socket:
-        return socket.create_connection(self._address, timeout=25)
-
-    def ask(self, data: bytes, half_close: bool = False, more: Callable[[socket.socket], None] | None = None) -> Reply:
-        with self.connect() as connection:
-            connection.sendall(data)
-            if half_close:
-                connection.shutdown(socket.SHUT_WR)
-            if more:
-                threading.Thread(target=_send, args=(more, connection), daemon=True).start()
-            return read(connection)
-
-    def stored(self, thread: str) -> list[str]:
-        """The texts of a thread's comments."""
-        reply = requests.get(f"http://{self._address[0]}/api/comment/list/{thread}", timeout=10)
-        return [one["comment"] for one in reply.json()] if reply.status_code == 200 else []
-
-
-class Reply:
-    """A reply as bytes; nothing where the connection was closed without one."""
-
-    def __init__(self, data: bytes):
-        while data.startswith(b"HTTP/1.1 100 "):
-            data = data.partition(b"\r\n\r\n")[2]
-        head, _, self.body = data.partition(b"\r\n\r\n")
-        self.status = int(head.split()[1]) if head else 0
-        self.head = head.decode("latin-1").lower()
-
-    def json(self) -> dict[str, str]:
-        found = json.loads(self.body)
-        assert isinstance(found, dict)
-        return found
-
-
-def _send(more: Callable[[socket.socket], None], connection: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        more(connection)
-
-
-def read(connection: socket.socket) -> Reply:
-    data = b""
-    while True:
-        reply = Reply(data) if b"\r\n\r\n" in data else None
-        if reply and (length := re.search(r"content-length: (\d+)", reply.head)) and len(reply.body) >= int(length[1]):
-            return reply
-        try:
-            part = connection.recv(65536)
-        except ConnectionResetError:
-            part = b""
-        if not part:
-            return Reply(data)
-        data += part
-
-
-def comment(text: str, thread: str) -> bytes:
-    return json.dumps({"email": "alice@example.com", "comment": text, "content_id": thread}).encode()
-
-
-def whole(body: bytes) -> bytes:
-    return POST + b"Content-Length: %d\r\n\r\n" % len(body) + body
 
 
 @pytest.fixture
@@ -162,8 +90,16 @@ def test_largest_body_with_a_large_header_reaches_the_api(client: Client, thread
     assert reply.status == 200 and client.stored(thread) == ["x" * 10_000]
 
 
-def test_posts_half_a_minute_apart_on_kept_connections(client: Client, thread: str) -> None:
+@pytest.fixture(scope="module", autouse=True)
+def kept(up: Site) -> Iterator[Future[None]]:
+    """The test of kept connections, which waits most of its time, beside the others of this file."""
+    with ThreadPoolExecutor(1) as pool:
+        yield pool.submit(_posts_half_a_minute_apart, Client(up.host.address))
+
+
+def _posts_half_a_minute_apart(client: Client) -> None:
     """Longer apart than the API keeps its own connections."""
+    thread = f"clients-{uuid.uuid4().hex[:10]}"
     with contextlib.ExitStack() as held:
         connections = [held.enter_context(client.connect()) for _ in range(100)]
         for turn in range(2):
@@ -199,13 +135,21 @@ def test_odd_requests_are_answered_in_json(client: Client, request_: bytes, stat
     assert reply.status == status and reply.json()["status"] and "\nx-request-id: " in reply.head
 
 
-def test_what_is_no_http_is_refused(client: Client) -> None:
-    for line in (
-        b"Transfer-Encoding: xchunked\r\n",
-        b"Broken header: 1\r\n",
-        b"Content-Length: 1\r\nContent-Length: 2\r\n",
-    ):
-        assert client.ask(POST + line + b"\r\nabc").status == 400, line
+@pytest.mark.parametrize(
+    "request_",
+    [
+        POST + b"Transfer-Encoding: xchunked\r\n\r\nabc",
+        POST + b"Broken header: 1\r\n\r\n",
+        POST + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\nabc",
+        "GET /api/comment/list/opinião HTTP/1.1\r\nHost: x\r\n\r\n".encode(),
+        b"no HTTP at all\r\n\r\n",
+    ],
+    ids=["unknown encoding", "name with a space", "two lengths", "not ASCII", "no HTTP"],
+)
+def test_what_cannot_be_parsed_is_refused(client: Client, request_: bytes) -> None:
+    """In HAProxy's own words; nobody can answer later on that connection."""
+    reply = client.ask(request_)
+    assert reply.status == 400 and "\nconnection: close" in reply.head
 
 
 def test_id_of_the_client_comes_back(client: Client) -> None:
@@ -215,8 +159,10 @@ def test_id_of_the_client_comes_back(client: Client) -> None:
     assert "forged" not in reply.head and "\nx-request-id: " in reply.head
 
 
-def test_failure_of_the_edge_names_its_cause_in_the_log(up: Site, client: Client) -> None:
+def test_failure_of_the_edge_names_its_cause_in_the_log(up: Site, client: Client, kept: Future[None]) -> None:
     """While no replica answers: an id to ask with, and one short line about it, however large the header was."""
+    # Its requests would fail, too.
+    kept.exception()
     replicas = up.ssh("docker ps --quiet --filter label=com.docker.compose.service=api").stdout.split()
     up.ssh(f"docker pause {' '.join(replicas)}")
     try:
@@ -229,3 +175,7 @@ def test_failure_of_the_edge_names_its_cause_in_the_log(up: Site, client: Client
     logged = json.loads(line)
     assert logged["level"] == "error" and logged["status"] == reply.status and logged["cause"][0] in "sS"
     assert len(line) < 1000
+
+
+def test_posts_half_a_minute_apart_on_kept_connections(kept: Future[None]) -> None:
+    kept.result()

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
-import resource
 import socket
 import subprocess
 
 import pytest
 import requests
 
-# Seconds: long enough for the kernel to ask twice.
-WAIT = 1.5
-SILENT, REFUSED, OPEN = "silent", "refused", "open"
+from tests.support.scan import OPEN, REFUSED, SILENT, knock
 
 
-def test_every_tcp_port(up):
+def test_every_tcp_port(scanned):
     """Of 65,535 ports 22 and 80 are open; 443 refuses, as nothing listens without a domain; no other says a word."""
-    answers = asyncio.run(_scan(up.host.address))
-    assert len(answers) == 65535
-    assert {port: answer for port, answer in answers.items() if answer != SILENT} == {22: OPEN, 80: OPEN, 443: REFUSED}
+    done = scanned.result()
+    assert done.returncode == 0, done.stdout
+    assert json.loads(done.stdout) == [65535, {"22": OPEN, "80": OPEN, "443": REFUSED}]
 
 
 def test_published_port_stays_inside(up, neighbour):
@@ -37,7 +35,7 @@ def test_published_port_stays_inside(up, neighbour):
         on_host = "curl --silent --retry 5 --retry-connrefused --max-time 10 http://{}:8081/"
         for address in ("127.0.0.1", up.host.address):
             assert "Directory listing" in up.ssh(on_host.format(address)).stdout
-        assert asyncio.run(_knock(up.host.address, 8081)) == SILENT
+        assert asyncio.run(knock(up.host.address, 8081)) == SILENT
         # Somebody in the same network who takes the host for a router.
         neighbour("ip", "route", "replace", f"{inside}/32", "via", up.host.address)
         for url in (f"http://{up.host.address}:8081/", f"http://{inside}:8000/"):
@@ -98,15 +96,6 @@ def test_connections_of_one_client(up, neighbour, eventually):
     assert eventually(lambda: requests.get(f"http://{up.host.address}/readyz", timeout=5).status_code) == 200
 
 
-@pytest.fixture(autouse=True)
-def many_sockets():
-    """Many a machine lets a process have 1,024 open files, unless it asks for more."""
-    before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(8192, before[1]), before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_NOFILE, before)
-
-
 @pytest.fixture
 def neighbour(up):
     """Runs commands on a machine of its own in the host's network; checked unless ``check`` is false."""
@@ -123,30 +112,3 @@ def neighbour(up):
 
 def _docker(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
     return subprocess.run(["docker", *arguments], capture_output=True, text=True, check=check)
-
-
-async def _scan(address: str) -> dict[int, str]:
-    ports = iter(range(1, 65536))
-    answers = {}
-    # Nearly all of the time is waiting for ports that say nothing.
-    sockets = min(2500, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 500)
-
-    async def work(number: int) -> None:
-        # One after the other: begun all at once, the first ones' time is over before the last one is begun.
-        await asyncio.sleep(number * WAIT / sockets)
-        for port in ports:
-            answers[port] = await _knock(address, port)
-
-    await asyncio.gather(*(work(number) for number in range(sockets)))
-    return answers
-
-
-async def _knock(address: str, port: int) -> str:
-    try:
-        _, writer = await asyncio.wait_for(asyncio.open_connection(address, port), WAIT)
-    except TimeoutError:
-        return SILENT
-    except ConnectionRefusedError:
-        return REFUSED
-    writer.close()
-    return OPEN

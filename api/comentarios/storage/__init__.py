@@ -1,7 +1,7 @@
 """Where comments live: one interface, two engines."""
 
 from ..config import Settings
-from .base import NewComment, Page, Storage, StorageError, StorageFull, StorageUnavailable
+from .base import NewComment, Page, Storage, StorageError, StorageFull, StorageUnavailable, Stored
 
 __all__ = [
     "NewComment",
@@ -10,6 +10,7 @@ __all__ = [
     "StorageError",
     "StorageFull",
     "StorageUnavailable",
+    "Stored",
     "open_storage",
 ]
 

@@ -38,28 +38,36 @@ class NewComment(NamedTuple):
     created_ms: int
 
 
+class Stored(NamedTuple):
+    """A comment that is stored. Ids may come again after a restore, both together do not."""
+
+    id: int
+    created_ms: int
+
+
 class Slice(NamedTuple):
     """A run of comments of one thread, oldest first.
 
     items: JSON objects joined by commas, without the brackets; made by the database, which is faster than Python.
-    length: how many. last_id: the id of the last, None when there is none.
+    length: how many. last: the last of them, None when there is none.
     """
 
     items: bytes
     length: int
-    last_id: int | None
+    last: Stored | None
 
 
 class Page(NamedTuple):
     """What one reply holds of a thread.
 
     array: the comments as a JSON array. length: how many. next_after: the id after which the next page begins, None
-    when there is nothing after this one.
+    when there is nothing after this one. newest: of the whole thread, None for one never seen.
     """
 
     array: bytes
     length: int
     next_after: int | None
+    newest: Stored | None
 
 
 # Comments that are read at a time. Most threads are one slice; a slice of the longest comments is 2 MiB.
@@ -80,8 +88,8 @@ class Engine(Protocol):
     def slice(self, content_id: str, after: int, limit: int) -> Slice:
         """Comments with a greater id than `after`, at most `limit`, oldest first."""
 
-    def last_id(self, content_id: str) -> int | None:
-        """The newest comment's id, None for a thread never seen."""
+    def newest(self, content_id: str) -> Stored | None:
+        """The newest comment of a thread, None for one never seen."""
 
     def read(self) -> None:
         """Prove that it can be read."""
@@ -148,30 +156,35 @@ class Storage:
     def _page(self, content_id: str, after: int, limit: int, max_bytes: int) -> Page:
         parts = [b"["]
         count, left, step = 0, max_bytes - len(b"[]"), SLICE
+        read: Stored | None = None
         while True:
             asked = min(step, limit - count)
-            items, found, last_id = self.engine.slice(content_id, after, asked)
+            items, found, last = self.engine.slice(content_id, after, asked)
             if len(items) > left and (found > 1 or count):
                 step = left * found // len(items)
                 if step > 0 or not count:
                     step = max(step, 1)
                     continue
                 break
-            if last_id is not None:
+            if last is not None:
                 parts += (b",", items) if count else (items,)
                 count += found
                 left -= len(items) + len(b",")
-                after = last_id
+                after, read = last.id, last
             if found < asked:
-                return Page(b"".join((*parts, b"]")), count, None)
-            if count == limit or (step < SLICE and left < max_bytes // 4):
+                newest = read or self.engine.newest(content_id)
+                if newest is None or newest.id <= after:
+                    return Page(b"".join((*parts, b"]")), count, None, newest)
+                # It came meanwhile. A page never tells of a newest comment that it leaves out.
+            elif count == limit or (step < SLICE and left < max_bytes // 4):
                 break
-        newest = self.engine.last_id(content_id)
-        return Page(b"".join((*parts, b"]")), count, after if newest is not None and newest > after else None)
+        newest = self.engine.newest(content_id)
+        more = newest is not None and newest.id > after
+        return Page(b"".join((*parts, b"]")), count, after if more else None, newest)
 
-    def last_id(self, content_id: str) -> int | None:
+    def newest(self, content_id: str) -> Stored | None:
         self.ensure_migrated()
-        return self.engine.last_id(content_id)
+        return self.engine.newest(content_id)
 
     def ping(self) -> None:
         """Write and read once; raises `StorageError` when either fails."""

@@ -9,7 +9,7 @@ from typing import Any, LiteralString
 import psycopg
 from psycopg_pool import ConnectionPool, PoolTimeout
 
-from .base import NewComment, Slice, StorageFull, StorageUnavailable
+from .base import NewComment, Slice, StorageFull, StorageUnavailable, Stored
 
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
@@ -27,9 +27,12 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
 
 SLICE = """SELECT convert_to(
     string_agg('{"email":' || to_json(email)::text || ',"comment":' || to_json(comment)::text || '}', ',' ORDER BY id),
-    'UTF8'), count(*), max(id)
-FROM (SELECT id, email, comment FROM comments WHERE content_id = %s AND id > %s ORDER BY id LIMIT %s) AS slice"""
-LAST = "SELECT max(id) FROM comments WHERE content_id = %s"
+    'UTF8'), count(*), max(id), (array_agg(created_ms ORDER BY id DESC))[1]
+FROM (
+    SELECT id, email, comment, created_ms FROM comments WHERE content_id = %s AND id > %s ORDER BY id LIMIT %s
+) AS slice"""
+NEWEST = """SELECT max(id), max(created_ms)
+FROM (SELECT id, created_ms FROM comments WHERE content_id = %s ORDER BY id DESC LIMIT 1) AS newest"""
 INSERT = "INSERT INTO comments (content_id, email, comment, created_ms) VALUES (%s, %s, %s, %s)"
 BEAT = "INSERT INTO heartbeat VALUES (1, %s) ON CONFLICT (one) DO UPDATE SET at_ms = excluded.at_ms"
 
@@ -83,12 +86,12 @@ class PostgresqlEngine:
                 connection.execute(BEAT, (time.time_ns() // 1_000_000,))
 
     def slice(self, content_id: str, after: int, limit: int) -> Slice:
-        items, count, last = self._row(SLICE, (content_id, after, limit))
-        return Slice(items or b"", count, last)
+        items, count, *last = self._row(SLICE, (content_id, after, limit))
+        return Slice(items or b"", count, Stored(*last) if count else None)
 
-    def last_id(self, content_id: str) -> int | None:
-        last: int | None = self._row(LAST, (content_id,))[0]
-        return last
+    def newest(self, content_id: str) -> Stored | None:
+        newest = Stored(*self._row(NEWEST, (content_id,)))
+        return newest if newest.id else None
 
     def read(self) -> None:
         self._row("SELECT max(id) FROM comments", ())

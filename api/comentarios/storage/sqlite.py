@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from .base import NewComment, Slice, StorageFull, StorageUnavailable
+from .base import NewComment, Slice, StorageFull, StorageUnavailable, Stored
 
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
@@ -24,10 +24,12 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     ),
 )
 
-# A BLOB, because Python would decode a text, only for us to encode it again.
-SLICE = """SELECT CAST(group_concat(json_object('email', email, 'comment', comment), ',') AS BLOB), count(*), max(id)
-FROM (SELECT id, email, comment FROM comments WHERE content_id = ? AND id > ? ORDER BY id LIMIT ?)"""
-LAST = "SELECT max(id) FROM comments WHERE content_id = ?"
+# A BLOB, because Python would decode a text, only for us to encode it again. Beside max(), SQLite takes other columns
+# from the row that has it.
+SLICE = """SELECT CAST(group_concat(json_object('email', email, 'comment', comment), ',') AS BLOB), count(*), max(id),
+    created_ms
+FROM (SELECT id, email, comment, created_ms FROM comments WHERE content_id = ? AND id > ? ORDER BY id LIMIT ?)"""
+NEWEST = "SELECT max(id), created_ms FROM comments WHERE content_id = ?"
 INSERT = "INSERT INTO comments (content_id, email, comment, created_ms) VALUES (?, ?, ?, ?)"
 BEAT = "INSERT INTO heartbeat VALUES (1, ?) ON CONFLICT (one) DO UPDATE SET at_ms = excluded.at_ms"
 # Seconds between two tries for the write lock; a commit takes about as long.
@@ -109,12 +111,12 @@ class SqliteEngine:
             time.sleep(BUSY_PAUSE)
 
     def slice(self, content_id: str, after: int, limit: int) -> Slice:
-        items, count, last = self._row(SLICE, (content_id, after, limit))
-        return Slice(items or b"", count, last)
+        items, count, *last = self._row(SLICE, (content_id, after, limit))
+        return Slice(items or b"", count, Stored(*last) if count else None)
 
-    def last_id(self, content_id: str) -> int | None:
-        last: int | None = self._row(LAST, (content_id,))[0]
-        return last
+    def newest(self, content_id: str) -> Stored | None:
+        newest = Stored(*self._row(NEWEST, (content_id,)))
+        return newest if newest.id else None
 
     def read(self) -> None:
         self._row("SELECT max(id) FROM comments", ())

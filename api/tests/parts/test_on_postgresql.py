@@ -2,6 +2,7 @@
 
 import pytest
 from postgres import Postgres
+from test_conditional import *  # noqa: F403
 from test_contract import *  # noqa: F403
 from test_listing import *  # noqa: F403
 from test_storage import *  # noqa: F403

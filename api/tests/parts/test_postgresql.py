@@ -126,7 +126,7 @@ def test_pages_hide_no_comment_that_commits_late(postgres: Postgres) -> None:
             ended = stop.is_set()
             page = replicas[0].engine.slice("1", last, 100)
             seen.append(page.length)
-            last = page.last_id or last
+            last = page.last.id if page.last else last
             if ended and page.length == 0:
                 return
 

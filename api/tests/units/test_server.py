@@ -51,6 +51,20 @@ def test_path_that_is_not_utf8(running: servers.Server, path: str) -> None:
     assert json.loads(reply.partition(b"\r\n\r\n")[2])["status"] == "BAD-REQUEST"
 
 
+def test_nothing_comes_with_304(running: servers.Server) -> None:
+    """Another request can follow on the same connection."""
+    servers.post(running.url, {**BODY, "content_id": "kept"})
+    connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=10)
+    connection.request("GET", "/api/comment/list/kept")
+    first = connection.getresponse()
+    assert first.status == 200 and json.loads(first.read())
+    for _ in range(3):
+        connection.request("GET", "/api/comment/list/kept", headers={"If-None-Match": first.headers["ETag"]})
+        again = connection.getresponse()
+        assert again.status == 304 and again.read() == b"" and "Content-Type" not in again.headers
+    connection.close()
+
+
 def by_requests(url: str) -> bytes:
     return requests.get(url, timeout=10).content
 

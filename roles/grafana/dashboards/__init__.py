@@ -4,7 +4,7 @@ from pathlib import Path
 
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
-from . import api, edge, host, overview, slo
+from . import api, edge, host, overview, runbook, slo
 from .panels import Board
 
 OUTPUT = Path(__file__).resolve().parent.parent / "files/dashboards"
@@ -17,4 +17,4 @@ def render() -> dict[str, str]:
 
 
 def boards() -> list[Board]:
-    return [overview.board(), api.board(), slo.board(), host.board(), edge.board()]
+    return [overview.board(), api.board(), slo.board(), host.board(), edge.board(), runbook.board()]

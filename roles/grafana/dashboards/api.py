@@ -1,6 +1,6 @@
 """The comments API: what it is asked, how it answers, what it needs."""
 
-from .panels import FULL, REPLICA, SIXTH, THIRD, Board, Limits, Query, Word, by_replica
+from .panels import FULL, HOST, OR_ZERO, REPLICA, SIXTH, THIRD, Board, Limits, Query, Word, by_replica
 
 ROUTE_NAMES = ("GET /api/comment/list/<path:content_id>", "POST /api/comment/new", "GET /", "GET no route")
 REPLICA_NAMES = ("97a4646765d3 .3", "97a4646765d3 .4")
@@ -8,53 +8,114 @@ RELEASED = {1: Word("good", "green"), 0: Word("failed", "red")}
 NO_TRAFFIC = Word("No traffic")
 # The probes of Docker and of the edge are no requests of users; every five seconds they would outnumber them.
 PROBES = 'url_rule!~"/healthz|/readyz"'
-ROUTES = f'job="api", {PROBES}, url_rule=~"$route"'
+API = f'job="api", {HOST}'
+REPLICAS = f'{API}, replica=~"$replica"'
+ROUTES = f'{REPLICAS}, {PROBES}, url_rule=~"$route"'
 REQUESTS = f"flask_http_request_duration_seconds_count{{{ROUTES}}}"
 ERRORS = f'flask_http_request_duration_seconds_count{{{ROUTES}, status=~"5.."}}'
 BUCKETS = f"flask_http_request_duration_seconds_bucket{{{ROUTES}}}"
-# The same, whatever route somebody has chosen.
-ALL_BUCKETS = f'flask_http_request_duration_seconds_bucket{{job="api", {PROBES}}}'
+# The same on the overview, where nobody chooses a route or a replica.
+ALL_BUCKETS = f"flask_http_request_duration_seconds_bucket{{{API}, {PROBES}}}"
+CREATED = f"comments_api_comments_created_total{{{REPLICAS}}}"
+VERSIONS = f"count by (host, version) (comments_api_build_info{{{API}}})"
 
 
 def quantile(share: float, buckets: str, *by: str) -> str:
-    labels = ", ".join(("le", *by))
+    labels = ", ".join(("le", "host", *by))
     return f"histogram_quantile({share}, sum by ({labels}) (rate({buckets}[$__rate_interval])))"
 
 
 def status_class(digit: str) -> Query:
     requests = f'flask_http_request_duration_seconds_count{{{ROUTES}, status=~"{digit}.."}}'
-    return Query(f"sum(rate({requests}[$__rate_interval])) or vector(0)", f"{digit}xx")
+    return Query(f"sum by (host) (rate({requests}[$__rate_interval])) {OR_ZERO}", f"{digit}xx")
 
 
 def error_ratio() -> str:
     """0 and not nothing while there is no error."""
-    return f"(sum(rate({ERRORS}[$__rate_interval])) or vector(0)) / (sum(rate({REQUESTS}[$__rate_interval])) > 0)"
+    errors, requests = (f"sum by (host) (rate({counted}[$__rate_interval]))" for counted in (ERRORS, REQUESTS))
+    return f"({errors} {OR_ZERO}) / ({requests} > 0)"
 
 
-def board() -> Board:
-    b = Board("api", "API", "The comments API, from its replicas' own metrics.")
-    b.choice("route", "Route", f'flask_http_request_duration_seconds_count{{job="api", {PROBES}}}', "url_rule")
+def counted(counter: str, span: str = "$__range", seconds: str = "$__range_s") -> str:
+    """What a counter grew by within a span of time that ends now, in the API or in the edge.
 
-    b.row("Now", "two replicas of one version, no error, 99 % of the answers within 100 ms.")
+    A replica that started within it began at 0: what it had counted by its first scrape is not in increase().
+    """
+    started = f'last_over_time(process_start_time_seconds{{job="api", {HOST}}}[{span}])'
+    new = f"on (host, instance) ({started} > time() - {seconds})"
+    increase = f"increase({counter}[{span}])"
+    return f"sum by (host) ((({increase} + min_over_time({counter}[{span}])) and {new}) or {increase})"
+
+
+def replicas_up(b: Board, link: str = "") -> None:
     b.number(
         "Replicas up",
         "Replicas that answer their scrape.",
         "none",
-        Query('sum(up{job="api"})', "replicas"),
+        Query(f"sum by (host) (up{{{API}}})", "replicas"),
         Limits(amber=2, red=1),
+        empty=Word("None", "red"),
+        link=link,
+        alerts=("ApiDown",),
     )
+
+
+def latency_now(b: Board, buckets: str, link: str = "") -> None:
+    b.number(
+        "Latency, 99 %",
+        "99 % of the requests are answered within this time. The objective is 250 ms.",
+        "s",
+        Query(quantile(0.99, buckets), "99 %"),
+        Limits(amber=0.1, red=0.25),
+        empty=NO_TRAFFIC,
+        link=link,
+    )
+
+
+def latency(b: Board, buckets: str, link: str = "") -> None:
+    b.graph(
+        "Latency",
+        "Half, 95 % and 99 % of the requests are answered within these times; the line is the objective's 250 ms.",
+        "s",
+        *(Query(quantile(share / 100, buckets), f"{share} %") for share in (50, 95, 99)),
+        limits=Limits(None, 0.25),
+        link=link,
+    )
+
+
+def last_release(b: Board, height: int = 4, link: str = "") -> None:
+    b.number(
+        "Last release",
+        "How the last release ended. When it failed, the one before it is serving.",
+        "none",
+        Query(f"comentarios_release_last_success{{{HOST}}}", "release"),
+        words=RELEASED,
+        height=height,
+        empty=Word("None yet"),
+        link=link,
+        alerts=("ReleaseFailed",),
+    )
+
+
+def board() -> Board:
+    b = Board("api", "API", "The comments API, from its replicas' own metrics.")
+    b.choice("route", "Route", f"flask_http_request_duration_seconds_count{{{API}, {PROBES}}}", "url_rule")
+    b.choice("replica", "Replica", f"up{{{API}}}", "replica")
+
+    b.row("Now", "two replicas of one version, no error, 99 % of the answers within 100 ms.")
+    replicas_up(b)
     b.number(
         "Version",
         "The version of each replica; more than one only during a release.",
         "none",
-        Query('count by (version) (comments_api_build_info{job="api"})', "{{version}}"),
+        Query(VERSIONS, "{{version}}"),
         name_only=True,
     )
     b.number(
         "Requests",
         "Requests answered in a second, over all replicas.",
         "reqps",
-        Query(f"sum(rate({REQUESTS}[$__rate_interval]))", "requests"),
+        Query(f"sum by (host) (rate({REQUESTS}[$__rate_interval]))", "requests"),
     )
     b.number(
         "Error ratio",
@@ -64,19 +125,13 @@ def board() -> Board:
         Limits(amber=0.001, red=0.01),
         empty=NO_TRAFFIC,
     )
-    b.number(
-        "Latency, 99 %",
-        "99 % of the requests are answered within this time. The objective is 250 ms.",
-        "s",
-        Query(quantile(0.99, BUCKETS), "99 %"),
-        Limits(amber=0.1, red=0.25),
-        empty=NO_TRAFFIC,
-    )
+    latency_now(b, BUCKETS)
     b.number(
         "Comments created",
         "Comments stored within the time range shown.",
         "short",
-        Query('sum(increase(comments_api_comments_created_total{job="api"}[$__range]))', "comments"),
+        Query(counted(CREATED), "comments", now=True),
+        decimals=0,
     )
 
     b.row("Requests", "2xx follows the hour of the day; no 5xx; nothing in flight at rest.")
@@ -85,7 +140,9 @@ def board() -> Board:
         'Requests answered in a second. Paths that no route has are "no route".',
         "reqps",
         Query(
-            f"sum by (method, url_rule) (rate({REQUESTS}[$__rate_interval]))", "{{method}} {{url_rule}}", ROUTE_NAMES
+            f"sum by (host, method, url_rule) (rate({REQUESTS}[$__rate_interval]))",
+            "{{method}} {{url_rule}}",
+            ROUTE_NAMES,
         ),
     )
     b.graph(
@@ -105,19 +162,11 @@ def board() -> Board:
         "Requests in flight",
         "Requests being answered, by replica. A line that only rises is a replica that hangs.",
         "short",
-        Query(by_replica('comments_api_requests_in_flight{job="api"}'), REPLICA, REPLICA_NAMES),
+        Query(by_replica(f"comments_api_requests_in_flight{{{REPLICAS}}}"), REPLICA, REPLICA_NAMES),
     )
 
     b.row("Latency", "every line well below the dashed one; the database below 10 ms.")
-    b.graph(
-        "Latency",
-        "Half, 95 % and 99 % of the requests are answered within these times; the line is the objective's 250 ms.",
-        "s",
-        Query(quantile(0.5, BUCKETS), "50 %"),
-        Query(quantile(0.95, BUCKETS), "95 %"),
-        Query(quantile(0.99, BUCKETS), "99 %"),
-        limits=Limits(None, 0.25),
-    )
+    latency(b, BUCKETS)
     b.graph(
         "Latency by route, 95 %",
         "95 % of a route's requests are answered within this time.",
@@ -130,7 +179,7 @@ def board() -> Board:
         "95 % of the database's operations take no longer than this. Slow inserts alone: the disk.",
         "s",
         Query(
-            quantile(0.95, 'comments_api_storage_duration_seconds_bucket{job="api"}', "operation"),
+            quantile(0.95, f"comments_api_storage_duration_seconds_bucket{{{REPLICAS}}}", "operation"),
             "{{operation}}",
             ("insert", "list", "ping"),
         ),
@@ -139,7 +188,7 @@ def board() -> Board:
         "Comments created over time",
         "Comments stored in a second.",
         "ops",
-        Query('sum(rate(comments_api_comments_created_total{job="api"}[$__rate_interval]))', "created"),
+        Query(f"sum by (host) (rate({CREATED}[$__rate_interval]))", "created"),
     )
 
     b.row("Resources", "level lines; memory below 90 % of its limit; no restart but by a release.")
@@ -147,21 +196,21 @@ def board() -> Board:
         "CPU by replica",
         "Cores in use. One replica cannot use much more than one.",
         "suffix: cores",
-        Query(by_replica('rate(process_cpu_seconds_total{job="api"}[$__rate_interval])'), REPLICA, REPLICA_NAMES),
+        Query(by_replica(f"rate(process_cpu_seconds_total{{{REPLICAS}}}[$__rate_interval])"), REPLICA, REPLICA_NAMES),
         width=THIRD,
     )
     b.graph(
         "Memory by replica",
         "Resident memory. A line that rises from release to release is a leak.",
         "bytes",
-        Query(by_replica('process_resident_memory_bytes{job="api"}'), REPLICA, REPLICA_NAMES),
+        Query(by_replica(f"process_resident_memory_bytes{{{REPLICAS}}}"), REPLICA, REPLICA_NAMES),
         width=THIRD,
     )
     b.graph(
         "Database size",
         "Room that the database takes; the replicas share one database.",
         "bytes",
-        Query('max(comments_api_database_size_bytes{job="api"})', "database"),
+        Query(f"max by (host) (comments_api_database_size_bytes{{{API}}})", "database"),
         width=THIRD,
     )
     b.graph(
@@ -169,7 +218,7 @@ def board() -> Board:
         "What each service uses of the memory that it may. At 100 % the kernel kills it.",
         "percentunit",
         Query(
-            "max by (service) (service:memory:ratio)",
+            f"max by (host, service) (service:memory:ratio{{{HOST}}})",
             "{{service}}",
             ("api", "edge", "prometheus", "alertmanager", "grafana"),
         ),
@@ -181,7 +230,7 @@ def board() -> Board:
         "Starts of a container within 15 minutes, its first one left out.",
         "none",
         Query(
-            "max by (service) (changes(comentarios_container_start_time_seconds[15m]))",
+            f"max by (host, service) (changes(comentarios_container_start_time_seconds{{{HOST}}}[15m]))",
             "{{service}}",
             ("api", "edge", "prometheus", "alertmanager", "node-exporter", "grafana"),
         ),
@@ -189,22 +238,14 @@ def board() -> Board:
     )
 
     b.row("Releases", "the last release is good, and one version serves.")
-    b.number(
-        "Last release",
-        "How the last release ended. When it failed, the one before it is serving.",
-        "none",
-        Query("comentarios_release_last_success", "succeeded"),
-        words=RELEASED,
-        height=8,
-    )
+    last_release(b, height=8)
     b.graph(
         "Version serving",
         "Replicas of each version. During a release two versions overlap.",
         "none",
-        Query(
-            'count by (version) (comments_api_build_info{job="api"})', "{{version}}", ("97a4646765d3", "c4d1a0b7e2f5")
-        ),
+        Query(VERSIONS, "{{version}}", ("97a4646765d3", "c4d1a0b7e2f5")),
         width=FULL - SIXTH,
         stacked=True,
+        alerts=("VersionsMixed",),
     )
     return b

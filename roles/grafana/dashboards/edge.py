@@ -2,38 +2,62 @@
 
 from .bounds import RULE_GROUPS
 from .host import certificate
-from .panels import HALF, QUARTER, SIXTH, THIRD, Board, Limits, Query, Word
+from .panels import HALF, HOST, QUARTER, SIXTH, THIRD, Board, Limits, Query, Word
 
 # What goes to the API; the crowd are clients with many requests under way. See rules/slo.yml.
-API = 'job="edge", proxy=~"api|crowd"'
-PUBLIC = 'job="edge", proxy="public"'
+EDGE = f'job="edge", {HOST}'
+API = f'{EDGE}, proxy=~"api|crowd"'
+PUBLIC = f'{EDGE}, proxy="public"'
 RESPONSES = "haproxy_backend_http_responses_total"
 
 
 JOBS = ("api", "edge", "node", "alertmanager", "prometheus", "grafana")
 PARTS = ("node", "alertmanager", "prometheus", "grafana")
-MONITORING = 'job=~"prometheus|alertmanager|node|grafana"'
+MONITORING = f'job=~"prometheus|alertmanager|node|grafana", {HOST}'
+PROMETHEUS = f'job="prometheus", {HOST}'
 
 
 def by_class(digit: str) -> Query:
-    expr = f'sum(rate(haproxy_frontend_http_responses_total{{{PUBLIC}, code="{digit}xx"}}[$__rate_interval]))'
-    return Query(expr, f"{digit}xx")
+    return total("haproxy_frontend_http_responses_total", f'{PUBLIC}, code="{digit}xx"', f"{digit}xx")
 
 
 def error_ratio() -> Query:
     return Query(
-        f'sum(rate({RESPONSES}{{{API}, code="5xx"}}[$__rate_interval]))'
-        f" / (sum(rate({RESPONSES}{{{API}}}[$__rate_interval])) > 0)",
+        f'sum by (host) (rate({RESPONSES}{{{API}, code="5xx"}}[$__rate_interval]))'
+        f" / (sum by (host) (rate({RESPONSES}{{{API}}}[$__rate_interval])) > 0)",
         "5xx",
     )
 
 
 def average(part: str, legend: str) -> Query:
-    return Query(f"max(haproxy_backend_{part}_time_average_seconds{{{API}}})", legend)
+    return Query(f"max by (host) (haproxy_backend_{part}_time_average_seconds{{{API}}})", legend)
 
 
 def total(metric: str, labels: str, legend: str) -> Query:
-    return Query(f"sum(rate({metric}{{{labels}}}[$__rate_interval]))", legend)
+    return Query(f"sum by (host) (rate({metric}{{{labels}}}[$__rate_interval]))", legend)
+
+
+def errors_now(b: Board, link: str = "") -> None:
+    b.number(
+        "Error ratio",
+        "Share of the requests to the API that were answered with a 5xx, by it or by the edge in its place.",
+        "percentunit",
+        error_ratio(),
+        Limits(amber=0.001, red=0.01),
+        empty=Word("No traffic"),
+        link=link,
+    )
+
+
+def requests(b: Board, title: str, width: int, link: str = "") -> None:
+    b.graph(
+        title,
+        "Answers in a second by the first digit of their status.",
+        "reqps",
+        *(by_class(digit) for digit in "2345"),
+        width=width,
+        link=link,
+    )
 
 
 def board() -> Board:
@@ -46,25 +70,18 @@ def board() -> Board:
         "reqps",
         total("haproxy_frontend_http_requests_total", PUBLIC, "requests"),
     )
-    b.number(
-        "Error ratio",
-        "Share of the requests to the API that were answered with a 5xx, by it or by the edge in its place.",
-        "percentunit",
-        error_ratio(),
-        Limits(amber=0.001, red=0.01),
-        empty=Word("No traffic"),
-    )
+    errors_now(b)
     b.number(
         "In flight",
         "Requests to the API that wait for their answer or receive it.",
         "short",
-        Query(f"sum(haproxy_backend_current_sessions{{{API}}})", "requests"),
+        Query(f"sum by (host) (haproxy_backend_current_sessions{{{API}}})", "requests"),
     )
     b.number(
         "Waiting",
         "Requests that wait for a place at a replica. After five seconds they are answered with 503.",
         "short",
-        Query(f"sum(haproxy_backend_current_queue{{{API}}})", "requests"),
+        Query(f"sum by (host) (haproxy_backend_current_queue{{{API}}})", "requests"),
         Limits(amber=1, red=100),
     )
     certificate(b, SIXTH)
@@ -72,18 +89,9 @@ def board() -> Board:
         "Memory",
         "Memory in the edge's own pools, nearly all that it has: buffers of requests and replies above all.",
         "bytes",
-        Query('haproxy_process_pool_allocated_bytes{job="edge"}', "edge"),
+        Query(f"haproxy_process_pool_allocated_bytes{{{EDGE}}}", "edge"),
     )
-    b.graph(
-        "Requests by class",
-        "Answers in a second by the first digit of their status.",
-        "reqps",
-        by_class("2"),
-        by_class("3"),
-        by_class("4"),
-        by_class("5"),
-        width=THIRD,
-    )
+    requests(b, "Requests by class", THIRD)
     b.graph(
         "Where the time goes",
         "Averages of the last 1,024 requests: in the queue, until the reply began, until its last byte was sent.",
@@ -116,34 +124,37 @@ def board() -> Board:
         "Connections",
         "Open connections, of clients and of the monitoring, and how many there may be.",
         "short",
-        Query('haproxy_process_current_connections{job="edge"}', "open"),
-        Query('haproxy_process_max_connections{job="edge"}', "limit"),
+        Query(f"haproxy_process_current_connections{{{EDGE}}}", "open"),
+        Query(f"haproxy_process_max_connections{{{EDGE}}}", "limit"),
+        alerts=("EdgeFull",),
         width=THIRD,
     )
     b.graph(
         "Replicas",
         "Replicas that answer the edge's checks.",
         "short",
-        Query('haproxy_backend_active_servers{job="edge", proxy="api"}', "replicas"),
+        Query(f'haproxy_backend_active_servers{{{EDGE}, proxy="api"}}', "replicas"),
         width=THIRD,
     )
 
     b.row("Alerts", "no alert, and no notification that failed.")
-    b.alerts("Alerts firing", 'alertname!="Watchdog"', HALF, 8)
+    b.firing("Alerts firing", 'alertname!="Watchdog"', HALF, 8)
     b.graph(
         "Alerts over time",
         "Alerts that wait for their time or fire; one is the watchdog.",
         "none",
-        Query("count by (alertstate) (ALERTS)", "{{alertstate}}", ("firing", "pending")),
+        Query(f"count by (host, alertstate) (ALERTS{{{HOST}}})", "{{alertstate}}", ("firing", "pending")),
         width=QUARTER,
+        alerts=("Watchdog",),
     )
     b.graph(
         "Notifications",
         "Notifications that Alertmanager sent in a second, and those that failed.",
         "ops",
-        Query("sum(rate(alertmanager_notifications_total[$__rate_interval]))", "sent"),
-        Query("sum(rate(alertmanager_notifications_failed_total[$__rate_interval]))", "failed"),
+        total("alertmanager_notifications_total", HOST, "sent"),
+        total("alertmanager_notifications_failed_total", HOST, "failed"),
         width=QUARTER,
+        alerts=("NotificationsFailing",),
     )
 
     b.row("Scrapes", "every target up, answers within a second.")
@@ -151,14 +162,15 @@ def board() -> Board:
         "Targets up",
         "Targets of each job that answer.",
         "none",
-        Query("sum by (job) (up)", "{{job}}", JOBS),
+        Query(f"sum by (host, job) (up{{{HOST}}})", "{{job}}", JOBS),
         width=THIRD,
+        alerts=("EdgeDown", "HostDown", "TargetDown", "TargetAbsent"),
     )
     b.graph(
         "Duration of scrapes",
         "Time that a target takes for its metrics. A scrape is given up after 10 s.",
         "s",
-        Query("max by (job) (scrape_duration_seconds)", "{{job}}", JOBS),
+        Query(f"max by (host, job) (scrape_duration_seconds{{{HOST}}})", "{{job}}", JOBS),
         limits=Limits(None, 5),
         width=THIRD,
     )
@@ -166,7 +178,7 @@ def board() -> Board:
         "Samples of a scrape",
         "Samples that each job delivers. A scrape with more than 10,000 is refused.",
         "short",
-        Query("sum by (job) (scrape_samples_scraped)", "{{job}}", JOBS),
+        Query(f"sum by (host, job) (scrape_samples_scraped{{{HOST}}})", "{{job}}", JOBS),
         limits=Limits(None, 10000),
         width=THIRD,
     )
@@ -176,7 +188,7 @@ def board() -> Board:
         "Series",
         "Series in memory. Each costs a few kilobytes.",
         "short",
-        Query('prometheus_tsdb_head_series{job="prometheus"}', "series"),
+        Query(f"prometheus_tsdb_head_series{{{PROMETHEUS}}}", "series"),
         width=THIRD,
     )
     b.graph(
@@ -184,9 +196,9 @@ def board() -> Board:
         "Share of the room that the metrics may take on the disk. At 100 % the oldest go.",
         "percentunit",
         Query(
-            '(prometheus_tsdb_storage_blocks_bytes{job="prometheus"}'
-            ' + prometheus_tsdb_wal_storage_size_bytes{job="prometheus"})'
-            ' / (prometheus_tsdb_retention_limit_bytes{job="prometheus"} > 0)',
+            f"(prometheus_tsdb_storage_blocks_bytes{{{PROMETHEUS}}}"
+            f" + prometheus_tsdb_wal_storage_size_bytes{{{PROMETHEUS}}})"
+            f" / (prometheus_tsdb_retention_limit_bytes{{{PROMETHEUS}}} > 0)",
             "used",
         ),
         top=1,
@@ -197,7 +209,7 @@ def board() -> Board:
         "Time that the evaluation of each group of rules takes.",
         "s",
         Query(
-            "max by (rule_group) (prometheus_rule_group_last_duration_seconds)",
+            f"max by (host, rule_group) (prometheus_rule_group_last_duration_seconds{{{HOST}}})",
             "{{rule_group}}",
             RULE_GROUPS,
         ),
@@ -207,11 +219,12 @@ def board() -> Board:
         "Failures",
         "What the monitoring failed to do, in a second: rules, notifications, writes.",
         "ops",
-        Query("sum(rate(prometheus_rule_evaluation_failures_total[$__rate_interval]))", "rules"),
-        Query("sum(rate(prometheus_notifications_dropped_total[$__rate_interval]))", "notifications"),
-        Query("sum(rate(prometheus_tsdb_wal_writes_failed_total[$__rate_interval]))", "writes"),
+        total("prometheus_rule_evaluation_failures_total", HOST, "rules"),
+        total("prometheus_notifications_dropped_total", HOST, "notifications"),
+        total("prometheus_tsdb_wal_writes_failed_total", HOST, "writes"),
         limits=Limits(None, 0.001),
         width=THIRD,
+        alerts=("RuleEvaluationFailing", "PrometheusStorageFailing"),
     )
     b.graph(
         "Memory of the monitoring",
@@ -228,5 +241,29 @@ def board() -> Board:
         Query(f"rate(process_cpu_seconds_total{{{MONITORING}}}[$__rate_interval])", "{{job}}", PARTS),
         stacked=True,
         width=THIRD,
+    )
+    b.number(
+        "Configuration",
+        "Whether Prometheus and Alertmanager run the configuration that lies on the host, or an older one.",
+        "none",
+        Query(
+            '{__name__=~"prometheus_config_last_reload_successful|alertmanager_config_last_reload_successful",'
+            f" {HOST}}}",
+            "{{job}}",
+        ),
+        words={1: Word("loaded", "green"), 0: Word("refused", "red")},
+        width=HALF,
+        height=8,
+        alerts=("PrometheusConfigReloadFailed", "AlertmanagerConfigReloadFailed"),
+    )
+    b.graph(
+        "File descriptors",
+        "Share of the file descriptors that a process may have and has open.",
+        "percentunit",
+        Query(
+            f"max by (host, job) (process_open_fds{{{HOST}}} / process_max_fds{{{HOST}}})", "{{job}}", ("api", *PARTS)
+        ),
+        limits=Limits.of("FileDescriptorsLow"),
+        width=HALF,
     )
     return b

@@ -7,5 +7,6 @@ EXPECTED_EMPTY: dict[tuple[str, str, str], str] = {
     ("host", "Certificate", "A"): "The same.",
     ("overview", "Requests", "B"): "The API redirects nobody.",
     ("host", "Data volume growth", "A"): "Not every host has a volume of its own for the data.",
+    **{(uid, "annotation Rollbacks", "A"): "Nobody went back." for uid in ("overview", "api", "slo", "host", "edge")},
     **{(uid, "annotation Alerts", "A"): "Nothing is wrong." for uid in ("overview", "api", "slo", "host", "edge")},
 }

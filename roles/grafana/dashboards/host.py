@@ -1,8 +1,10 @@
 """The host by the USE method: utilisation, saturation and errors of CPU, memory, disk and network."""
 
-from .panels import HALF, QUARTER, THIRD, Board, Limits, Query, Word
+from .panels import HALF, HOST, QUARTER, THIRD, Board, Limits, Query, Word
 
-NODE = 'job="node"'
+NODE = f'job="node", {HOST}'
+CPUS = f'count by (host) (node_cpu_seconds_total{{{NODE}, mode="idle"}})'
+BACKUP_AGE = Query(f"time() - comentarios_backup_last_success_timestamp_seconds{{{HOST}}}", "age")
 
 
 def pressure(resource: str, kind: str, legend: str) -> Query:
@@ -18,11 +20,58 @@ def certificate(b: Board, width: int, height: int = 4) -> None:
         "Certificate",
         "Time until the certificate expires. certbot renews it 30 days before.",
         "s",
-        Query("comentarios_certificate_expiry_timestamp_seconds - time()", "{{domain}}"),
+        Query(f"comentarios_certificate_expiry_timestamp_seconds{{{HOST}}} - time()", "{{domain}}"),
         Limits.of("CertificateExpiring", 28 * 86400),
         width=width,
         height=height,
         empty=Word("No domain"),
+        alerts=("CertificateInvalid",),
+    )
+
+
+def cpu(b: Board, link: str = "") -> None:
+    b.number(
+        "CPU",
+        "Share of the time that the CPUs are busy.",
+        "percentunit",
+        Query(f'1 - avg by (host) (rate(node_cpu_seconds_total{{{NODE}, mode="idle"}}[$__rate_interval]))', "busy"),
+        Limits(amber=0.7, red=0.9),
+        link=link,
+    )
+
+
+def memory(b: Board, link: str = "") -> None:
+    b.number(
+        "Memory available",
+        "Memory that programs can still get, of all.",
+        "percentunit",
+        Query(f"node_memory_MemAvailable_bytes{{{NODE}}} / node_memory_MemTotal_bytes{{{NODE}}}", "available"),
+        Limits.of("MemoryLow", 0.2),
+        link=link,
+    )
+
+
+def fullest_disk(b: Board, link: str = "") -> None:
+    b.number(
+        "Fullest disk",
+        "Room left on the file system that has least of it.",
+        "percentunit",
+        Query(f"min by (host) (node_filesystem_avail_bytes{{{NODE}}} / node_filesystem_size_bytes{{{NODE}}})", "left"),
+        Limits.of("DiskFull", 0.2),
+        link=link,
+    )
+
+
+def newest_backup(b: Board, link: str = "") -> None:
+    b.number(
+        "Newest backup",
+        "Age of the newest backup. One is made every 15 minutes.",
+        "s",
+        BACKUP_AGE,
+        Limits.of("BackupTooOld", 1800),
+        empty=Word("None yet", "orange"),
+        link=link,
+        alerts=("BackupNeverMade",),
     )
 
 
@@ -30,41 +79,17 @@ def board() -> Board:
     b = Board("host", "Host", "Utilisation, saturation and errors of the machine, and its backups.")
 
     b.row("Now", "all green, and a backup younger than half an hour.")
-    b.number(
-        "CPU",
-        "Share of the time that the CPUs are busy.",
-        "percentunit",
-        Query(f'1 - avg(rate(node_cpu_seconds_total{{{NODE}, mode="idle"}}[$__rate_interval]))', "busy"),
-        Limits(amber=0.7, red=0.9),
-    )
-    b.number(
-        "Memory available",
-        "Memory that programs can still get, of all.",
-        "percentunit",
-        Query(f"node_memory_MemAvailable_bytes{{{NODE}}} / node_memory_MemTotal_bytes{{{NODE}}}", "available"),
-        Limits.of("MemoryLow", 0.2),
-    )
-    b.number(
-        "Fullest disk",
-        "Room left on the file system that has least of it.",
-        "percentunit",
-        Query(f"min(node_filesystem_avail_bytes{{{NODE}}} / node_filesystem_size_bytes{{{NODE}}})", "left"),
-        Limits.of("DiskFull", 0.2),
-    )
-    b.number(
-        "Newest backup",
-        "Age of the newest backup. One is made every 15 minutes.",
-        "s",
-        Query("time() - comentarios_backup_last_success_timestamp_seconds", "age"),
-        Limits.of("BackupTooOld", 1800),
-        empty=Word("None yet", "orange"),
-    )
+    cpu(b)
+    memory(b)
+    fullest_disk(b)
+    newest_backup(b)
     b.number(
         "Out of memory",
         "Processes that the kernel killed for want of memory within the time range shown.",
         "short",
         Query(f"increase(node_vmstat_oom_kill{{{NODE}}}[$__range])", "kills"),
         Limits(amber=None, red=1),
+        alerts=("OomKill",),
     )
     b.number(
         "Up for",
@@ -79,21 +104,22 @@ def board() -> Board:
         "Share of all CPUs' time by what it went to. Steal is what the hypervisor gave to others.",
         "percentunit",
         Query(
-            f'sum by (mode) (rate(node_cpu_seconds_total{{{NODE}, mode!="idle"}}[$__rate_interval]))'
-            f' / scalar(count(node_cpu_seconds_total{{{NODE}, mode="idle"}}))',
+            f'sum by (host, mode) (rate(node_cpu_seconds_total{{{NODE}, mode!="idle"}}[$__rate_interval]))'
+            f" / on (host) group_left () {CPUS}",
             "{{mode}}",
             ("iowait", "irq", "nice", "softirq", "steal", "system", "user"),
         ),
         stacked=True,
         top=1,
         width=THIRD,
+        alerts=("CpuSteal",),
     )
     b.graph(
         "CPU saturation: load",
         "Processes that run or wait for a CPU or a disk, for each CPU. Above 1 somebody waits.",
         "none",
-        Query(f'node_load1{{{NODE}}} / scalar(count(node_cpu_seconds_total{{{NODE}, mode="idle"}}))', "1 minute"),
-        Query(f'node_load15{{{NODE}}} / scalar(count(node_cpu_seconds_total{{{NODE}, mode="idle"}}))', "15 minutes"),
+        Query(f"node_load1{{{NODE}}} / on (host) {CPUS}", "1 minute"),
+        Query(f"node_load15{{{NODE}}} / on (host) {CPUS}", "15 minutes"),
         limits=Limits(None, 1),
         width=THIRD,
     )
@@ -101,7 +127,7 @@ def board() -> Board:
         "CPU saturation: pressure",
         "Share of the time in which some process waited for a CPU.",
         "percentunit",
-        pressure("cpu", "waiting", "waiting"),
+        pressure("cpu", "waiting", "some wait"),
         width=THIRD,
     )
 
@@ -119,8 +145,8 @@ def board() -> Board:
         "Memory saturation: pressure",
         "Share of the time in which some process, or every process, waited for memory.",
         "percentunit",
-        pressure("memory", "waiting", "some"),
-        pressure("memory", "stalled", "all"),
+        pressure("memory", "waiting", "some wait"),
+        pressure("memory", "stalled", "all wait"),
     )
     b.graph(
         "Swap",
@@ -149,6 +175,7 @@ def board() -> Board:
         ),
         limits=Limits.of("DiskFull", 0.8, turned=True),
         top=1,
+        alerts=("DiskWillFill",),
     )
     b.graph(
         "Inodes",
@@ -172,8 +199,8 @@ def board() -> Board:
         "Disk saturation: pressure",
         "Share of the time in which some process, or every process, waited for a disk.",
         "percentunit",
-        pressure("io", "waiting", "some"),
-        pressure("io", "stalled", "all"),
+        pressure("io", "waiting", "some wait"),
+        pressure("io", "stalled", "all wait"),
     )
     b.graph(
         "Disk traffic",
@@ -249,6 +276,7 @@ def board() -> Board:
         "none",
         Query(f"node_timex_sync_status{{{NODE}}}", "synchronised"),
         words={1: Word("synchronised", "green"), 0: Word("not kept")},
+        alerts=("ClockUnsynchronised",),
         width=QUARTER,
         height=8,
     )
@@ -257,15 +285,16 @@ def board() -> Board:
         "Age of the newest backup",
         "A saw: rises to 15 minutes and falls.",
         "s",
-        Query("time() - comentarios_backup_last_success_timestamp_seconds", "age"),
+        BACKUP_AGE,
         limits=Limits.of("BackupTooOld", 1800),
         width=HALF,
+        alerts=("TextfileBroken",),
     )
     b.number(
         "Backup size",
         "Size of the newest backup. A sudden drop is a reason to look.",
         "bytes",
-        Query("comentarios_backup_size_bytes", "size"),
+        Query(f"comentarios_backup_size_bytes{{{HOST}}}", "size"),
         width=QUARTER,
         height=8,
         empty=Word("None yet", "orange"),
@@ -278,5 +307,6 @@ def board() -> Board:
         width=QUARTER,
         height=8,
         empty=Word("No data volume"),
+        alerts=("DataVolumeWillFill",),
     )
     return b

@@ -12,6 +12,7 @@ from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 from grafana_foundation_sdk.models.text import TextMode
 
 from .bounds import bound
+from .sections import address
 
 TAG = "comentarios"
 DATASOURCE = mc.DataSourceRef(type_val="prometheus", uid="${datasource}")
@@ -31,27 +32,46 @@ COLOURS = {
     "pending": "orange",
     "limit": "red",
     "failed": "red",
+    "bad": "red",
+    "some wait": "orange",
+    "all wait": "red",
+    "api": "blue",
+    "edge": "purple",
+    "node": "light-orange",
+    "node-exporter": "light-orange",
+    "alertmanager": "light-yellow",
+    "prometheus": "light-red",
+    "grafana": "light-purple",
+    **{f"availability {window}": "blue" for window in ("1h", "6h", "1d", "3d")},
+    **{f"latency {window}": "purple" for window in ("1h", "6h", "1d", "3d")},
 }
 NEUTRAL = "text"
+# Each host has a Prometheus of its own, whose series say nothing of a host. Where one collects from several, they have
+# this label. Every query takes it and every sum keeps it: no host hides another that fails.
+HOST = 'host=~"$host"'
+# 0, and not nothing, for each host that should have the API, when nothing of a kind was counted yet.
+OR_ZERO = f'or sum by (host) (up{{job="api", {HOST}}}) * 0'
 # A replica by its release and the end of its address (prometheus.yml makes that label): an address alone says nothing.
 REPLICA = "{{version}} {{replica}}"
 
 
 def by_replica(expr: str) -> str:
     """Gives the series of replicas the labels that REPLICA shows."""
-    return f'{expr} * on (instance) group_left (version) comments_api_build_info{{job="api"}}'
+    return f'{expr} * on (host, instance) group_left (version) comments_api_build_info{{job="api", {HOST}}}'
 
 
 @dataclass(frozen=True)
 class Query:
-    """A query: PromQL and the name of each of its series (`{{label}}` is filled in).
+    """A query: PromQL and the name of each of its series (`{{label}}` is filled in, and the host follows it).
 
-    `names` are those to expect where a label makes them: the legend gets room for so many.
+    `names` are those to expect where a label makes them: the legend gets room for so many. `now` asks for the newest
+    value alone: what sums up days is not worked out for each point of a line.
     """
 
     expr: str
     legend: str
     names: tuple[str, ...] = ()
+    now: bool = False
 
     @property
     def series(self) -> tuple[str, ...]:
@@ -113,7 +133,7 @@ class Board:
     `uid` is also the file's name and never changes: links and alerts point at it.
     """
 
-    def __init__(self, uid: str, title: str, description: str, span: str = "now-3h"):
+    def __init__(self, uid: str, title: str, description: str, span: str = "now-3h", queried: bool = True):
         self.uid = uid
         self.legends: dict[str, Legend] = {}
         self._last_id = 0
@@ -127,12 +147,6 @@ class Board:
             .time(span, "now")
             .refresh("30s")
             .tooltip(md.DashboardCursorSync.CROSSHAIR)
-            .with_variable(
-                d.DatasourceVariable("datasource")
-                .label("Data source")
-                .type("prometheus")
-                .current(md.VariableOption(selected=True, text="Prometheus", value="prometheus"))
-            )
             .link(
                 d.DashboardLink("Dashboards")
                 .type(md.DashboardLinkType.DASHBOARDS)
@@ -144,7 +158,15 @@ class Board:
                 .placement(None)  # type: ignore[arg-type]
             )
         )
-        self._annotate()
+        if queried:
+            self._board.with_variable(
+                d.DatasourceVariable("datasource")
+                .label("Data source")
+                .type("prometheus")
+                .current(md.VariableOption(selected=True, text="Prometheus", value="prometheus"))
+            )
+            self.choice("host", "Host", "up", "host")
+            self._annotate()
 
     def choice(self, name: str, label: str, metric: str, by: str) -> None:
         """A variable `$name` with the values of label `by` of `metric`; all of them until somebody chooses."""
@@ -171,23 +193,37 @@ class Board:
             query = d.AnnotationQuery().name(name).datasource(DATASOURCE).icon_color(colour).expr(expr)
             return query.title_format(title).step("60s").placement(None)  # type: ignore[arg-type]
 
-        release, backup = "comentarios_release_timestamp_seconds", "comentarios_backup_last_success_timestamp_seconds"
-        firing = 'ALERTS{alertstate="firing", alertname!="Watchdog"}'
-        # The values of the first two are times, in seconds since 1970.
+        switched = "comentarios_release_timestamp_seconds"
+        backup = f"comentarios_backup_last_success_timestamp_seconds{{{HOST}}}"
+        firing = f'ALERTS{{alertstate="firing", alertname!="Watchdog", {HOST}}}'
+        # The values of all but the last are times, in seconds since 1970.
         for query in (
-            annotation("Releases", f"{release} * 1000", "Release {{version}}", "blue")
+            annotation(
+                "Releases", f'{switched}{{kind!="rollback", {HOST}}} * 1000', "Release {{version}} {{host}}", "blue"
+            )
             .enable(True)
             .use_value_for_time(True),
-            annotation("Backups", f"{backup} * 1000", "Backup", "green").enable(False).use_value_for_time(True),
-            annotation("Alerts", firing, "{{alertname}}", "red").enable(True),
+            annotation(
+                "Rollbacks", f'{switched}{{kind="rollback", {HOST}}} * 1000', "Back to {{version}} {{host}}", "orange"
+            )
+            .enable(True)
+            .use_value_for_time(True),
+            annotation("Backups", f"{backup} * 1000", "Backup {{host}}", "green")
+            .enable(False)
+            .use_value_for_time(True),
+            annotation("Alerts", firing, "{{alertname}} {{host}}", "red").enable(True),
         ):
             self._board.annotation(query)
 
     def row(self, title: str, good: str) -> None:
         """A heading, and under it a line that says what good looks like."""
         self._board.with_row(d.Row(title).id(self._next_id()))
-        line = text.Panel().id(self._next_id()).title("").transparent(True).span(FULL).height(2)
-        self._board.with_panel(line.mode(TextMode.MARKDOWN).content(f"*Good:* {good}"))
+        self.text("", f"*Good:* {good}", 2)
+
+    def text(self, title: str, content: str, height: int) -> None:
+        """Markdown over the whole width."""
+        panel = text.Panel().id(self._next_id()).title(title).transparent(not title).span(FULL).height(height)
+        self._board.with_panel(panel.mode(TextMode.MARKDOWN).content(content))
 
     def graph(
         self,
@@ -202,6 +238,7 @@ class Board:
         stacked: bool = False,
         empty: Word | None = None,
         link: str = "",
+        alerts: tuple[str, ...] = (),
     ) -> None:
         """Lines over time from 0 (to `top`), with a dashed line at each limit."""
         names = tuple(name for query in queries for name in query.series)
@@ -226,14 +263,15 @@ class Board:
         for name in names:
             if colour := COLOURS.get(name):
                 value = {"mode": "fixed", "fixedColor": colour}
-                panel.override_by_name(name, [md.DynamicConfigValue("color", value)])
+                # The host's name follows, where there are several.
+                panel.override_by_regexp(rf"/^{name}( \S*)?$/", [md.DynamicConfigValue("color", value)])
         if stacked:
             panel.stacking(c.StackingConfig().mode(mc.StackingMode.NORMAL))
         if limits.drawn:
             panel.thresholds_style(c.GraphThresholdsStyleConfig().mode(mc.GraphThresholdsStyleMode.DASHED))
         if top is not None:
             panel.max(top)
-        self._add(panel, title, description, unit, queries, limits, width, height, empty, link)
+        self._add(panel, title, description, unit, queries, limits, width, height, empty, link, alerts)
 
     def number(
         self,
@@ -249,10 +287,11 @@ class Board:
         words: dict[int, Word] | None = None,
         decimals: int | None = None,
         link: str = "",
+        alerts: tuple[str, ...] = (),
     ) -> None:
         """The newest value, coloured by its limits; with `name_only` the series' names, with `words` one of these."""
         mode = mc.BigValueTextMode.NAME if name_only else mc.BigValueTextMode.AUTO
-        plain = name_only or bool(words)
+        plain = name_only or bool(words) or query.now
         panel = (
             stat.Panel()
             .reduce_options(c.ReduceDataOptions().calcs(["lastNotNull"]).values(False))
@@ -262,9 +301,11 @@ class Board:
         )
         if decimals is not None:
             panel.decimals(decimals)
-        self._add(panel, title, description, unit, [query], limits, width, height, empty, link, words)
+        self._add(panel, title, description, unit, [query], limits, width, height, empty, link, alerts, words)
 
-    def alerts(self, title: str, matchers: str, width: int, height: int = 4, link: str = "") -> None:
+    def firing(
+        self, title: str, matchers: str, width: int, height: int = 4, link: str = "", alerts: tuple[str, ...] = ()
+    ) -> None:
         """The names of the alerts that fire, or that there is none."""
         none = 'label_replace(vector(0), "alertname", "All is well", "", "")'
         panel = (
@@ -275,13 +316,14 @@ class Board:
             .text_mode(mc.BigValueTextMode.VALUE_AND_NAME)
         )
         query = Query(
-            f'max by (alertname) (ALERTS{{alertstate="firing", {matchers}}}) or on () {none}',
+            f'max by (host, alertname) (ALERTS{{alertstate="firing", {matchers}, {HOST}}}) or on () {none}',
             "{{alertname}}",
             ("All is well",),
         )
         words = {0: Word("No alert", "green"), 1: Word("firing", "red")}
-        about = "The alerts that fire now. Each has a section in docs/operations.md."
-        self._add(panel, title, about, "none", [query], Limits(None, 1), width, height, None, link, words)
+        about = "The alerts that fire now. Each has a section in the dashboard Runbook."
+        links = (link, alerts, words)
+        self._add(panel, title, about, "none", [query], Limits(None, 1), width, height, None, *links)
 
     def build(self) -> md.Dashboard:
         return self._board.build()
@@ -298,12 +340,12 @@ class Board:
         height: int,
         empty: Word | None,
         link: str,
+        alerts: tuple[str, ...],
         words: dict[int, Word] | None = None,
     ) -> None:
         links = [(f"Dashboard {link}", f"/d/{link}")] if link else []
-        if limits.alert:
-            description += f" Alert {limits.alert}: docs/operations.md#{limits.alert.lower()}."
-            links.append((f"Alert {limits.alert}", f"/alerting/list?search={limits.alert}"))
+        alerts = (limits.alert, *alerts) if limits.alert else alerts
+        links += [(f"Runbook: {alert}", f"/{address(alert)}") for alert in alerts]
         panel.id(self._next_id()).title(title).description(description).unit(unit)
         panel.links([d.DashboardLink(name).type(md.DashboardLinkType.LINK).url(url) for name, url in links])
         panel.datasource(DATASOURCE).span(width).height(height).thresholds(limits.steps())
@@ -323,9 +365,11 @@ class Board:
         if mappings:
             panel.mappings(mappings)
         for letter, query in zip("ABCDEFGH", queries, strict=False):
-            target = prometheus.Dataquery().ref_id(letter).expr(query.expr).legend_format(query.legend)
-            target.datasource(DATASOURCE)
-            target.range().format(PromQueryFormat.TIME_SERIES)
+            target = (
+                prometheus.Dataquery().ref_id(letter).expr(query.expr).legend_format(f"{query.legend} {{{{host}}}}")
+            )
+            target.datasource(DATASOURCE).format(PromQueryFormat.TIME_SERIES)
+            target = target.instant() if query.now else target.range()
             panel.with_target(target)
         self._board.with_panel(panel)
 

@@ -2,8 +2,9 @@
 
 import re
 
-from .bounds import EXPRESSIONS
-from .panels import FULL, QUARTER, Board, Limits, Query
+from .api import counted
+from .bounds import EXPRESSIONS, GROUPS
+from .panels import FULL, HOST, OR_ZERO, QUARTER, Board, Limits, Query
 
 OBJECTIVES = {
     "availability": "99.9 % of the requests at the edge are answered without a 5xx",
@@ -11,6 +12,7 @@ OBJECTIVES = {
 }
 # The pairs of windows of the alerts, long and short, and the burn rate at which both of them ring.
 PAIR = re.compile(r"slo:burn_rate:(\w+) > ([\d.]+) and slo:burn_rate:(\w+) > \2")
+RULES = [rule for group in GROUPS for rule in group["rules"] if rule.get("record", "").endswith("requests:rate5m")]
 WINDOWS = [
     (alert, long, short, float(bound))
     for alert in ("ErrorBudgetBurnFast", "ErrorBudgetBurnSlow")
@@ -18,19 +20,40 @@ WINDOWS = [
 ]
 
 
+def selector(slo: str) -> str:
+    return f'{{slo="{slo}", {HOST}}}'
+
+
+def day(record: str, slo: str) -> str:
+    """How many requests of the last 24 hours the rule counts of which `record` is the rate."""
+    (expr,) = (rule["expr"] for rule in RULES if rule["record"] == record and rule["labels"]["slo"] == slo)
+    counters = [f"{name}{{{labels}, {HOST}}}" for name, labels in re.findall(r"(\w+)\{([^}]*)\}", expr)]
+    # The edge outlives releases. Of the requests that are slow, those that are not are taken off.
+    grown = [
+        counted(one, "1d", "86400") if slo == "latency" else f"sum by (host) (increase({one}[1d]))" for one in counters
+    ]
+    return f"({' - '.join(grown)}) {OR_ZERO}"
+
+
+def budget_left(b: Board, slo: str, width: int, link: str = "") -> None:
+    b.number(
+        f"Budget left: {slo}",
+        f"{OBJECTIVES[slo]}, over 30 days or since there is data. Below 0 the promise is broken.",
+        "percentunit",
+        Query(f"slo:budget_left:ratio30d{selector(slo)}", "left"),
+        Limits(amber=0.5, red=0.1),
+        width=width,
+        decimals=1,
+        link=link,
+    )
+
+
 def board() -> Board:
     b = Board("slo", "Objectives", "Service level objectives over 30 days.", span="now-24h")
-    for slo, promise in OBJECTIVES.items():
-        of = f'{{slo="{slo}"}}'
+    for slo in OBJECTIVES:
+        of = selector(slo)
         b.row(slo.capitalize(), "more than half of the budget is left, and the burn rate is below 1.")
-        b.number(
-            f"Budget left: {slo}",
-            f"{promise}, over 30 days or since there is data. Below 0 the promise is broken.",
-            "percentunit",
-            Query(f"slo:budget_left:ratio30d{of}", "left"),
-            Limits(amber=0.5, red=0.1),
-            width=QUARTER,
-        )
+        budget_left(b, slo, QUARTER)
         b.number(
             f"Burn rate, 1 h: {slo}",
             "At 1 the budget lasts exactly 30 days; at 14.4 a fiftieth of it goes in an hour.",
@@ -43,15 +66,17 @@ def board() -> Board:
             f"Bad requests, 24 h: {slo}",
             "Requests of the last 24 hours that broke the promise.",
             "short",
-            Query(f"sum_over_time(slo:bad_requests:rate5m{of}[1d:5m]) * 300", "bad"),
+            Query(day("slo:bad_requests:rate5m", slo), "bad", now=True),
             width=QUARTER,
+            decimals=0,
         )
         b.number(
             f"Requests, 24 h: {slo}",
             "Requests of the last 24 hours that count. Those that the client got wrong (4xx) do not.",
             "short",
-            Query(f"sum_over_time(slo:requests:rate5m{of}[1d:5m]) * 300", "requests"),
+            Query(day("slo:requests:rate5m", slo), "requests", now=True),
             width=QUARTER,
+            decimals=0,
         )
         b.graph(
             f"Budget left over time: {slo}",
@@ -64,7 +89,7 @@ def board() -> Board:
             f"Bad requests: {slo}",
             "Requests in a second that count, and those among them that broke the promise.",
             "reqps",
-            Query(f"slo:requests:rate5m{of}", "all"),
+            Query(f"slo:requests:rate5m{of}", "counted"),
             Query(f"slo:bad_requests:rate5m{of}", "bad"),
         )
 
@@ -75,9 +100,15 @@ def board() -> Board:
             f"Burn rate, {long} and {short}",
             f"How fast the budgets go. Both windows of an objective above {bound} {severity}.",
             "none",
-            Query(f"slo:burn_rate:{long}", f"{{{{slo}}}} {long}", (f"availability {long}", f"latency {long}")),
-            Query(f"slo:burn_rate:{short}", f"{{{{slo}}}} {short}", (f"availability {short}", f"latency {short}")),
+            Query(
+                f"slo:burn_rate:{long}{{{HOST}}}", f"{{{{slo}}}} {long}", (f"availability {long}", f"latency {long}")
+            ),
+            Query(
+                f"slo:burn_rate:{short}{{{HOST}}}",
+                f"{{{{slo}}}} {short}",
+                (f"availability {short}", f"latency {short}"),
+            ),
             limits=Limits(None, bound, alert),
         )
-    b.alerts("Budget alerts", 'alertname=~"ErrorBudget.*"', FULL)
+    b.firing("Budget alerts", 'alertname=~"ErrorBudget.*"', FULL)
     return b

@@ -39,12 +39,12 @@ def operator() -> None:
         subprocess.run(["ansible", "localhost", "-m", "community.aws.ssm_parameter", "-a", arguments], check=True)
 
 
-def drill() -> None:
+def drill_() -> None:
     """`make drill`: the host and its volume are lost; `make up` follows."""
-    from cli import backup, host, targets
+    from cli import drill, host, targets
 
     target = targets.target()
-    backup._lose(target, host.chosen(target))
+    drill._lose(target, host.chosen(target))
 
 
 def pipeline() -> None:
@@ -100,4 +100,4 @@ def _images(target: Target) -> None:
 
 
 if __name__ == "__main__":
-    {"operator": operator, "drill": drill, "pipeline": pipeline, "host": host_}[sys.argv[1]]()
+    {"operator": operator, "drill": drill_, "pipeline": pipeline, "host": host_}[sys.argv[1]]()

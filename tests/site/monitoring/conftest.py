@@ -26,7 +26,8 @@ def tunnel(up, eventually) -> Iterator[dict[str, str]]:
     """The services' URLs on this machine by name, through SSH."""
 
     def start(free: list[int]) -> tuple[subprocess.Popen[bytes], dict[str, str]]:
-        command = hosts.forwards(up.target, up.host, dict(zip(free, SERVICES.values(), strict=True)))
+        here = [f"127.0.0.1:{port}" for port in free]
+        command = hosts.forwards(up.target, up.host, dict(zip(here, SERVICES.values(), strict=True)))
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
         urls = {name: f"http://127.0.0.1:{port}" for name, port in zip(SERVICES, free, strict=True)}
         try:

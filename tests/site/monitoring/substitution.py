@@ -38,6 +38,7 @@ def fill_in(expr: str, seconds: int, step: int, values: dict[str, str]) -> str:
         "__rate_interval": f"{max(step + SCRAPE, 4 * SCRAPE)}s",
         "__interval": f"{step}s",
         "__range": f"{seconds}s",
+        "__range_s": str(seconds),
     } | values
     filled = re.sub(r"\$(\w+)", lambda match: names[match[1]], expr)
     assert "$" not in filled, f"{expr}: a variable in a form that is not filled in"
@@ -46,7 +47,7 @@ def fill_in(expr: str, seconds: int, step: int, values: dict[str, str]) -> str:
 
 def variables(board: dict) -> dict[str, dict]:
     """The dashboard's query variables by name."""
-    return {v["name"]: v for v in board["templating"]["list"] if v["type"] == "query"}
+    return {v["name"]: v for v in board.get("templating", {}).get("list", []) if v["type"] == "query"}
 
 
 def queries(uid: str, board: dict, chosen: dict[str, str] | None = None) -> list[Query]:

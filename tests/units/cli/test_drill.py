@@ -3,7 +3,7 @@
 import pytest
 import requests
 
-from cli import backup
+from cli import drill
 
 
 @pytest.mark.parametrize(
@@ -19,4 +19,4 @@ from cli import backup
 def test_only_the_apis_own_word_counts(status: int, body: bytes, stored: bool) -> None:
     reply = requests.Response()
     reply.status_code, reply._content = status, body
-    assert backup._acknowledged(reply) is stored
+    assert drill._acknowledged(reply) is stored

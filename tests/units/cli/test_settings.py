@@ -87,6 +87,20 @@ def test_settings_are_the_last_inventory(given: Given, capsys: pytest.CaptureFix
     assert target().variables["ANSIBLE_INVENTORY"].split(",")[-1].endswith("/settings")
 
 
+def test_parameters_that_settings_name_are_required(given: Given) -> None:
+    """The role's own example of a webhook, say: role parameters tells which are missing, before anything changes."""
+    chosen = given(
+        "ansible:\n"
+        "  alertmanager_webhooks:\n"
+        "    - url: https://alerts.example.com/hook\n"
+        "      token: \"{{ parameters_values['/comentarios/alertmanager/hook_token'] }}\"\n"
+        "  alertmanager_watchdog_url: '{{ parameters_values [ \"/comentarios/watchdog\" ] }}'\n"
+    )
+    settings.apply(chosen)
+    written = yaml.safe_load((chosen.state / "settings" / "group_vars" / "all.yml").read_text())
+    assert written["settings_parameters"] == ["/comentarios/alertmanager/hook_token", "/comentarios/watchdog"]
+
+
 def test_example_is_right(given: Given) -> None:
     text = settings.EXAMPLE.read_text()
     # What is commented out, too.

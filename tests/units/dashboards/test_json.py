@@ -32,8 +32,8 @@ def test_json_is_what_the_python_makes() -> None:
     assert dashboards.render() == FILES, "run `python -m roles.grafana.dashboards`"
 
 
-def test_there_are_five() -> None:
-    assert set(BOARDS) == {"overview", "api", "slo", "host", "edge"}
+def test_which_there_are() -> None:
+    assert set(BOARDS) == {"overview", "api", "slo", "host", "edge", "runbook"}
 
 
 def test_titles_differ() -> None:
@@ -49,8 +49,11 @@ def test_board(uid: str) -> None:
     assert board["schemaVersion"] >= 36
     assert board["tags"] == ["comentarios"]
     assert [link["tags"] for link in board["links"]] == [["comentarios"]], "no links to the other dashboards"
+    if uid == "runbook":
+        assert not board.get("templating", {}).get("list"), "it asks for nothing"
+        return
     variables = board["templating"]["list"]
-    assert [v["name"] for v in variables if v["type"] == "datasource"] == ["datasource"]
+    assert [v["name"] for v in variables][:2] == ["datasource", "host"]
     assert all(v.get("datasource", {}).get("uid") == "${datasource}" for v in variables if v["type"] == "query")
 
 
@@ -87,19 +90,65 @@ def test_panel(uid: str, panel: dict[str, Any]) -> None:
 @pytest.mark.parametrize("target", TARGETS)
 def test_target(target: dict[str, Any]) -> None:
     assert target["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
-    assert target["legendFormat"] and target["legendFormat"] != "__auto"
+    assert re.fullmatch(r"\S.* \{\{host\}\}", target["legendFormat"]), "which host's?"
     expr = target["expr"]
     ranges = re.findall(r"(?:rate|irate)\([^()]*\[([^\]]+)\]", expr)
     assert set(ranges) <= {"$__rate_interval"}, "a rate over anything but $__rate_interval"
     # count() counts series, whatever their values are.
-    for counter in COUNTER.finditer(re.sub(r"\bcount\([^()]*\)", "", expr)):
+    for counter in COUNTER.finditer(re.sub(r"\bcount by \([^)]*\) \([^()]*\)", "", expr)):
         assert counter.group(1), f"{counter.group(0)} is a counter outside of rate() and increase()"
 
 
-def test_releases_are_annotated() -> None:
-    (annotation,) = (a for a in BOARDS["api"]["annotations"]["list"] if a["name"] == "Releases")
-    assert annotation["enable"] and annotation["useValueForTime"]
-    assert annotation["expr"] == "comentarios_release_timestamp_seconds * 1000"
+EXPRESSIONS = [
+    one["expr"]
+    for board in BOARDS.values()
+    for one in [target for panel in board["panels"] for target in panel.get("targets", [])]
+    + board.get("annotations", {}).get("list", [])
+]
+WORDS = {"sum", "min", "max", "avg", "count", "by", "on", "and", "or", "unless", "group_left", "offset"}
+
+
+@pytest.mark.parametrize("expr", EXPRESSIONS)
+def test_every_selector_takes_the_chosen_host(expr: str) -> None:
+    assert 'host=~"$host"' in expr
+    bare = re.sub(r"\{[^}]*host=~\"\$host\"[^}]*\}", "{}", expr)
+    assert "=" not in re.findall(r"\{([^}]*)\}", bare), bare
+    # What is left of names, after labels, texts and functions, has its braces.
+    names = re.sub(r"\b(?:by|on|group_left) \([^)]*\)|\"[^\"]*\"|\[[^]]*\]", "", bare)
+    metrics = re.findall(r"(?<![\w$])[a-z_:A-Z][\w:]*(?!\w)(?!\s*\()", names)
+    without = [name for name in metrics if name not in WORDS and f"{name}{{}}" not in names]
+    assert not without, without
+
+
+@pytest.mark.parametrize("expr", EXPRESSIONS)
+def test_no_sum_hides_a_host(expr: str) -> None:
+    for operator in re.finditer(r"\b(?:sum|min|max|avg|count|topk|quantile)\b(?: by \(([^)]*)\))?", expr):
+        assert operator[1] and "host" in operator[1].split(", "), f"{operator[0]} adds hosts up"
+    for join in re.finditer(r"\bon \(([^)]*)\)(.*)", expr):
+        assert "host" in join[1].split(", ") or join[2].endswith('"All is well", "", "")'), join[0]
+    assert "scalar(" not in expr
+
+
+def test_replica_can_be_chosen() -> None:
+    """Wherever the API dashboard shows what replicas do."""
+    chosen = {
+        panel["title"]
+        for panel in BOARDS["api"]["panels"]
+        for target in panel.get("targets", [])
+        if 'replica=~"$replica"' in target["expr"]
+    }
+    assert {"Requests", "Error ratio", "Latency", "Requests in flight", "CPU by replica", "Comments created"} <= chosen
+    assert "Replicas up" not in chosen
+
+
+@pytest.mark.parametrize("uid", [uid for uid in BOARDS if uid != "runbook"])
+def test_what_happened_is_annotated(uid: str) -> None:
+    shown = {one["name"]: one for one in BOARDS[uid]["annotations"]["list"]}
+    assert list(shown) == ["Releases", "Rollbacks", "Backups", "Alerts"]
+    assert [one["enable"] for one in shown.values()] == [True, True, False, True]
+    assert all(shown[name]["useValueForTime"] for name in ("Releases", "Rollbacks", "Backups"))
+    assert 'kind!="rollback"' in shown["Releases"]["expr"] and 'kind="rollback"' in shown["Rollbacks"]["expr"]
+    assert len({one["iconColor"] for one in shown.values()}) == 4
 
 
 def test_expected_empty_names_what_exists() -> None:
@@ -110,6 +159,7 @@ def test_expected_empty_names_what_exists() -> None:
         for target in panel.get("targets", [])
     }
     for uid, board in BOARDS.items():
-        known |= {(uid, f"annotation {one['name']}", "A") for one in board["annotations"]["list"]}
+        annotations = board.get("annotations", {}).get("list", [])
+        known |= {(uid, f"annotation {one['name']}", "A") for one in annotations}
     assert EXPECTED_EMPTY.keys() <= known
     assert all(reason.endswith(".") for reason in EXPECTED_EMPTY.values())

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 from comentarios_release import files
-from comentarios_release.__main__ import main
-from comentarios_release.records import FAILED, GOOD, RUNNING
+from comentarios_release.__main__ import UNDO_TRIES, main
+from comentarios_release.records import FAILED, GOOD, ROLLED_BACK, RUNNING
 from comentarios_release.settings import ReleaseError
 
 from tests.support.world import Points, World, fail, receiver
@@ -271,6 +271,23 @@ def test_wait_does_not_mind_the_moment_between_two_starts_of_the_unit(world: Wor
     number = world.begin("v2")
     world.meanwhile += [lambda: None] * 14 + [world.work]
     assert waiting(world, number)["seconds"] >= 0
+
+
+def test_wait_for_an_undo_that_does_not_work(world: World) -> None:
+    """After the switch, and the old replicas do not come back: it is tried again, and said so."""
+    number = world.begin("v2", watch=5)
+    world.behaves |= {"v2": "fails", "v1": "unready"}
+    for tries in range(1, UNDO_TRIES + 1):
+        with pytest.raises(ReleaseError, match="is not ready after"):
+            world.work()
+        assert f"has failed {tries} times: replica" in world.records.get(number).reason
+    assert "comentarios_release_last_success 0.000" in world.settings.textfile.read_text()
+    with pytest.raises(ReleaseError, match=r"(?s)of v2 did not end well: .*\(50 of 200\).* failed 5 times: replica"):
+        waiting(world, number)
+    del world.behaves["v1"]
+    world.work()
+    record = world.records.get(number)
+    assert record.outcome == ROLLED_BACK and "(50 of 200)" in record.reason and world.live == 1
 
 
 def test_wait_for_an_unknown_release(world: World) -> None:

@@ -276,10 +276,17 @@ def test_settings_that_cannot_be_used(folder: Path, text: str | None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("times", "finished", "since"), [({"switched": 3010.0}, 3020.0, 3010), ({}, 3020.0, 3020), ({}, None, 3000)]
+    ("kind", "times", "finished", "since"),
+    [
+        ("release", {"switched": 3010.0}, 3020.0, 3010),
+        ("configuration", {}, 3020.0, 3020),
+        ("rollback", {}, None, 3000),
+    ],
 )
-def test_metrics(records: Records, folder: Path, times: dict[str, float], finished: float | None, since: int) -> None:
-    live = add(records, 3, times=times, finished=finished)
+def test_metrics(
+    records: Records, folder: Path, kind: str, times: dict[str, float], finished: float | None, since: int
+) -> None:
+    live = add(records, 3, kind=kind, times=times, finished=finished)
     textfile.publish(folder / "release.prom", live, True)
     assert (folder / "release.prom").read_text().splitlines() == [
         "# HELP comentarios_release_info The release that serves.",
@@ -290,7 +297,7 @@ def test_metrics(records: Records, folder: Path, times: dict[str, float], finish
         "comentarios_release_last_success 1.000",
         "# HELP comentarios_release_timestamp_seconds When the release that serves began to.",
         "# TYPE comentarios_release_timestamp_seconds gauge",
-        f'comentarios_release_timestamp_seconds{{version="v3"}} {since}.000',
+        f'comentarios_release_timestamp_seconds{{kind="{kind}",version="v3"}} {since}.000',
     ]
     # The node exporter is another user.
     assert (folder / "release.prom").stat().st_mode & 0o777 == 0o644

@@ -165,6 +165,7 @@ def test_rollback_to_the_one_before(world: World) -> None:
     assert (world.settings.stack_dir / ".env").read_text().startswith("# made by Ansible\nEDGE_IMAGE=edge:1\nAPI_IM")
     assert outcomes(world) == {1: GOOD, 2: ROLLED_BACK, 3: GOOD}
     assert world.records.get(2).reason == "release 3 went back to 1"
+    assert 'release_timestamp_seconds{kind="rollback",version="v1"} ' in world.settings.textfile.read_text()
 
 
 def test_rollback_to_a_given_one_retires_all_since(world: World) -> None:

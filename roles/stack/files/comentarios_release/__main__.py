@@ -21,6 +21,8 @@ from .rollout import Rollout
 from .settings import FILE, ReleaseError, Settings
 
 UNIT = "comentarios-release.service"
+# Undoing is tried so often, every few seconds, before whoever waits for it is told.
+UNDO_TRIES = 5
 # What a run that was killed has staged is of no use after a day.
 KEEP_STAGED_SECONDS = 24 * 3600
 
@@ -134,6 +136,12 @@ class Command:
     def _waited(self, number: int) -> Result:
         idle = 0
         while (record := self._records.get(number)).finished is None:
+            if record.undo_failures >= UNDO_TRIES:
+                why = (record.undoing or {}).get("reason")
+                raise ReleaseError(
+                    f"release {record.number} of {record.tag} did not end well: {why}\nAnd {record.reason}\n"
+                    f"The host goes on trying (`journalctl -u {UNIT}`): mend that, and it ends by itself"
+                )
             # Between a crash and its new start by systemd the unit is not active for a moment.
             idle = idle + 1 if self._systemctl("is-active", UNIT) in ("inactive", "failed") else 0
             if idle > 15:
@@ -178,7 +186,7 @@ class Command:
     def list(self) -> Result:
         """Every release on the list, the oldest first; which one is live; who releases just now."""
         live, under_way = self._records.live(), self._records.unfinished()
-        hidden = ("baseline", "changed", "identity", "images", "undoing")
+        hidden = ("baseline", "changed", "identity", "images", "undoing", "undo_failures")
         listed = [
             {name: value for name, value in vars(one).items() if name not in hidden} | {"tag": one.tag}
             for one in self._records.all()

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import errno
-import http.client
 import os
 import re
 import socket
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable
-from email.message import Message
+from http.client import HTTPException, HTTPResponse
 from pathlib import Path
-from typing import IO
 
 from .engine import Engine
 from .files import write
@@ -28,6 +25,9 @@ FOLLOW_SECONDS = 10.0
 # What an old process has been given to end after a reload (hard-stop-after), and a little.
 DRAIN_SECONDS = 95.0
 START_SECONDS = 2.0
+# What HAProxy or a replica may answer at most: a hundred times what they do.
+ANSWER_SECONDS = 30.0
+ANSWER_BYTES = 8 * 2**20
 
 
 class Edge:
@@ -130,15 +130,31 @@ class Edge:
         path = str(self._settings.edge_socket)
         try:
             with socket.socket(socket.AF_UNIX) as connection:
-                connection.settimeout(30)
+                connection.settimeout(ANSWER_SECONDS)
                 # At its start, and in a reload, the process replaces itself and does not listen for a moment.
                 if not _until(START_SECONDS, lambda: connection.connect_ex(path) != errno.ECONNREFUSED):
                     raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
                 connection.sendall(commands.encode() + b"\n")
                 connection.shutdown(socket.SHUT_WR)
-                return b"".join(iter(lambda: connection.recv(65536), b"")).decode()
+                return _read(connection.recv, ANSWER_SECONDS).decode()
         except OSError as error:
             raise ReleaseError(f"the edge does not answer on {path}: {error.strerror or error}") from None
+
+
+def _read(read: Callable[[int], bytes], seconds: float) -> bytes:
+    """Reads to the end.
+
+    Raises:
+        OSError: it is longer than an answer is, or takes longer than so many seconds altogether.
+    """
+    end, answer = time.monotonic() + seconds, bytearray()
+    while part := read(65536):
+        answer += part
+        if len(answer) > ANSWER_BYTES:
+            raise OSError(f"more than {ANSWER_BYTES // 2**20} MiB came")
+        if time.monotonic() > end:
+            raise TimeoutError(f"the end did not come within {seconds:g} s")
+    return bytes(answer)
 
 
 def _until(seconds: float, holds: Callable[[], bool]) -> bool:
@@ -150,24 +166,27 @@ def _until(seconds: float, holds: Callable[[], bool]) -> bool:
     return True
 
 
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    def redirect_request(
-        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Message, newurl: str
-    ) -> None:
-        return None
+class _AsItIs(urllib.request.HTTPErrorProcessor):
+    """A redirect or an error is an answer like any other."""
+
+    def http_response(self, request: urllib.request.Request, response: HTTPResponse) -> HTTPResponse:
+        return response
 
 
-_opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect)
+_opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _AsItIs)
 
 
 def get(url: str, timeout: float = 2, limit: int | None = 200) -> tuple[int, str]:
-    """Status and body of a GET, or 0 and the reason why nothing came back."""
+    """Status and body of a GET, or 0 and the reason why nothing came back.
+
+    Args:
+        timeout: seconds, for the connection and for the whole body.
+        limit: characters of the body that are wanted, in one line; None for all of it, as it is.
+    """
     try:
         with _opener.open(url, timeout=timeout) as reply:
-            return reply.status, _short(reply.read(), limit)
-    except urllib.error.HTTPError as error:
-        return error.code, _short(error.read(), limit)
-    except (OSError, http.client.HTTPException) as error:
+            return reply.status, _short(_read(reply.read1, timeout), limit)
+    except (OSError, HTTPException) as error:
         return 0, str(getattr(error, "reason", error))
 
 

@@ -35,6 +35,7 @@ class Record:
         started, finished: seconds since the epoch; without the second there is something left to carry on with.
         phase: the last of PHASES that it reached; times: when it reached each.
         undoing: why it is being undone, and the outcome once it is; None while it is not.
+        undo_failures: how often undoing it was tried in vain.
         outcome: RUNNING, GOOD, FAILED, ROLLED_BACK (by its own watch or by a later rollback) or CANCELLED.
         reason: why it did not end well.
         baseline: what the edge measured before the switch (see ``watch.Baseline``).
@@ -60,6 +61,7 @@ class Record:
     phase: str = PHASES[0]
     times: dict[str, float] = field(default_factory=dict)
     undoing: dict[str, str] | None = None
+    undo_failures: int = 0
     outcome: str = RUNNING
     reason: str = ""
     baseline: dict[str, float] | None = None

@@ -78,8 +78,19 @@ class Rollout:
             self._record.cancel()
         if self._record.undoing:
             self._records.save(self._record)
-            self._undo()
+            try:
+                self._undo()
+            except (ReleaseError, OSError) as error:
+                self._undo_failed(error)
+                raise
         self._finish()
+
+    def _undo_failed(self, error: Exception) -> None:
+        """Tells whoever waits, looks or is to be alerted; systemd starts the program again, which tries it again."""
+        self._record.undo_failures += 1
+        self._record.reason = f"undoing it has failed {self._record.undo_failures} times: {error}"
+        self._records.save(self._record)
+        textfile.publish(self._settings.textfile, self._records.live(), False)
 
     def _forward(self) -> None:
         steps: dict[str, Callable[[], None]] = {

@@ -18,10 +18,10 @@ def publish(file: Path, live: Record | None, succeeded: bool) -> None:
     """Writes which release serves since when, and how the last one ended."""
     samples = {"comentarios_release_last_success": ("", float(succeeded))}
     if live:
-        version = f'{{version="{live.tag}"}}'
+        version = f'version="{live.tag}"'
         since = live.times.get("switched") or live.finished or live.started
-        samples["comentarios_release_info"] = (version, 1.0)
-        samples["comentarios_release_timestamp_seconds"] = (version, since)
+        samples["comentarios_release_info"] = (f"{{{version}}}", 1.0)
+        samples["comentarios_release_timestamp_seconds"] = (f'{{kind="{live.kind}",{version}}}', since)
     lines = []
     for name, (labels, value) in sorted(samples.items()):
         lines += [f"# HELP {name} {_HELP[name]}", f"# TYPE {name} gauge", f"{name}{labels} {value:.3f}"]

@@ -1,0 +1,33 @@
+"""What `make alerts` makes of Alertmanager's answers, which come in one."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+
+from cli import alerts, host
+from cli.targets import target
+
+
+def test_each_answer_has_its_heading(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """amtool says nothing, or its columns alone, where there is nothing."""
+    asked: list[str] = []
+
+    def run(_: object, __: object, command: str) -> subprocess.CompletedProcess[str]:
+        asked.append(command)
+        said = "Alertname  Starts At\nDiskFull   2026-11-25\n----\n----\nID  Matchers\n"
+        return subprocess.CompletedProcess(command, 0, said, "")
+
+    monkeypatch.setattr(host, "run", run)
+    monkeypatch.setattr(host, "hosts", lambda _: [host.Host("comentarios-1", "10.0.0.1", "admin", "i-1")])
+    alerts.alerts(target())
+    assert capsys.readouterr().out.splitlines() == [
+        "▸ comentarios-1",
+        "  Alerts",
+        "    Alertname  Starts At",
+        "    DiskFull   2026-11-25",
+        "  Silenced: none",
+        "  Silences: none",
+    ]
+    assert len(asked) == 1

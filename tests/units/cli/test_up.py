@@ -1,0 +1,96 @@
+"""What `make up` runs, what goes with the host, and what `make clean` leaves."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from cli import host, image, release, terraform, up
+from cli.targets import ROOT, Target
+
+TREE = "aaaaaaaaaaaa"
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Target:
+    return Target("aws", tmp_path, {})
+
+
+@pytest.mark.parametrize(
+    ("live", "tag", "expected", "said"),
+    [
+        ({"one": "", "two": ""}, "", "ensured", ""),
+        ({"one": "bbb"}, "", "", f"▸ image: bbb stays live; the working tree is {TREE}: `make release` rolls it out"),
+        ({"one": TREE}, "", "", f"▸ image: {TREE} stays live"),
+        ({"one": "bbb", "two": "ccc"}, "", "", "bbb, ccc stays live"),
+        # A host that is new runs what the others do.
+        ({"one": "", "two": "ccc"}, "", "ccc", "ccc stays live"),
+        ({"one": "bbb"}, "ddd", "ensured", ""),
+    ],
+)
+def test_the_live_image_stays(
+    target: Target,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    live: dict[str, str],
+    tag: str,
+    expected: str,
+    said: str,
+) -> None:
+    monkeypatch.setenv("TAG", tag)
+    monkeypatch.setattr(host, "greet", lambda _: [])
+    monkeypatch.setattr(release, "live", lambda _: live)
+    monkeypatch.setattr(image, "tag", lambda: TREE)
+    monkeypatch.setattr(image, "ensure", lambda _: "ensured")
+    assert up._tag(target) == expected
+    assert said in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("delete", "commands"),
+    [
+        ("", [("apply", "-var", "parked=true")]),
+        # A host that is parked is not made anew to be removed.
+        (
+            "yes",
+            [
+                ("apply", "-var", "parked=true", "-var", "delete_data=true"),
+                ("destroy", "-var", "parked=true", "-var", "delete_data=true"),
+            ],
+        ),
+    ],
+)
+def test_what_goes_with_the_host(
+    target: Target, monkeypatch: pytest.MonkeyPatch, delete: str, commands: list[tuple[str, ...]]
+) -> None:
+    ran: list[tuple[str, ...]] = []
+    monkeypatch.setenv("DELETE_DATA", delete)
+    monkeypatch.setattr(terraform, "prepare", lambda _: None)
+    monkeypatch.setattr(terraform, "bucket_name", lambda _: "bucket")
+    monkeypatch.setattr(terraform, "init", lambda *_: None)
+    monkeypatch.setattr(up, "confirm", lambda _: None)
+    monkeypatch.setattr(terraform, "run", lambda _, __, *arguments: ran.append(arguments))
+    up._down_on_aws(target)
+    quiet = ("-input=false", "-auto-approve")
+    assert ran == [(command, *quiet, *rest) for command, *rest in commands]
+
+
+def test_clean_keeps_what_is_known_of_aws(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    kept, gone = tmp_path / ".state/aws/bootstrap.tfstate", tmp_path / ".state/sandbox/keys.json"
+    for file in (kept, gone, tmp_path / ".venv/bin/uv"):
+        file.parent.mkdir(parents=True)
+        file.write_text("x")
+    (tmp_path / ".venv/bin/uv").chmod(0o755)
+    clean = ["make", "--directory", str(tmp_path), "clean", "VERB=true"]
+    subprocess.run(clean, capture_output=True, check=True)
+    assert kept.read_text() == "x"
+    assert not gone.parent.exists() and not (tmp_path / ".venv").exists()
+    shutil.rmtree(kept.parent)
+    (tmp_path / ".venv/bin").mkdir(parents=True)
+    shutil.copy("/bin/true", tmp_path / ".venv/bin/uv")
+    subprocess.run(clean, capture_output=True, check=True)
+    assert not (tmp_path / ".state").exists()

@@ -1,0 +1,79 @@
+"""What talks to HAProxy and to the replicas: no answer is waited for, or kept, without a bound."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from comentarios_release import edge as module
+from comentarios_release.edge import Edge, get
+from comentarios_release.engine import Engine
+from comentarios_release.settings import ReleaseError, Settings
+
+Behaviour = Callable[[socket.socket, threading.Event], None]
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n"
+
+
+def _without_end(connection: socket.socket, over: threading.Event) -> None:
+    while not over.is_set():
+        connection.sendall(b"x" * 65536)
+
+
+def _dribble(connection: socket.socket, over: threading.Event) -> None:
+    while not over.wait(0.01):
+        connection.sendall(b"x")
+
+
+@pytest.fixture
+def served() -> Iterator[Callable[[socket.socket, Behaviour, bytes], None]]:
+    """Has a listening socket's first client served in this way, after these bytes."""
+    over, threads = threading.Event(), []
+
+    def serve(listener: socket.socket, behaviour: Behaviour, first: bytes) -> None:
+        def run() -> None:
+            try:
+                with listener, listener.accept()[0] as connection:
+                    connection.recv(65536)
+                    connection.sendall(first)
+                    behaviour(connection, over)
+            except OSError:
+                pass  # The client has left.
+
+        listener.listen()
+        threads.append(threading.Thread(target=run))
+        threads[-1].start()
+
+    yield serve
+    over.set()
+    for thread in threads:
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "says"),
+    [(_without_end, "more than 1 MiB came"), (_dribble, "the end did not come within 0.1 s")],
+    ids=["without end", "a byte at a time"],
+)
+class TestBound:
+    @pytest.fixture(autouse=True)
+    def small(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(module, "ANSWER_BYTES", 2**20)
+        monkeypatch.setattr(module, "ANSWER_SECONDS", 0.1)
+
+    def test_haproxy(self, tmp_path: Path, served: Callable[..., None], behaviour: Behaviour, says: str) -> None:
+        settings = Settings(stack_dir=tmp_path, edge_dir=tmp_path)
+        (tmp_path / "run").mkdir()
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(str(settings.edge_socket))
+        served(listener, behaviour, b"")
+        with pytest.raises(ReleaseError, match=f"does not answer on .*: {says}"):
+            Edge(settings, Engine(settings))._tell("@1 show stat")
+
+    def test_replica(self, served: Callable[..., None], behaviour: Behaviour, says: str) -> None:
+        listener = socket.create_server(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+        served(listener, behaviour, HEAD)
+        assert get(f"http://127.0.0.1:{port}/metrics", timeout=0.1, limit=None) == (0, says)
