@@ -172,7 +172,7 @@ def test_each_service_checks_its_own_files(engine: Engine, docker: Docker, folde
 
 def test_what_a_check_finds(engine: Engine, docker: Docker, folder: Path) -> None:
     docker.answers(run="seq 9 >&2; exit 1")
-    assert engine.check(folder, "edge", "edge:1", "7:7") == "5\n6\n7\n8\n9"
+    assert engine.check(folder, "edge", "edge:1", "7:7") == "5 6 7 8 9"
 
 
 # --- images

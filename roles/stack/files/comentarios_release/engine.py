@@ -86,7 +86,7 @@ class Engine:
         try:
             self.docker("run", *options, image, *command[1:], lines=5)
         except ReleaseError as error:
-            return str(error)
+            return " ".join(str(error).split())
         return ""
 
     def containers(self, service: str) -> list[Container]:
