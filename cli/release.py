@@ -83,7 +83,9 @@ def play(target: Target, what: str, playbook: str, **variables: Any) -> list[dic
         command = ["ansible-playbook", playbook, "--extra-vars", extra_variables(variables)]
         follower = Follower(target, found, run, shown)
         try:
-            status = logged(command, log, cwd=ROOT, env=target.environment(), each=follower.line, grace=10)
+            # Otherwise Ansible names a task only when it has ended.
+            environment = {**target.environment(), "ANSIBLE_DISPLAY_SKIPPED_HOSTS": "yes"}
+            status = logged(command, log, cwd=ROOT, env=environment, each=follower.line, grace=10)
         except KeyboardInterrupt:
             ended = [_on_host(target, one, f"cancel --run {run}", 240).get("outcome") for one in found]
             done = "the release was undone" if "cancelled" in ended else "no release was under way"
