@@ -4,7 +4,7 @@ TARGET ?= sandbox
 VERB := .venv/bin/python -m cli
 # What people give; cli/inputs.py says what each may look like. Passed on as it was given: make would expand the `$` of
 # CMD='echo $HOME'.
-INPUTS := V TARGET TAG TO FROM DELETE_DATA CMD HOST SERVICE EDGE_PORT GRAFANA_PORT PROMETHEUS_PORT ALERTMANAGER_PORT GRAFANA_IMAGE WATCH READY TIERS ADDRESS ALERT FOR
+INPUTS := V TARGET TAG TO FROM DELETE_DATA CMD HOST SERVICE LEVEL REQUEST SINCE GREP FOLLOW EDGE_PORT GRAFANA_PORT PROMETHEUS_PORT ALERTMANAGER_PORT GRAFANA_IMAGE WATCH READY TIERS ADDRESS ALERT FOR REBUILD
 $(foreach name,$(INPUTS),$(if $(filter-out undefined,$(origin $(name))),$(eval override $(name) := $$(value $(name)))))
 export $(INPUTS)
 # Compiled modules are kept, or every tool that starts compiles all it is made of; but not beside the sources, which are copied.
@@ -14,7 +14,7 @@ export PYTHONPYCACHEPREFIX := $(CURDIR)/.state/pycache
 export PYTHONUTF8 := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status env alerts silence ssh logs tunnel image images release rollback releases ssh-open ssh-close plan doctor backup backups restore drill check test bench prove venv venvtest clean
+.PHONY: help up down status env alerts silence ssh logs tunnel image images outdated sbom release rollback releases ssh-open ssh-close plan doctor backup backups restore drill check test bench prove venv venvtest clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,7 +49,7 @@ silence: venv ## silence ALERT= FOR= 30m, 2h (the default) or 1d; FOR=0 ends it;
 ssh: venv ## a shell on the host, or one command: CMD='docker compose ls'; HOST= chooses
 	@$(VERB) ssh
 
-logs: venv ## follow the stack's logs; SERVICE= chooses
+logs: venv ## follow the logs of all hosts; HOST=, SERVICE=, LEVEL=, REQUEST= (an id), SINCE= (1h) and GREP= choose, FOLLOW=no ends
 	@$(VERB) logs
 
 tunnel: venv ## Grafana, Prometheus and Alertmanager on 127.0.0.1; GRAFANA_PORT=, PROMETHEUS_PORT=, ALERTMANAGER_PORT= choose
@@ -57,6 +57,12 @@ tunnel: venv ## Grafana, Prometheus and Alertmanager on 127.0.0.1; GRAFANA_PORT=
 
 image: venv ## build the API's image and push it to ECR
 	@$(VERB) image
+
+outdated: venvtest ## what is newer: Python's locks, Debian's packages in the images, image tags; known vulnerabilities
+	@$(VERB) outdated
+
+sbom: venvtest ## what is in the API's image, as CycloneDX; TAG= another image that this machine has
+	@$(VERB) sbom
 
 images: venv ## the API's images in ECR, the newest first
 	@$(VERB) images
@@ -80,8 +86,9 @@ clean: ## `make down`, and then the images and the virtual environment, too
 	@rm -rf .venv terraform/.terraform terraform/bootstrap/.terraform
 	@[ ! -e .state ] || find .state -mindepth 1 -maxdepth 1 ! -name aws -exec rm -rf {} +
 	@[ ! -e .state ] || rmdir --ignore-fail-on-non-empty .state
+	@git clean -qfX -- terraform/.terraform.lock.hcl terraform/bootstrap/.terraform.lock.hcl # Not one that was committed.
 
-release: venv ## build, push and roll out the working tree, no request lost; TAG= an image that is in ECR, WATCH= seconds
+release: venv ## build, push and roll out the working tree, no request lost; TAG= an image that is in ECR, REBUILD=yes, WATCH= seconds
 	@$(VERB) release
 
 rollback: venv ## back to the last good release, image and configuration; TO= one of `make releases`

@@ -31,14 +31,16 @@ VERBS = {
     "env": "settings.env",
     "image": "image.push_verb",
     "images": "image.images",
-    "logs": "shell.logs",
+    "logs": "logs.logs",
     "ssh-open": "ssh_access.open_",
+    "outdated": "supply.outdated",
     "plan": "up.plan",
     "prove": "testing.prove",
     "release": "release.release",
     "releases": "release.releases",
     "restore": "backup.restore",
     "rollback": "release.rollback",
+    "sbom": "supply.sbom",
     "silence": "alerts.silence",
     "ssh": "shell.ssh",
     "status": "status.status",
@@ -49,10 +51,10 @@ VERBS = {
 
 
 # What works with nothing up, or finds out by itself what is.
-FROM_NOTHING = {"bench", "check", "clean", "doctor", "down", "env", "prove", "status", "test", "up"}
+FROM_NOTHING = {"bench", "check", "clean", "doctor", "down", "env", "outdated", "prove", "sbom", "status", "test", "up"}
 
 # What needs no sandbox, or asks whose it is where it begins.
-CLAIMS_ITSELF = {"bench", "check", "clean", "doctor", "down", "prove", "test", "up"}
+CLAIMS_ITSELF = {"bench", "check", "clean", "doctor", "down", "outdated", "prove", "sbom", "test", "up"}
 
 
 def main() -> int:

@@ -37,6 +37,15 @@ def tag() -> str:
     return f"{commit}-{digest.hexdigest()[:8]}"
 
 
+def _wanted() -> str:
+    """The working tree's tag; with REBUILD the day's after it, for the same sources with that day's packages."""
+    return f"{tag()}-{time.strftime('%Y%m%d', time.gmtime())}" if _rebuild() else tag()
+
+
+def _rebuild() -> bool:
+    return os.environ.get("REBUILD") == "yes"
+
+
 def in_ecr(target: Target, wanted: str) -> bool:
     """Whether ECR has an image of this tag."""
     try:
@@ -62,7 +71,7 @@ def ensure(target: Target) -> str:
         if not in_ecr(target, given):
             raise VerbError(f"ECR has no image {REPOSITORY}:{given}: `make images` lists what it has")
         return given
-    wanted = tag()
+    wanted = _wanted()
     if in_ecr(target, wanted):
         say(f"▸ image: {REPOSITORY}:{wanted} is in ECR")
         return wanted
@@ -85,7 +94,7 @@ def images(target: Target) -> None:
 
 def prepare(target: Target) -> None:
     """Builds the working tree's image where ``ensure`` would, before there is an ECR to ask."""
-    wanted = tag()
+    wanted = _wanted()
     try:
         known = in_ecr(target, os.environ.get("TAG") or wanted)
     except VerbError:
@@ -109,7 +118,8 @@ def build(target: Target, wanted: str) -> None:
     base = sandbox_images.base(config)
     log = target.state / "logs" / "build-api.log"
     command = [sys.executable, str(ROOT / "api" / "image.py"), "build", "--tag", f"{REPOSITORY}:{wanted}"]
-    if logged([*command, "--base", base, "--version", wanted], log, env={**os.environ, **builder()}):
+    command += ["--base", base, "--version", wanted, *(["--no-cache"] if _rebuild() else [])]
+    if logged(command, log, env={**os.environ, **builder()}):
         raise VerbError(failure("building the image failed", log))
 
 

@@ -27,6 +27,18 @@ INPUTS: dict[str, tuple[str, str]] = {
     "CMD": (r"[^\0]+", "is no command"),
     "HOST": (NAME, "is no host's name: `make status` lists them"),
     "SERVICE": (r"[a-z][a-z0-9-]*", "is no service's name: give api, edge, prometheus, alertmanager, grafana, …"),
+    "LEVEL": (r"debug|info|warning|error", "is not known: it is debug, info, warning or error, and shows all above"),
+    "REQUEST": (
+        r"[A-Za-z0-9._][A-Za-z0-9._-]{0,127}",
+        "is no request's id: replies have it in X-Request-ID, errors in request_id",
+    ),
+    "SINCE": (
+        r"[1-9][0-9]{0,3}[smhd]|[0-9]{4}(-[0-9]{2}){2}T[0-9]{2}(:[0-9]{2}){1,2}Z?",
+        "is no time: give 10m, 2h or 1d, or a moment as 2026-01-31T12:00:00Z",
+    ),
+    # Any text: it is looked for as it stands.
+    "GREP": (r"[^\0\n]+", "is no line of text"),
+    "FOLLOW": (r"yes|no", "is not known: `no` ends with the newest line"),
     "EDGE_PORT": PORT,
     "GRAFANA_PORT": PORT,
     "PROMETHEUS_PORT": PORT,
@@ -38,6 +50,7 @@ INPUTS: dict[str, tuple[str, str]] = {
     "ADDRESS": (r"[0-9]{1,3}(\.[0-9]{1,3}){3}", "is no IPv4 address"),
     "ALERT": (r"[A-Z][A-Za-z]{2,63}", "is no alert's name: `make alerts` lists those that fire"),
     "FOR": (r"0|[1-9][0-9]{0,2}[mhd]", "is no time: give 30m, 2h or 1d; 0 ends a silence"),
+    "REBUILD": (r"yes|no", "is not known: `yes` builds the image again, with today's packages of Debian"),
 }
 
 

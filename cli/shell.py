@@ -1,9 +1,8 @@
-"""``make ssh``, ``make logs`` and ``make tunnel``: what ends when the person ends it."""
+"""``make ssh`` and ``make tunnel``: what ends when the person ends it."""
 
 from __future__ import annotations
 
 import os
-import shlex
 import socket
 import subprocess
 import tempfile
@@ -27,14 +26,6 @@ def ssh(target: Target) -> int:
     """A shell on the host, or CMD there; its exit status."""
     command = os.environ.get("CMD") or ""
     return subprocess.run(host.ssh(target, host.chosen(target), command), check=False).returncode
-
-
-def logs(target: Target) -> int:
-    """Follows the stack's logs, or SERVICE's, until Ctrl-C."""
-    service = os.environ.get("SERVICE", "")
-    follow = "docker compose --project-directory /opt/comentarios logs --follow --tail 100"
-    command = f"{follow} -- {shlex.quote(service)}" if service else follow
-    return _until_interrupted(host.ssh(target, host.chosen(target), command, "-t"))
 
 
 def tunnel(target: Target) -> int:

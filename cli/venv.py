@@ -32,7 +32,7 @@ def main(kind: str) -> int:
     if stamp.exists() and stamp.read_text() == wanted and (VENV / "bin" / "python").exists():
         return 0
     begin = time.monotonic()
-    print(f"▸ virtual environment: requirements/{kind}.txt", flush=True)
+    print(f"▸ virtual environment: requirements/{kind}.txt", file=sys.stderr, flush=True)
     if not (VENV / "bin" / "uv").exists():
         if not make_empty():
             return 1
@@ -46,7 +46,11 @@ def main(kind: str) -> int:
             f"requirements/{kind}.txt cannot be installed (see above); running the same command again carries on"
         )
     stamp.write_text(wanted)
-    print(f"✓ virtual environment: requirements/{kind}.txt ({time.monotonic() - begin:.1f} s)", flush=True)
+    print(
+        f"✓ virtual environment: requirements/{kind}.txt ({time.monotonic() - begin:.1f} s)",
+        file=sys.stderr,
+        flush=True,
+    )
     return 0
 
 

@@ -141,7 +141,7 @@ def _grafana(config: Config, image: str) -> dict[str, str | bool]:
 
 
 def push(config: Config, image: str) -> str:
-    """Puts an image of the engine into the sandbox's ECR; returns the name by which the hosts pull it."""
+    """Puts an image of the engine into the sandbox's ECR; returns its name for the hosts, with its digest."""
     login = config.state / "docker"
     docker(
         *("--config", str(login), "login", "--username", ECR_USER, "--password-stdin", config.push_address),
@@ -150,9 +150,12 @@ def push(config: Config, image: str) -> str:
     docker("tag", image, f"{config.push_address}/{image}")
     try:
         docker("--config", str(login), "push", "--quiet", f"{config.push_address}/{image}", timeout=600)
+        pushed = inspect("image", f"{config.push_address}/{image}") or {}
     finally:
         docker("rmi", f"{config.push_address}/{image}")
-    return f"{ECR_HOST}/{image}"
+    repository = f"{config.push_address}/{image}".rpartition(":")[0]
+    digest = next(one for one in pushed["RepoDigests"] if one.startswith(f"{repository}@")).partition("@")[2]
+    return f"{ECR_HOST}/{image}@{digest}"
 
 
 def _install_mmdebstrap() -> None:

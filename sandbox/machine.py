@@ -79,7 +79,7 @@ class Machine:
                 [sys.executable, "-m", "sandbox.machine", str(theirs.fileno())],
                 cwd=ROOT,
                 env={
-                    "PATH": os.environ.get("PATH", ""),
+                    **{name: os.environ[name] for name in ("PATH", "PYTHONPYCACHEPREFIX") if name in os.environ},
                     "PYTHONHASHSEED": "0",
                     "LC_ALL": "C.UTF-8",
                     "TZ": "UTC",

@@ -20,6 +20,8 @@ NEW_PATH = "/api/comment/new"
 LIST_PATH = "/api/comment/list/"
 NEW_RULE = NEW_PATH
 LIST_RULE = LIST_PATH + "<path:content_id>"
+# What is answered often, and what nobody may miss though it happens once.
+REPLIES = {("POST", NEW_RULE): (200, 400, 500, 503, 507), ("GET", LIST_RULE): (200, 304, 404, 500, 503)}
 
 
 class ContentIdConverter(BaseConverter):
@@ -45,6 +47,9 @@ class Comments:
         app.url_map.converters["path"] = ContentIdConverter
         app.add_url_rule(NEW_RULE, view_func=self.view_new, methods=["POST"], provide_automatic_options=False)
         app.add_url_rule(LIST_RULE, view_func=self.view_list, provide_automatic_options=False)
+        for (method, rule), codes in REPLIES.items():
+            for code in codes:
+                self._metrics.expect(method, code, rule)
 
     def view_new(self) -> Response:
         if request.mimetype != replies.JSON:

@@ -24,7 +24,8 @@ class Settings:
     drain_seconds: after SIGTERM, how long to go on serving with /readyz at 503 before the server stops.
     max_body_bytes: a larger request body is answered with 413. Every field may be as long as it may be in characters,
         each of them a pair of escapes (12 bytes, 126 KiB in all).
-    max_reply_bytes: a list ends before the comment that would make it larger; a link leads on.
+    max_reply_bytes: a list ends before the comment that would make it larger; a link leads on. A reply fits into one
+        buffer of the edge, so that a reader that does not read holds nothing here.
     host, port: where `python -m comentarios.serve` listens.
     busy_seconds: how long a write waits for another process that holds SQLite's lock.
     connect_seconds: how long to wait for a PostgreSQL connection or statement.
@@ -38,7 +39,7 @@ class Settings:
     host: str = "0.0.0.0"
     port: int = 8000
     max_body_bytes: int = 128 * 1024
-    max_reply_bytes: int = 512 * 1024
+    max_reply_bytes: int = 144 * 1024
     busy_seconds: float = 5.0
     connect_seconds: float = 3.0
 

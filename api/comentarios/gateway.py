@@ -17,7 +17,7 @@ from .comments import LIST_PATH, LIST_RULE, NEW_PATH, NEW_RULE, Comments
 from .config import Settings
 from .draining import Draining
 from .errors import reply_to
-from .logs import request_line
+from .logs import answering, request_line
 from .metrics import NO_ROUTE, Metrics
 from .metrics import PATH as METRICS_PATH
 from .replies import Reply
@@ -56,6 +56,7 @@ class Gateway:
         if not REQUEST_ID.fullmatch(request_id):
             request_id = os.urandom(16).hex()
         outcome = ""
+        answering.set(request_id)
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
             nonlocal outcome
@@ -91,6 +92,7 @@ class Gateway:
                     close()
                 _discard_body(environ)
         finally:
+            answering.set("")
             if path != METRICS_PATH:
                 self._metrics.in_flight.dec()
             if self._log_requests:

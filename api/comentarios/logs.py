@@ -5,14 +5,17 @@ import json
 import logging
 import sys
 import time
+from contextvars import ContextVar
 from json.encoder import encode_basestring_ascii as quoted
 
 # Characters of a path that are logged, and a content_id fits in: the log is of a bounded size, and paths are not.
 MAX_PATH = 500
+# The id of the request that this thread answers: a line about what went wrong is found by it.
+answering: ContextVar[str] = ContextVar("request_id", default="")
 
 
 class JsonFormatter(logging.Formatter):
-    """time (ISO 8601, UTC), level, logger, message and, for an exception, traceback."""
+    """time (ISO 8601, UTC), level, logger, message, the request's id and, for an exception, traceback."""
 
     def format(self, record: logging.LogRecord) -> str:
         line = {
@@ -21,6 +24,8 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
+        if request_id := answering.get():
+            line["request_id"] = request_id
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         return json.dumps(line)

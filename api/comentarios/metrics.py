@@ -74,15 +74,19 @@ class Metrics:
 
     def observe(self, method: str, code: int, rule: str, seconds: float) -> None:
         """Count a request that did not go through Flask, in the exporter's own metrics."""
-        key = (method, code, rule)
         try:
-            duration, total = self._children[key]
+            duration, total = self._children[method, code, rule]
         except KeyError:
-            duration = self._duration.labels(method=method, status=code, url_rule=rule)
-            total = self._total.labels(method=method, status=code)
-            self._children[key] = duration, total
+            duration, total = self.expect(method, code, rule)
         duration.observe(seconds)
         total.inc()
+
+    def expect(self, method: str, code: int, rule: str) -> tuple[Histogram, Counter]:
+        """Begin the series of such a reply at 0: Prometheus sees nothing of the step to a series' first value."""
+        duration = self._duration.labels(method=method, status=code, url_rule=rule)
+        children = duration, self._total.labels(method=method, status=code)
+        self._children[method, code, rule] = children
+        return children
 
 
 def _size(storage: Storage) -> float:

@@ -41,11 +41,22 @@ GET, POST = "GET 20", "POST"
 EDGE, PROXY, REPLICA = "edge", "bare proxy", "one replica, directly"
 
 
+class Way(NamedTuple):
+    """Where requests go to: URL, and the process on the host that takes them."""
+
+    url: str
+    process: int
+
+
 class Measured(NamedTuple):
-    """Requests a second, and milliseconds that 99 % stay below."""
+    """Requests a second, milliseconds that 99 % stay below, and microseconds of CPU that a request takes there.
+
+    The last is least moved by whatever else the machine does.
+    """
 
     rate: float
     p99: float
+    cpu: float = 0.0
 
 
 def _run(releases: Releases, command: str) -> str:
@@ -59,13 +70,18 @@ def _address(releases: Releases, container: str) -> str:
     return _run(releases, f"docker inspect --format {shlex.quote(format_)} {container}").strip()
 
 
+def _way(releases: Releases, container: str, port: int) -> Way:
+    processes = _run(releases, f"docker top {container} -o pid").split()[1:]
+    return Way(f"http://{_address(releases, container)}:{port}", int(processes[-1]))
+
+
 def _write(releases: Releases, name: str, text: str) -> None:
     _run(releases, f"mkdir -p {FOLDER} && printf %s {shlex.quote(text)} > {FOLDER}/{name}")
 
 
 @pytest.fixture
-def ways(releases: Releases) -> Iterator[dict[str, str]]:
-    """URLs by name: the edge's own configuration without the limits of a client's rate, a bare one, and a replica."""
+def ways(releases: Releases) -> Iterator[dict[str, Way]]:
+    """By name: the edge's own configuration without the limits of a client's rate, a bare one, and a replica."""
     replicas = _run(releases, "docker ps --quiet --filter label=com.docker.compose.service=api").split()
     addresses = [_address(releases, one) for one in replicas]
     servers = "".join(f"    server api{number} {address}:8000\n" for number, address in enumerate(addresses))
@@ -80,25 +96,32 @@ def ways(releases: Releases) -> Iterator[dict[str, str]]:
         for name in ("edge", "bare"):
             _run(
                 releases,
-                f"docker run --detach --name speed-{name} --network comentarios_default --env LIVE_RELEASE={release}"
+                f"docker run --detach --name speed-{name} --network comentarios_api --env LIVE_RELEASE={release}"
                 f" --volume {FOLDER}:/speed:ro {image} haproxy -W -db -f /speed/{name}.cfg",
             )
         _run(releases, "which wrk hey || sudo apt-get install --yes --no-install-recommends wrk hey")
         proxies = {EDGE: "speed-edge", PROXY: "speed-bare"}
-        found = {name: f"http://{_address(releases, container)}:8080" for name, container in proxies.items()}
-        yield found | {REPLICA: f"http://{addresses[0]}:8000"}
+        yield {name: _way(releases, container, 8080) for name, container in proxies.items()} | {
+            REPLICA: _way(releases, replicas[0], 8000)
+        }
     finally:
         releases.run(f"docker rm --force speed-edge speed-bare; rm -r {FOLDER}")
 
 
-def _flat_out(releases: Releases, url: str, script: str) -> Measured:
+def _flat_out(releases: Releases, way: Way, path: str, script: str) -> Measured:
     """As many requests as the connections carry, each of which is a success."""
-    said = _run(releases, f"wrk --threads 1 --connections {CONNECTIONS} --duration {SECONDS} --latency {script} {url}")
+    ticks = f"awk '{{ print \"ticks\", $14 + $15 }}' /proc/{way.process}/stat"
+    load = f"wrk --threads 1 --connections {CONNECTIONS} --duration {SECONDS} --latency {script} {way.url}{path}"
+    said = _run(releases, f"{ticks}; {load}; {ticks}")
     assert "Non-2xx" not in said and "Socket errors" not in said, said
     latency = re.search(r"99%\s+([\d.]+)(us|ms|s)", said)
     rate = re.search(r"Requests/sec:\s+([\d.]+)", said)
-    assert latency and rate, said
-    return Measured(float(rate[1]), float(latency[1]) * {"us": 0.001, "ms": 1, "s": 1000}[latency[2]])
+    count = re.search(r"(\d+) requests in", said)
+    assert latency and rate and count, said
+    before, after = map(int, re.findall(r"ticks (\d+)", said))
+    milliseconds = float(latency[1]) * {"us": 0.001, "ms": 1, "s": 1000}[latency[2]]
+    # Hundredths of a second.
+    return Measured(float(rate[1]), milliseconds, (after - before) * 10_000 / int(count[1]))
 
 
 def _at_rate(releases: Releases, url: str, rate: float) -> Measured:
@@ -110,10 +133,10 @@ def _at_rate(releases: Releases, url: str, rate: float) -> Measured:
     return Measured(float(reached[1]), 1000 * float(latency[1]))
 
 
-def test_edge_beside_a_bare_proxy(releases: Releases, ways: dict[str, str]) -> None:
+def test_edge_beside_a_bare_proxy(releases: Releases, ways: dict[str, Way]) -> None:
     body = json.dumps({"email": "alice@example.com", "comment": "One of twenty comments.", "content_id": "twenty"})
     for _ in range(20):
-        _run(releases, f"curl --silent --fail --json {shlex.quote(body)} {ways[EDGE]}/api/comment/new")
+        _run(releases, f"curl --silent --fail --json {shlex.quote(body)} {ways[EDGE].url}/api/comment/new")
     work = {
         GET: ("/api/comment/list/twenty?limit=20", ""),
         POST: ("/api/comment/new", f"--script {FOLDER}/post.lua"),
@@ -123,12 +146,12 @@ def test_edge_beside_a_bare_proxy(releases: Releases, ways: dict[str, str]) -> N
         for what, (path, script) in work.items():
             # Side by side, and in turns the other way round: whatever else the machine does falls on all alike.
             for way in list(ways)[:: -1 if turn % 2 else 1]:
-                measured = _flat_out(releases, ways[way] + path, script)
+                measured = _flat_out(releases, ways[way], path, script)
                 # The first round only warms up.
                 if turn:
                     seen[what, way].append(measured)
     half = statistics.median(one.rate for one in seen[GET, EDGE]) / 2
-    calm = {way: [_at_rate(releases, ways[way] + work[GET][0], half) for _ in range(3)] for way in (EDGE, PROXY)}
+    calm = {way: [_at_rate(releases, ways[way].url + work[GET][0], half) for _ in range(3)] for way in (EDGE, PROXY)}
     _tell(seen, calm)
 
 
@@ -143,11 +166,12 @@ def _tell(seen: dict[tuple[str, str], list[Measured]], calm: dict[str, list[Meas
         found = sorted(ours.rate / bare.rate for ours, bare in pairs)
         return f"{statistics.median(found):.2f} ({found[0]:.2f} to {found[-1]:.2f})"
 
-    lines = ["| workload | way | requests/s | p99 ms |", "|---|---|--:|--:|"]
+    lines = ["| workload | way | requests/s | p99 ms | its CPU, µs a request |", "|---|---|--:|--:|--:|"]
     for (what, way), found in seen.items():
-        lines.append(f"| {what} | {way} | {median(found).rate:,.0f} | {median(found).p99:.1f} |")
+        rate, p99, cpu = median(found)
+        lines.append(f"| {what} | {way} | {rate:,.0f} | {p99:.1f} | {cpu:.0f} |")
     for way, found in calm.items():
-        lines.append(f"| {GET} | {way}, half the edge's rate | {median(found).rate:,.0f} | {median(found).p99:.1f} |")
+        lines.append(f"| {GET} | {way}, half the edge's rate | {median(found).rate:,.0f} | {median(found).p99:.1f} | |")
     lines += ["", "| what | measured | goal |", "|---|---|---|"]
     for what in (GET, POST):
         lines.append(f"| {what}: the edge's rate by the bare proxy's, of {ROUNDS} pairs | {shares(what)} | ≥ 0.85 |")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from typing import Any
 
+import boto3
 import requests
 
 from sandbox import ec2
-from sandbox.config import Config
+from sandbox.config import ACCOUNT, REGION, Config
+from tests.parts.terraform.policies import allows
 from tests.support import replies
 from tests.support.site import Site
 
@@ -62,6 +65,39 @@ def test_restore_brings_back_what_the_backup_holds(up: Site) -> None:
     assert up.ssh(f"sudo python3 -c {shlex.quote(program)}").stdout.strip() == "before,after"
     _post(up, "later")
     assert _comments(up) == ["before", "later"]
+
+
+def test_keys_of_a_stolen_host(up: Site) -> None:
+    """Taken from its metadata: whose they are, and what IAM lets them do to the newest backup and to the images.
+
+    moto keeps the role's policies and does not judge by them: tests/parts/terraform/policies.py does, as IAM would.
+    """
+    name = _name_in(up.make("backup").stdout)
+    _, bucket = _bucket()
+    script = """import boto3, json
+        keys = boto3.Session().get_credentials().get_frozen_credentials()
+        print(json.dumps(list(keys)[:3]))"""
+    program = "\n".join(line.strip() for line in script.splitlines())
+    access, secret, token = json.loads(up.ssh(f"sudo python3 -c {shlex.quote(program)}").stdout)
+    stolen = boto3.Session(access, secret, token, region_name=REGION)
+    identity = stolen.client("sts", endpoint_url=Config().endpoint).get_caller_identity()["Arn"]
+    role = identity.split("/")[1]
+    assert identity.split(":")[5].split("/")[0] == "assumed-role"
+    iam = ec2.client(Config(), "iam")
+    assert not iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"]
+    names = iam.list_role_policies(RoleName=role)["PolicyNames"]
+    documents = [iam.get_role_policy(RoleName=role, PolicyName=one)["PolicyDocument"] for one in names]
+    newest, images = (
+        f"arn:aws:s3:::{bucket}/database/{name}",
+        f"arn:aws:ecr:{REGION}:{ACCOUNT}:repository/comentarios-api",
+    )
+    assert allows(documents, "s3:GetObject", newest)
+    for action, resource in (
+        *((action, newest) for action in ("s3:PutObject", "s3:DeleteObject", "s3:DeleteObjectVersion")),
+        *((action, newest.split("/")[0]) for action in ("s3:PutLifecycleConfiguration", "s3:PutBucketVersioning")),
+        *((action, images) for action in ("ecr:PutImage", "ecr:BatchDeleteImage")),
+    ):
+        assert not allows(documents, action, resource), action
 
 
 def test_newest_backup_was_overwritten(up: Site) -> None:

@@ -13,7 +13,7 @@ from postgres import Postgres
 
 from cli import host, terraform
 from cli.targets import ROOT
-from tests.support import replies
+from tests.support import reach, replies
 from tests.support.releases import Releases, lossless
 
 # The site has two hosts and another database afterwards.
@@ -61,11 +61,32 @@ def test_password_is_in_a_file_of_the_api_alone(two, postgres):
         assert sorted(modes) == ["400 10001", "600 0"], kept
 
 
+def test_replicas_have_a_way_out_and_no_more(two):
+    """To PostgreSQL, which is outside; not to the metadata or to what watches them."""
+    site = two.first.site
+    found = reach.containers(site)
+    to = reach.targets(site, found)
+    for one in found:
+        if one.service == "api":
+            assert reach.reached(site, one, to) == {"API", "edge", "edge's metrics", "outside", "outside's names"}
+
+
 def test_one_makes_the_backups(up, two):
     made = up.make("backup")
     assert made.returncode == 0 and ".pgdump.gz" in made.stdout, made.stdout
     timers = [one.run("systemctl is-active comentarios-backup.timer").stdout.strip() for one in (two.first, two.second)]
     assert timers == ["active", "inactive"]
+
+
+def test_logs_of_both_are_shown_with_their_names(up, two):
+    for one in (two.first, two.second):
+        replies.post(one.edge, "logged", "a line each")
+    done = up.make("logs", FOLLOW="no", SINCE="5m", SERVICE="api", GREP="/api/comment/new")
+    assert done.returncode == 0, done.stdout
+    assert {line.split()[0] for line in done.stdout.splitlines() if " | {" in line} == {
+        "comentarios-1",
+        "comentarios-2",
+    }
 
 
 def test_a_host_that_goes_costs_the_other_nothing(two, eventually):

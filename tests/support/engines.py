@@ -17,13 +17,17 @@ from pathlib import Path
 
 NAME, OURS, THEIRS, WIDTH = "engines", "10.94.250.1", "10.94.250.2", 30
 PACKAGES = ("docker.io", "docker-cli", "iptables", "iproute2", "kmod", "ca-certificates")
-# What the engine needs of the machine; its own folders lie on the machine's disk.
+# What the engine needs of the machine; its own folders lie on the machine's disk. The folder becomes the root of the
+# mounts, for runc changes that: in a chroot the containers' root would lie below the machine's, and `docker exec` would
+# run its command in the machine's.
 START = """
 mount --bind {root} {root}
-for folder in proc sys dev; do mount --rbind /$folder {root}/$folder; done
-mkdir -p {root}/lib/modules && mount --bind /lib/modules {root}/lib/modules || true
-mount -t tmpfs tmpfs {root}/run
-exec chroot {root} dockerd --host unix:///engine.sock
+cd {root}
+for folder in proc sys dev; do mount --rbind /$folder ./$folder; done
+mkdir -p lib/modules machine && mount --bind /lib/modules ./lib/modules || true
+mount -t tmpfs tmpfs ./run
+pivot_root . ./machine
+exec chroot . sh -c 'umount --lazy /machine && exec dockerd --host unix:///engine.sock'
 """
 
 

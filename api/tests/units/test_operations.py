@@ -1,6 +1,8 @@
 """Health, metrics and logs."""
 
+import io
 import json
+import logging
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +12,9 @@ import pytest
 from comentarios.app import create_app
 from comentarios.config import ConfigError, Settings
 from comentarios.draining import Draining
+from comentarios.logs import JsonFormatter
+from comentarios.storage import StorageUnavailable
+from flask import Flask
 from flask.testing import FlaskClient
 
 
@@ -43,6 +48,21 @@ def test_draining(sqlite_url: str) -> None:
     body = {"email": "alice@example.com", "comment": "last", "content_id": 1}
     assert client.post("/api/comment/new", json=body).headers["Connection"] == "close"
     assert client.get("/api/comment/list/1").headers["Connection"] == "close"
+
+
+def test_first_failure_is_a_step_from_zero(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A series that began at 1 would rise by nothing."""
+
+    def page(*_: object) -> None:
+        raise StorageUnavailable("gone")
+
+    client = app.test_client()
+    rule = 'url_rule="/api/comment/list/<path:content_id>"'
+    failures = f'flask_http_request_duration_seconds_count{{method="GET",status="503",{rule}}}'
+    assert metrics(client)[failures] == 0
+    monkeypatch.setattr(app.extensions["storage"], "page", page)
+    client.get("/api/comment/list/1")
+    assert metrics(client)[failures] == 1
 
 
 def test_metrics_of_both_ways_to_answer(client: FlaskClient, post: Callable[..., Any]) -> None:
@@ -103,6 +123,28 @@ def test_request_id_is_taken(client: FlaskClient, capsys: pytest.CaptureFixture[
         assert client.get(path, headers={"X-Request-ID": given}).headers["X-Request-ID"] == given
     lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     assert [line["request_id"] for line in lines if line["logger"] == "comentarios.request"] == [given, given]
+
+
+@pytest.mark.parametrize("path", ["/api/comment/list/1", "/api/comment/list/1?limit=5"])
+@pytest.mark.parametrize(("raised", "code"), [(StorageUnavailable("gone"), 503), (ZeroDivisionError("bug"), 500)])
+def test_what_went_wrong_has_the_requests_id(
+    app: Flask, path: str, raised: Exception, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever way the request goes. What is logged outside of a request has none."""
+
+    def page(*_: object) -> None:
+        raise raised
+
+    log = io.StringIO()
+    handler = logging.StreamHandler(log)
+    handler.setFormatter(JsonFormatter())
+    monkeypatch.setattr(logging.getLogger("comentarios.errors"), "handlers", [handler])
+    monkeypatch.setattr(app.extensions["storage"], "page", page)
+    assert app.test_client().get(path, headers={"X-Request-ID": "checkout-42"}).status_code == code
+    logging.getLogger("comentarios.errors").error("later")
+    first, last = (json.loads(line) for line in log.getvalue().splitlines())
+    assert first["level"] == "error" and first["request_id"] == "checkout-42"
+    assert last["message"] == "later" and "request_id" not in last
 
 
 @pytest.mark.parametrize("given", [None, "", "a b", 'a"b', "x" * 129, "ñ"])

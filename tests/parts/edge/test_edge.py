@@ -89,9 +89,9 @@ class Host:
             assert time.monotonic() < end, docker("logs", self.name)
             time.sleep(0.1)
 
-    def get(self, method: str = "GET", **headers: str) -> tuple[int, dict[str, str]]:
+    def get(self, method: str = "GET", body: bytes | None = None, **headers: str) -> tuple[int, dict[str, str]]:
         """Status and reply of a request for something of the API's; 0 where nothing came back."""
-        request = urllib.request.Request(f"http://{self.address}:8080/api/x", method=method, headers=headers)
+        request = urllib.request.Request(f"http://{self.address}:8080/api/x", body, headers, method=method)
         try:
             with urllib.request.urlopen(request, timeout=20) as reply:
                 return reply.status, json.loads(reply.read())
@@ -209,6 +209,17 @@ def test_client_above_its_rate_is_told_when_to_come_again(host: Host) -> None:
     host.edge.reload()
     posts = [host.get("POST") for _ in range(12)]
     assert [status for status, _ in posts] == [200] * 10 + [429] * 2
+    assert posts[-1][1]["status"] == "TOO-MANY-REQUESTS"
+    assert host.get()[0] == 200
+
+
+def test_client_above_its_bytes_is_told_when_to_come_again(host: Host) -> None:
+    """40 KB at a time, at a rate that counts as few requests."""
+    host.configure(stack_client_post_bytes=40_000)
+    host.edge.reload()
+    posts = [host.get("POST", body=b"x" * 40_000) for _ in range(15)]
+    taken = [status for status, _ in posts].index(429)
+    assert 8 <= taken <= 12 and {status for status, _ in posts[taken:]} == {429}
     assert posts[-1][1]["status"] == "TOO-MANY-REQUESTS"
     assert host.get()[0] == 200
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
@@ -18,7 +18,7 @@ from roles.grafana.dashboards.bounds import RULES
 from tests.site.monitoring.substitution import fill_in
 from tests.support.traffic import Process, Site
 
-Tool = Callable[..., "subprocess.CompletedProcess[str]"]
+Tool = Callable[..., CompletedProcess[str]]
 BOARDS: dict[str, dict[str, Any]] = {
     path.stem: json.loads(path.read_text()) for path in dashboards.OUTPUT.glob("*.json")
 }

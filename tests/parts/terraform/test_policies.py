@@ -53,6 +53,11 @@ HOST_MAY_NOT: list[Case] = [
     ("ecr:PutImage", REPOSITORY, {}),
     ("ecr:BatchDeleteImage", REPOSITORY, {}),
     ("s3:PutObject", f"{BACKUPS}/elsewhere/2026.db", {}),
+    # Over one that is there: S3 refuses that by itself only where this header came along.
+    ("s3:PutObject", f"{BACKUPS}/database/2026.db", {}),
+    ("s3:PutObjectAcl", f"{BACKUPS}/database/2026.db", {}),
+    ("s3:PutBucketVersioning", BACKUPS, {}),
+    ("s3:PutBucketPolicy", BACKUPS, {}),
     ("s3:DeleteObject", f"{BACKUPS}/database/2026.db", {}),
     ("s3:DeleteObjectVersion", f"{BACKUPS}/database/2026.db", {}),
     ("s3:PutLifecycleConfiguration", BACKUPS, {}),

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from cli import __main__ as main
-from cli import host, inputs, release, shell
+from cli import host, inputs, release
 from cli.errors import VerbError
 from cli.targets import ROOT, Target
 
@@ -27,6 +27,11 @@ GOOD = {
     "CMD": ["echo $HOME", "docker compose ls; id", "-oProxyCommand=x", "printf '%s\n' {{ 1 }} \"é\"", "a\nb"],
     "HOST": ["comentarios-1", "ip-10-0-0-1.ec2.internal"],
     "SERVICE": ["api", "node-exporter"],
+    "LEVEL": ["debug", "warning", "error"],
+    "REQUEST": ["checkout-42", "a.b_C"],
+    "SINCE": ["90s", "10m", "2h", "1d", "2026-01-31T12:00", "2026-01-31T12:00:00Z"],
+    "GREP": ["database is locked", 'it\'s $(odd) "x" `y` -e'],
+    "FOLLOW": ["yes", "no"],
     "EDGE_PORT": ["8080"],
     "GRAFANA_PORT": ["3001"],
     "PROMETHEUS_PORT": ["9191"],
@@ -38,8 +43,10 @@ GOOD = {
     "ADDRESS": ["203.0.113.7"],
     "ALERT": ["DiskFull"],
     "FOR": ["0", "30m", "2h"],
+    "REBUILD": ["yes", "no"],
 }
-# Each is tried on every input but CMD, which is any command.
+# Each is tried on every input but these, which are any command and any text.
+FREE = {"CMD", "GREP"}
 BAD = [
     "-oProxyCommand=touch /tmp/x",
     "--help",
@@ -77,7 +84,7 @@ def test_empty_is_not_given(name: str) -> None:
 
 
 @pytest.mark.parametrize("value", BAD)
-@pytest.mark.parametrize("name", [name for name in GOOD if name != "CMD"])
+@pytest.mark.parametrize("name", [name for name in GOOD if name not in FREE])
 def test_bad(name: str, value: str) -> None:
     with pytest.raises(VerbError) as raised:
         inputs.check({name: value})
@@ -130,20 +137,6 @@ class TestSsh:
         assert command[-3:] == ["--", "admin@192.0.2.1", hostile]
         done = subprocess.run([command[0], "-G", *command[1:]], capture_output=True, text=True, check=True)
         assert "hostname 192.0.2.1\n" in done.stdout and "proxycommand" not in done.stdout
-
-    def test_service_is_quoted_on_the_host(self, target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Behind the check, too."""
-        ran: list[list[str]] = []
-        monkeypatch.setenv("SERVICE", "api; id")
-        monkeypatch.setattr(host, "chosen", lambda _: host.Host("one", "192.0.2.1", "admin", "i-1"))
-
-        def run(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
-            ran.append(command)
-            return subprocess.CompletedProcess("", 0)
-
-        monkeypatch.setattr(subprocess, "run", run)
-        assert shell.logs(target) == 0
-        assert ran[0][-1].endswith(" --tail 100 -- 'api; id'")
 
 
 def test_ansibles_variables_are_no_templates() -> None:

@@ -80,6 +80,7 @@ def test_what_goes_with_the_host(
 
 def test_clean_keeps_what_is_known_of_aws(tmp_path: Path) -> None:
     shutil.copy(ROOT / "Makefile", tmp_path)
+    subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
     kept, gone = tmp_path / ".state/aws/bootstrap.tfstate", tmp_path / ".state/sandbox/keys.json"
     for file in (kept, gone, tmp_path / ".venv/bin/uv"):
         file.parent.mkdir(parents=True)

@@ -50,6 +50,7 @@ SOURCES = {
     "comment": lambda: _found(r"^MAX_COMMENT = ([\d_]+)", "api", "comentarios", "validation.py"),
     "body, API": lambda: 1024 * _found(r"max_body_bytes: int = (\d+) \* 1024", *CONFIG),
     "body, edge": lambda: _configured(r"req.body_size gt (\d+)"),
+    "reply": lambda: 1024 * _found(r"max_reply_bytes: int = (\d+) \* 1024", *CONFIG),
     "header": lambda: _configured(r"req.hdrs,length gt (\d+)"),
     "buffer": lambda: _configured(r"tune.bufsize (\d+)"),
     "connections": lambda: _configured(r"^    maxconn (\d+)"),
@@ -125,6 +126,8 @@ def test_sums() -> None:
     assert TABLE["body, API"] == TABLE["body, edge"]
     # What HAProxy keeps free of a buffer for its own headers.
     assert TABLE["body, edge"] + TABLE["header"] + 1024 <= TABLE["buffer"]
+    # A list's link may have 255 characters, each of them four bytes and percent-encoded.
+    assert TABLE["reply"] + 255 * 4 * 3 + 1024 + 1024 <= TABLE["buffer"]
     assert TABLE["connections"] * TABLE["buffer"] < TABLE["edge's memory"]
     assert TABLE["one client's requests before it is refused"] == TABLE["one client's connections"]
     assert TABLE["connect to a replica"] * TABLE["tries"] == TABLE["queue"]
@@ -140,7 +143,7 @@ def test_sums() -> None:
         {"stack_domain": "comments.example.com"},
         {"stack_domain": "comments.example.com", "grafana_enabled": False},
         {"stack_trusted_proxies": ["10.0.1.0/24", "10.0.2.0/24"]},
-        {"stack_client_rate": 0, "stack_client_post_rate": 0},
+        {"stack_client_rate": 0, "stack_client_post_rate": 0, "stack_client_post_bytes": 0},
     ],
 )
 def test_every_form_of_the_configuration_renders(variables: dict[str, object]) -> None:
@@ -148,3 +151,13 @@ def test_every_form_of_the_configuration_renders(variables: dict[str, object]) -
     assert ("bind :8443 ssl" in text) == ("stack_domain" in variables)
     assert ("set-src" in text) == ("stack_trusted_proxies" in variables)
     assert ("http_req_rate(0) gt" in text) == ("stack_client_rate" not in variables)
+    assert ("bytes_in_rate(1) gt" in text) == ("stack_client_post_bytes" not in variables)
+
+
+def test_one_client_does_not_fill_the_volume_within_the_hour() -> None:
+    """At its rate for writing, in the largest bodies, and were every byte of them stored."""
+    volume = _found(r'variable "data_volume_size" {(?:.|\n)*?default += (\d+)', "terraform", "variables.tf")
+    ten_seconds = _configured(r"bytes_in_rate\(1\) gt (\d+)")
+    assert ten_seconds / 10 * 3600 < volume * 2**30 / 2
+    # The largest comment is taken all the same, and a few of them at once.
+    assert ten_seconds > 50 * (TABLE["body, edge"] + TABLE["header"])

@@ -39,7 +39,12 @@ def inspected(**changes: Any) -> dict[str, Any]:
         "State": {"Status": "running", "Running": True, "Pid": 4711, "ExitCode": 0, "Error": ""},
         "RestartCount": 2,
         "Config": {"Image": IMAGE, "Labels": {"comentarios.release": "abc", "com.docker.compose.service": "api"}},
-        "NetworkSettings": {"Networks": {"comentarios_default": {"IPAddress": "172.18.0.5"}}},
+        "NetworkSettings": {
+            "Networks": {
+                "comentarios_api": {"IPAddress": "172.18.0.5"},
+                "comentarios_database": {"IPAddress": "172.19.0.5"},
+            }
+        },
     }
     return standard | changes
 
@@ -74,6 +79,13 @@ def test_containers(engine: Engine, docker: Docker, listed: Callable[..., None])
         "--filter label=com.docker.compose.service=api",
         f"container inspect {ID} 0002",
     ]
+
+
+def test_replica_of_a_release_from_before_there_was_a_network_for_it(
+    engine: Engine, listed: Callable[..., None]
+) -> None:
+    listed(inspected(NetworkSettings={"Networks": {"comentarios_default": {"IPAddress": "172.18.0.5"}}}))
+    assert engine.containers("api") == [SHOWN]
 
 
 def test_no_containers(engine: Engine, docker: Docker, listed: Callable[..., None]) -> None:
@@ -179,9 +191,9 @@ def test_what_a_check_finds(engine: Engine, docker: Docker, folder: Path) -> Non
 
 
 def test_image_that_is_here_is_not_pulled(engine: Engine, docker: Docker) -> None:
-    docker.answers(image_ls=f"echo {ID}")
+    docker.answers(image_inspect=f"echo {ID}")
     engine.ensure_image(IMAGE)
-    assert docker.calls() == [f"image ls --quiet {IMAGE}"]
+    assert docker.calls() == [f"image inspect --format {{{{.Id}}}} {IMAGE}"]
 
 
 def attempts(docker: Docker) -> int:
@@ -190,13 +202,15 @@ def attempts(docker: Docker) -> int:
 
 def test_pull_is_tried_three_times(engine: Engine, docker: Docker, folder: Path) -> None:
     count = f"$(grep -c ^pull {folder}/bin/calls)"
-    docker.answers(image_ls="", pull=f'test {count} -ge 3 || {{ echo "connection reset by peer" >&2; exit 1; }}')
+    docker.answers(
+        image_inspect="exit 1", pull=f'test {count} -ge 3 || {{ echo "connection reset by peer" >&2; exit 1; }}'
+    )
     engine.ensure_image(IMAGE)
     assert attempts(docker) == 3
 
 
 def test_pull_that_fails_names_the_image_and_the_reason(engine: Engine, docker: Docker) -> None:
-    docker.answers(image_ls="", pull='echo pulling >&2; echo "no basic auth credentials" >&2; exit 1')
+    docker.answers(image_inspect="exit 1", pull='echo pulling >&2; echo "no basic auth credentials" >&2; exit 1')
     with pytest.raises(ReleaseError) as error:
         engine.ensure_image(IMAGE)
     assert str(error.value) == f"{IMAGE} is neither on this host nor can it be pulled: no basic auth credentials"
@@ -205,7 +219,7 @@ def test_pull_that_fails_names_the_image_and_the_reason(engine: Engine, docker: 
 
 @pytest.mark.parametrize("message", ["manifest for it not found: manifest unknown", "repository not found"])
 def test_image_that_the_registry_does_not_have_is_asked_for_once(engine: Engine, docker: Docker, message: str) -> None:
-    docker.answers(image_ls="", pull=f'echo "{message}" >&2; exit 1')
+    docker.answers(image_inspect="exit 1", pull=f'echo "{message}" >&2; exit 1')
     with pytest.raises(ReleaseError, match=message):
         engine.ensure_image(IMAGE)
     assert attempts(docker) == 1

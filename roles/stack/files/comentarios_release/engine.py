@@ -128,7 +128,8 @@ class Engine:
             self.docker("rm", "--force", *names)
 
     def has_image(self, image: str) -> bool:
-        return bool(self.docker("image", "ls", "--quiet", image).strip())
+        # `image ls` knows no name with both a tag and a digest.
+        return bool(self.docker("image", "inspect", "--format", "{{.Id}}", image, check=False).strip())
 
     def ensure_image(self, image: str) -> None:
         """Pulls the image unless it is here.
@@ -163,7 +164,9 @@ class Engine:
         self.docker("image", "rm", image, check=False)
 
     def _container(self, found: dict[str, Any]) -> Container:
-        network = found["NetworkSettings"]["Networks"].get(f"{self._settings.project}_default") or {}
+        networks, project = found["NetworkSettings"]["Networks"], self._settings.project
+        # Where the edge finds it; releases before there was a network for that had one network for all.
+        network = networks.get(f"{project}_api") or networks.get(f"{project}_default") or {}
         return Container(
             id=found["Id"],
             name=found["Name"].lstrip("/"),

@@ -48,7 +48,7 @@ export type text = Json<Of<Text, never>>;
 export type row = Json<RowPanel>;
 export type Dashboard = Json<
   Omit<Frame, 'panels' | 'annotations' | 'templating'> & {
-    annotations: { list: (List<'annotations'> & Annotation)[] };
-    templating: { list: (List<'templating'> & Variable)[] };
+    annotations: { list?: (List<'annotations'> & Annotation)[] };
+    templating: { list?: (List<'templating'> & Variable)[] };
   }
 >;

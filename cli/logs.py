@@ -1,0 +1,97 @@
+"""``make logs``: the stack's log lines of every host, those that are asked for, as they come."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+
+from cli import host
+from cli.errors import VerbError
+from cli.targets import Target
+
+# In the words of each: API and edge write them in JSON, Prometheus, Alertmanager and Grafana as level=…
+LEVELS = ("debug", "info", "warning", "error")
+WORDS = {
+    "debug": "debug|dbug",
+    "info": "info",
+    "warning": "warn|warning",
+    "error": "error|eror|critical|crit|fatal|panic",
+}
+COMPOSE = ("docker", "compose", "--project-directory", "/opt/comentarios", "logs")
+
+
+def command(given: Mapping[str, str], colour: bool = False) -> str:
+    """The command for a host's shell. It fails when the logs cannot be read, and not when no line matches."""
+    filters = []
+    if level := given.get("LEVEL"):
+        words = "|".join(WORDS[one] for one in LEVELS[LEVELS.index(level) :])
+        filters.append(["-iE", "-e", rf'(level|lvl)"?[=:] ?"?({words})\b'])
+    if request := given.get("REQUEST"):
+        # The API's name for it and the edge's.
+        filters.append(["-E", "-e", rf'id": ?"{request.replace(".", "[.]")}"'])
+    if text := given.get("GREP"):
+        filters.append(["-iF", "-e", text])
+    since = given.get("SINCE", "")
+    # The engine knows no days.
+    since = f"{int(since[:-1]) * 24}h" if since.endswith("d") else since
+    # Of what is filtered, all that is kept; else the newest.
+    begin = ["--since", since] if since else [] if filters else ["--tail", "100"]
+    follow = [] if given.get("FOLLOW") == "no" else ["--follow"]
+    service = ["--", given["SERVICE"]] if given.get("SERVICE") else []
+    parts = [shlex.join([*COMPOSE, *follow, *begin, *([] if colour else ["--no-color"]), *service])]
+    parts += [f"{{ {shlex.join(['grep', '--line-buffered', *one])} || [ $? -eq 1 ]; }}" for one in filters]
+    return shlex.join(["bash", "-c", f"set -o pipefail; {' | '.join(parts)}"])
+
+
+def logs(target: Target) -> int:
+    """Follows the logs of all hosts, or of HOST, until Ctrl-C; with several, each line has its host's name.
+
+    Raises:
+        VerbError: there is no host, or the logs of one cannot be read.
+    """
+    found = [host.chosen(target)] if os.environ.get("HOST") else host.hosts(target)
+    if not found:
+        raise VerbError("no host is running: run `make up`")
+    asked = command(os.environ, colour=sys.stdout.isatty())
+    # A terminal on the host: what follows there ends with the connection, and not with the next line.
+    readers = [_reader(host.ssh(target, one, asked, "-tt")) for one in found]
+    width = max(len(one.name) for one in found)
+    threads = [
+        threading.Thread(target=_print, args=(reader, f"{one.name:<{width}}  " if len(found) > 1 else ""), daemon=True)
+        for one, reader in zip(found, readers, strict=True)
+    ]
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        for reader in readers:
+            reader.terminate()
+    failed = [one.name for one, reader in zip(found, readers, strict=True) if reader.wait() > 0]
+    if failed:
+        raise VerbError(f"{', '.join(failed)}: the logs cannot be read (see above); `make status` says what runs")
+    return 0
+
+
+def _reader(command: list[str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, encoding="utf-8", errors="replace"
+    )
+
+
+def _print(reader: subprocess.Popen[str], prefix: str) -> None:
+    assert reader.stdout
+    try:
+        for line in reader.stdout:
+            print(f"{prefix}{line.rstrip()}", flush=True)
+    except BrokenPipeError:
+        # Who reads has seen enough: `make logs | head`.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        reader.terminate()

@@ -1,0 +1,57 @@
+"""The numbers on the dashboards are those of requests that were counted while they were sent."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from tests.site.monitoring.clients import Prometheus
+from tests.site.monitoring.substitution import queries
+from tests.support.load import Load
+from tests.support.site import Site
+
+PANELS = {
+    ("slo", "Requests, 24 h: availability"): ("GET", "POST"),
+    ("slo", "Requests, 24 h: latency"): ("GET", "POST"),
+    ("slo", "Bad requests, 24 h: availability"): (),
+    ("api", "Comments created"): ("POST",),
+}
+
+
+async def _send(edge: str) -> Load:
+    load, stop = Load(edge, 50), asyncio.Event()
+    asyncio.get_running_loop().call_later(4, stop.set)
+    await load.run(stop)
+    load.close()
+    return load
+
+
+def test_panels_count_what_was_sent(
+    prometheus: Prometheus, up: Site, boards: dict[str, dict[str, Any]], eventually: Callable[..., object]
+) -> None:
+    """Within two scrapes. What a young host had counted before is extrapolated a little less each minute."""
+    asked = {
+        (query.dashboard, query.panel): query.expr
+        for uid in boards
+        for query in queries(uid, boards[uid])
+        if (query.dashboard, query.panel) in PANELS
+    }
+
+    def shown() -> dict[tuple[str, str], float]:
+        return {panel: float(prometheus.instant(expr)[0]["value"][1]) for panel, expr in asked.items()}
+
+    before = shown()
+    load = asyncio.run(_send(up.edge))
+    assert not load.failures
+    sent = {panel: sum(load.sent[kind] for kind in kinds) for panel, kinds in PANELS.items()}
+
+    def right() -> bool:
+        now = shown()
+        more = {one: now[one] - before[one] for one in PANELS}
+        off = {one: more[one] for one in PANELS if abs(more[one] - sent[one]) > 0.03 * (sent[one] + before[one]) + 1}
+        assert not off, (off, sent)
+        return True
+
+    assert sent["api", "Comments created"] >= 200
+    assert eventually(right, 45)

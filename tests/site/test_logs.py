@@ -1,0 +1,52 @@
+"""`make logs` on the site: the lines that edge and API really write."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import uuid
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.support.site import Site
+
+
+def lines(site: Site, **given: str) -> list[tuple[str, dict[str, object]]]:
+    """The service and the JSON of each line that is shown."""
+    done = site.make("logs", FOLLOW="no", timeout=60, **given)
+    assert done.returncode == 0, done.stdout
+    split = (line.split(" | ", 1) for line in done.stdout.splitlines() if " | {" in line)
+    return [(name.strip().rpartition("-")[0], json.loads(text)) for name, text in split]
+
+
+@pytest.fixture(scope="module")
+def request_id(up: Site) -> str:
+    """Of a thousand requests: of those that go well, the edge logs one in a hundred."""
+    chosen = f"logs.{uuid.uuid4().hex}"
+    connection = http.client.HTTPConnection(urlsplit(up.edge).netloc, timeout=10)
+    for _ in range(1000):
+        connection.request("GET", "/api/comment/list/nobody-wrote-here", headers={"X-Request-ID": chosen})
+        assert connection.getresponse().read()
+    connection.close()
+    return chosen
+
+
+def test_one_id_finds_the_lines_of_edge_and_api(up: Site, request_id: str) -> None:
+    found = lines(up, REQUEST=request_id)
+    assert {service for service, _ in found} == {"edge", "api"}
+    assert {line.get("id") or line["request_id"] for _, line in found} == {request_id}
+    assert sum(service == "api" for service, _ in found) == 1000
+    assert lines(up, REQUEST=request_id, SERVICE="edge", SINCE="1h") == [one for one in found if one[0] == "edge"]
+
+
+def test_others_are_left_out(up: Site, request_id: str) -> None:
+    assert not lines(up, REQUEST=request_id[:-1])
+    assert not lines(up, REQUEST=request_id, LEVEL="error")
+    assert len(lines(up, REQUEST=request_id, GREP="NOBODY-WROTE", SERVICE="api")) == 1000
+
+
+def test_what_cannot_be_read_is_an_error(up: Site) -> None:
+    done = up.make("logs", FOLLOW="no", SERVICE="nothing")
+    assert done.returncode != 0 and "no such service: nothing" in done.stdout
+    assert f"{up.host.name}: the logs cannot be read" in done.stdout

@@ -1,0 +1,153 @@
+"""Which log lines `make logs` shows: its own command for the host's shell, over lines as each service writes them."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from cli import host as hosts
+from cli import logs
+from cli.errors import VerbError
+from cli.targets import Target
+
+ID = "97f0c3e0a1b24d5e"
+LINES = f"""\
+api-1           | {{"time": "2026-11-25T10:00:00.000Z", "level": "info", "status": 503, "request_id": "{ID}"}}
+api-1           | {{"time": "2026-11-25T10:00:00.000Z", "level": "error", "message": "gone", "request_id": "{ID}"}}
+api-2           | {{"time": "2026-11-25T10:00:01.000Z", "level": "info", "path": "/{ID}", "request_id": "other-{ID}"}}
+edge-1          | {{"time":"2026-11-25T10:00:00.000Z","level":"error","id":"{ID}","status":503}}
+edge-1          | [NOTICE]   (1) : Loading success.
+prometheus-1    | ts=2026-11-25T10:00:02.000Z caller=main.go level=warn msg="Error on ingesting"
+alertmanager-1  | time=2026-11-25T10:00:03.000Z level=ERROR source=notify.go msg="Notify attempt failed"
+grafana-1       | logger=http t=2026-11-25T10:00:04Z level=info msg="errors: 0" a.b
+"""
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Path:
+    """A folder for PATH whose engine has these lines, and says how it was asked."""
+    (tmp_path / "lines").write_text(LINES)
+    engine = tmp_path / "docker"
+    engine.write_text(
+        f'#!/bin/sh\nprintf "%s\\n" "$@" > {tmp_path}/asked\ncat {tmp_path}/lines\n[ ! -e {tmp_path}/broken ]\n'
+    )
+    engine.chmod(0o755)
+    return tmp_path
+
+
+def shown(host: Path, **given: str) -> list[int]:
+    """The numbers of the lines that are shown."""
+    environment = {**os.environ, "PATH": f"{host}:{os.environ['PATH']}"}
+    command = logs.command(given)
+    done = subprocess.run(["sh", "-c", command], env=environment, capture_output=True, text=True, check=True)
+    lines = LINES.splitlines()
+    return [lines.index(line) for line in done.stdout.splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("given", "numbers"),
+    [
+        ({}, list(range(8))),
+        ({"LEVEL": "error"}, [1, 3, 6]),
+        ({"LEVEL": "warning"}, [1, 3, 5, 6]),
+        ({"LEVEL": "info"}, [0, 1, 2, 3, 5, 6, 7]),
+        ({"REQUEST": ID}, [0, 1, 3]),
+        ({"REQUEST": ID[:-1]}, []),
+        ({"REQUEST": ID, "LEVEL": "error"}, [1, 3]),
+        ({"GREP": "ERROR ON"}, [5]),
+        ({"GREP": "a.b"}, [7]),
+        ({"GREP": "a*b"}, []),
+        ({"GREP": "-e"}, []),
+        ({"GREP": "'; touch made; '"}, []),
+    ],
+)
+def test_filters(host: Path, given: dict[str, str], numbers: list[int]) -> None:
+    assert shown(host, **given) == numbers
+    assert not (host / "made").exists() and not Path("made").exists()
+
+
+def test_dot_of_a_requests_id_is_a_dot(host: Path) -> None:
+    (host / "lines").write_text('edge-1 | {"id":"aXb"}\n')
+    assert shown(host, REQUEST="a.b") == []
+
+
+@pytest.mark.parametrize(
+    ("given", "asked"),
+    [
+        ({}, "--follow --tail 100 --no-color"),
+        ({"FOLLOW": "no"}, "--tail 100 --no-color"),
+        ({"SINCE": "10m"}, "--follow --since 10m --no-color"),
+        ({"SINCE": "2d", "SERVICE": "api"}, "--follow --since 48h --no-color -- api"),
+        ({"SINCE": "2026-01-31T12:00:00Z", "FOLLOW": "no"}, "--since 2026-01-31T12:00:00Z --no-color"),
+        ({"LEVEL": "error"}, "--follow --no-color"),
+        # Behind the check of what people give, too.
+        ({"SERVICE": "api; id"}, "--follow --tail 100 --no-color -- api; id"),
+    ],
+)
+def test_how_the_engine_is_asked(host: Path, given: dict[str, str], asked: str) -> None:
+    shown(host, **given)
+    words = (host / "asked").read_text().splitlines()
+    assert words[:4] == ["compose", "--project-directory", "/opt/comentarios", "logs"]
+    assert " ".join(words[4:]) == asked
+
+
+def test_logs_that_cannot_be_read_are_an_error(host: Path) -> None:
+    (host / "broken").touch()
+    with pytest.raises(subprocess.CalledProcessError):
+        shown(host, LEVEL="error")
+
+
+def test_it_is_one_word_of_bash() -> None:
+    """Whatever shell the user of the host has."""
+    assert shlex.split(logs.command({"GREP": "it's"}))[:2] == ["bash", "-c"]
+
+
+class TestHosts:
+    """Real processes in the place of SSH's, for each host a command of its own."""
+
+    @pytest.fixture
+    def target(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Target:
+        for name in ("HOST", "SERVICE", "LEVEL", "REQUEST", "SINCE", "GREP", "FOLLOW"):
+            monkeypatch.delenv(name, raising=False)
+        return Target("sandbox", tmp_path, {})
+
+    @staticmethod
+    def given(monkeypatch: pytest.MonkeyPatch, commands: dict[str, str]) -> None:
+        found = [hosts.Host(name, "192.0.2.1", "admin", f"i-{name}") for name in commands]
+        monkeypatch.setattr(hosts, "hosts", lambda _: found)
+        monkeypatch.setattr(hosts, "ssh", lambda _, one, *__: ["sh", "-c", commands[one.name]])
+
+    def test_one(self, target: Target, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        self.given(monkeypatch, {"one": r"printf 'a\r\nb\r\n'"})
+        assert logs.logs(target) == 0
+        assert capsys.readouterr().out == "a\nb\n"
+
+    def test_several_are_named(
+        self, target: Target, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        self.given(monkeypatch, {"one": "echo a; echo b", "second": "echo c"})
+        assert logs.logs(target) == 0
+        assert sorted(capsys.readouterr().out.splitlines()) == ["one     a", "one     b", "second  c"]
+
+    def test_one_that_fails_is_named(
+        self, target: Target, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        self.given(monkeypatch, {"one": "echo a", "second": "exit 255"})
+        with pytest.raises(VerbError, match="^second: the logs cannot be read"):
+            logs.logs(target)
+        assert capsys.readouterr().out == "one     a\n"
+
+    def test_chosen(self, target: Target, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        self.given(monkeypatch, {"one": "echo a", "second": "echo b"})
+        monkeypatch.setenv("HOST", "second")
+        assert logs.logs(target) == 0
+        assert capsys.readouterr().out == "b\n"
+
+    def test_no_host(self, target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.given(monkeypatch, {})
+        with pytest.raises(VerbError, match="no host is running"):
+            logs.logs(target)
