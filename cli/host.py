@@ -150,7 +150,7 @@ def run(target: Target, host: Host, command: str, timeout: float = 60) -> subpro
 
 
 def greet(target: Target, timeout: float = 300) -> list[Host]:
-    """Waits until every host lets us in, which pins its key: mitogen talks to no host whose key is unknown.
+    """Waits until every host lets us in.
 
     Args:
         timeout: seconds that a host may take to boot.

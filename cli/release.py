@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import fcntl
 import getpass
 import json
 import os
 import re
 import secrets
 import shlex
-import signal
 import socket
-import sys
 import threading
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from cli import host, image, settings
@@ -26,10 +19,6 @@ from cli.targets import ROOT, Target
 from sandbox.progress import Step, failure, logged, say, step
 
 COMMAND = "sudo comentarios-release"
-# Marks the processes of a run, in their environment.
-RUN = "COMENTARIOS_RUN"
-PR_SET_PDEATHSIG = 1
-LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 def release(target: Target) -> None:
@@ -47,10 +36,10 @@ def rollback(target: Target) -> None:
     """Goes back to the last good release, or to the one that TO names by number or tag.
 
     Raises:
-        VerbError: there is none, its image is not to be had any more, or it does not run: why.
+        VerbError: there is none, its image is not available any more, or it does not run: why.
     """
     begin = time.monotonic()
-    entries = play(target, "rollback", "playbooks/rollback.yml", release_to=os.environ.get("TO") or "")
+    entries = play(target, "rollback", "playbooks/rollback.yml", stack_rollback_to=os.environ.get("TO") or "")
     say(_outcome(entries, "rolled back", begin) or "✓ nothing to roll back")
 
 
@@ -64,7 +53,7 @@ def releases(target: Target) -> None:
     """Prints every release on the list, the newest first; ``*`` marks the live one."""
     for one in host.hosts(target):
         known = listing(target, one)
-        say(f"{one.name}  ({known['lock']['owner']} is releasing now)" if known["lock"] else one.name)
+        say(f"{one.name}  ({known['by']} is releasing now)" if known["by"] else one.name)
         row = "{:1} {:>4}  {:<20}  {:<24} {:<13} {:<28} {:>7}  {}"
         say(row.format("", "", "when (UTC)", "tag", "commit", "by", "took", "how it ended"))
         for entry in reversed(known["releases"]):
@@ -82,50 +71,47 @@ def play(target: Target, what: str, playbook: str, **variables: Any) -> list[dic
     Raises:
         VerbError: it failed, with the release's own reason where there is one, or it was interrupted.
     """
-    bounds = {"release_watch_seconds": "WATCH", "release_ready_seconds": "READY"}
+    bounds = {"stack_watch_seconds": "WATCH", "stack_ready_seconds": "READY"}
     variables |= {name: int(os.environ[given]) for name, given in bounds.items() if os.environ.get(given)}
     settings.apply(target)
     log = target.state / "logs" / f"ansible-{what}.log"
-    with _named_run(target) as (token, abandoned), step(f"ansible: {playbook}") as shown:
+    run = secrets.token_hex(8)
+    with step(f"ansible: {playbook}") as shown:
         shown.detail = "waiting for SSH"
         found = host.greet(target)
-        variables |= {"release_owner": owner(), "release_token": token, "release_abandoned": ",".join(abandoned)}
+        variables |= {"stack_owner": owner(), "stack_run": run}
         command = ["ansible-playbook", playbook, "--extra-vars", extra_variables(variables)]
-        environment = {**target.environment(), RUN: token}
-        follower = Follower(target, found, token, shown)
+        follower = Follower(target, found, run, shown)
         try:
-            status = logged(
-                command, log, cwd=ROOT, env=environment, each=follower.line, begin=_end_with_parent, grace=10
-            )
+            # Otherwise Ansible names a task only when it has ended.
+            environment = {**target.environment(), "ANSIBLE_DISPLAY_SKIPPED_HOSTS": "yes"}
+            status = logged(command, log, cwd=ROOT, env=environment, each=follower.line, grace=10)
         except KeyboardInterrupt:
-            ended = [_on_host(target, one, f"cancel --token {token}", 240).get("outcome") for one in found]
+            ended = [_on_host(target, one, f"cancel --run {run}", 240).get("outcome") for one in found]
             done = "the release was undone" if "cancelled" in ended else "no release was under way"
-            raise VerbError(f"interrupted: {done}, and the lock is given back") from None
+            raise VerbError(f"interrupted: {done}") from None
         finally:
             follower.end()
         # A group that the user was given counts from the next connection on.
         host.end_connections(target)
-        entries = [entry | {"host": one.name} for one in found for entry in _of_run(target, one, token)]
+        entries = [entry | {"host": one.name} for one in found for entry in _of_run(target, one, run)]
         if status:
-            for one in found:
-                # Where no release came of the run, it is given back here.
-                _on_host(target, one, f"unlock --token {token}")
             raise VerbError(_reason(entries) or failure(f"{playbook} failed", log))
     return entries
 
 
 class Follower:
-    """Ansible's output, line by line, as a step's detail and result; and what the host sees while it watches."""
+    """Ansible's output, line by line, as a step's detail and result; and how far each host's release is."""
 
-    def __init__(self, target: Target, hosts: list[host.Host], token: str, shown: Step) -> None:
-        self._target, self._hosts, self._token, self._shown = target, hosts, token, shown
+    def __init__(self, target: Target, hosts: list[host.Host], run: str, shown: Step) -> None:
+        self._target, self._hosts, self._run, self._shown = target, hosts, run, shown
         self._over = threading.Event()
         self._watcher: threading.Thread | None = None
 
     def line(self, line: str) -> None:
         if found := re.match(r"(?:TASK|RUNNING HANDLER) \[(.*)\] \**$", line):
             self._shown.detail = found[1]
-            if "Wait until the release is" in line and not self._watcher:
+            if not self._watcher and re.search(r"Roll (out what differs|back)$", found[1]):
                 self._watcher = threading.Thread(target=self._watch, daemon=True)
                 self._watcher.start()
         elif found := re.match(r"(\S+) +: ok=(\d+) +changed=(\d+) +unreachable=(\d+) +failed=(\d+)", line):
@@ -139,13 +125,16 @@ class Follower:
             self._watcher.join()
 
     def _watch(self) -> None:
-        """A countdown of the host's watch with what it sees: requests, and errors so far."""
+        """The step that a release has reached, and then a countdown of its watch with what that sees."""
         told: set[str] = set()
         while not self._over.wait(1):
             for one in self._hosts:
-                for entry in _of_run(self._target, one, self._token):
+                for entry in _of_run(self._target, one, self._run):
                     since, length = entry["times"].get("stopped"), entry["watch_seconds"]
-                    if not since or not length or entry["finished"]:
+                    if entry["finished"]:
+                        continue
+                    if not since or not length:
+                        self._shown.detail = f"release {entry['number']} on {one.name}: {entry['phase']}"
                         continue
                     if one.name not in told:
                         told.add(one.name)
@@ -159,13 +148,13 @@ def sees(seen: dict[str, int] | None) -> str:
     return f"{seen['requests']:,} requests, {seen['errors']:,} errors" if seen else "nothing counted yet"
 
 
-def _of_run(target: Target, one: host.Host, token: str) -> list[dict[str, Any]]:
+def _of_run(target: Target, one: host.Host, run: str) -> list[dict[str, Any]]:
     """The releases of a host that a run made."""
-    return [entry for entry in _on_host(target, one, "list").get("releases", []) if entry["token"] == token]
+    return [entry for entry in _on_host(target, one, "list").get("releases", []) if entry["run"] == run]
 
 
 def listing(target: Target, one: host.Host) -> dict[str, Any]:
-    """What a host knows of its releases: ``live`` (a number), ``releases`` (the oldest first), ``lock``.
+    """What a host knows of its releases: ``live`` (a number), ``releases`` (the oldest first), ``by``.
 
     Raises:
         VerbError: it does not answer, or has none yet.
@@ -203,58 +192,6 @@ def extra_variables(variables: dict[str, Any]) -> str:
 
 def _plain(value: Any) -> str:
     return ("!unsafe " if isinstance(value, str) else "") + json.dumps(value)
-
-
-@contextlib.contextmanager
-def _named_run(target: Target) -> Iterator[tuple[str, list[str]]]:
-    """A new token, and the tokens of runs that began here and died. Others see that this run lives while it is open."""
-    folder = target.state / "runs"
-    folder.mkdir(parents=True, exist_ok=True)
-    abandoned = [path.name for path in folder.iterdir() if not _held(path)]
-    _end_workers(abandoned)
-    token = secrets.token_hex(8)
-    file = folder / token
-    with file.open("w") as stream:
-        try:
-            # Of this process alone: what it starts does not hold it on.
-            fcntl.lockf(stream, fcntl.LOCK_EX)
-            yield token, abandoned
-            # Its lock is taken over or expired by now.
-            for name in abandoned:
-                (folder / name).unlink(missing_ok=True)
-        finally:
-            file.unlink(missing_ok=True)
-
-
-def end_abandoned_runs(target: Target) -> None:
-    """Ends what runs that were killed have left behind on this machine."""
-    folder = target.state / "runs"
-    if folder.exists():
-        _end_workers([path.name for path in folder.iterdir() if not _held(path)])
-
-
-def _held(path: Path) -> bool:
-    with path.open("r+") as stream:
-        try:
-            fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
-
-
-def _end_with_parent() -> None:
-    # Killed or not, this process takes Ansible along: nobody goes on with a run whose lock another may take.
-    if LIBC:
-        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-def _end_workers(tokens: list[str]) -> None:
-    """Ends the workers of these runs: they are sessions of their own, and wait for ever when Ansible was killed."""
-    marks = {f"{RUN}={token}".encode() for token in tokens}
-    for environ in Path("/proc").glob("[0-9]*/environ") if marks else ():
-        with contextlib.suppress(OSError):
-            if marks & set(environ.read_bytes().split(b"\0")):
-                os.kill(int(environ.parent.name), signal.SIGKILL)
 
 
 def _reason(entries: list[dict[str, Any]]) -> str:

@@ -6,7 +6,6 @@ The two targets differ in this and in nothing else.
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import locale
 import os
 import shlex
@@ -130,21 +129,11 @@ def _common(chosen: Target) -> dict[str, str]:
     }
     for command in ("plan", "apply", "destroy", "console"):
         variables[f"TF_CLI_ARGS_{command}"] = shlex.quote(f"-var-file={chosen.tfvars}")
-    variables |= _locale() | _strategy()
+    variables |= _locale()
     mirror = provider_mirror()
     if mirror:
         variables["TF_CLI_CONFIG_FILE"] = str(STATE / "terraform.rc")
     return variables
-
-
-def _strategy() -> dict[str, str]:
-    """A faster strategy for Ansible: one interpreter on the host for the whole run. Without it all goes as well."""
-    found = importlib.util.find_spec("ansible_mitogen")
-    # It cuts the interpreter's path in two at a space.
-    if " " in str(ROOT) or not found or not found.submodule_search_locations:
-        return {}
-    folder = Path(found.submodule_search_locations[0]) / "plugins" / "strategy"
-    return {"ANSIBLE_STRATEGY": "mitogen_linear", "ANSIBLE_STRATEGY_PLUGINS": str(folder)}
 
 
 def _locale() -> dict[str, str]:

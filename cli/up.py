@@ -121,7 +121,6 @@ def down(target: Target, images: bool = False) -> None:
     Args:
         images: whether the images that were built go too; they are kept as a cache otherwise.
     """
-    release.end_abandoned_runs(target)
     host.end_connections(target)
     if target.is_sandbox:
         if target.state.exists() or engine.answers():

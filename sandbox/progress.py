@@ -89,7 +89,6 @@ def logged(
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
     each: Callable[[str], None] = lambda line: None,
-    begin: Callable[[], None] | None = None,
     umask: int = -1,
     grace: float = GRACE_SECONDS,
 ) -> int:
@@ -97,7 +96,6 @@ def logged(
 
     Args:
         each: is given every line.
-        begin: runs in the child before the command.
         umask: of its files; -1 is ours.
         grace: seconds that it has, after Ctrl-C, to end by itself.
     """
@@ -115,7 +113,6 @@ def logged(
             text=True,
             encoding="utf-8",
             errors="replace",
-            preexec_fn=begin,
         ) as process,
     ):
         assert process.stdout

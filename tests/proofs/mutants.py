@@ -35,7 +35,7 @@ class Fault:
     tests: str
 
 
-RELEASE = "roles/release/files/comentarios_release"
+RELEASE = "roles/stack/files/comentarios_release"
 BACKUP = "roles/backup/files/comentarios_backup"
 HEAL = "roles/stack/files/comentarios-heal"
 RELEASES, HEALS, BACKUPS = "tests/units/release", "tests/units/heal", "tests/units/backup"
@@ -66,7 +66,7 @@ FAULTS = (
     Fault(
         "an undo is forgotten: the old configuration is not put back",
         f"{RELEASE}/rollout.py",
-        "            self._apply(configuration, before.identity)\n",
+        "                self._apply(configuration, before.identity)\n",
         "",
         f"{RELEASES}/test_interrupted.py",
     ),
@@ -85,18 +85,39 @@ FAULTS = (
         f"{RELEASES}/test_release.py",
     ),
     Fault(
-        "the lock is not given back",
-        f"{RELEASE}/rollout.py",
-        "        self._lock.release(record.token)\n",
-        "",
+        "the lock is anybody's",
+        f"{RELEASE}/lock.py",
+        "            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))\n",
+        "            pass\n",
+        f"{RELEASES}/test_lock.py",
+    ),
+    Fault(
+        "a release does not take the lock",
+        f"{RELEASE}/__main__.py",
+        "with lock.hold(self._settings.releases, record.owner, wait=True):",
+        "if True:",
         f"{RELEASES}/test_release.py",
     ),
     Fault(
-        "the lock is anybody's",
-        f"{RELEASE}/lock.py",
-        "if held and held.token != token and held.token not in abandoned:",
-        "if held and held.token != token and not held.token:",
-        f"{RELEASES}/test_lock.py",
+        "a configuration is not checked before it is rolled out",
+        f"{RELEASE}/__main__.py",
+        "        self._check(configuration, services, then, changed)\n",
+        "",
+        f"{RELEASES}/test_command.py",
+    ),
+    Fault(
+        "a service is not told that its files changed",
+        f"{RELEASE}/rollout.py",
+        "            self._engine.hang_up(one)\n",
+        "            pass\n",
+        f"{RELEASES}/test_interrupted.py",
+    ),
+    Fault(
+        "a release keeps its secrets",
+        f"{RELEASE}/rollout.py",
+        "        files.forget_secrets(self._configuration)\n",
+        "",
+        f"{RELEASES}/test_release.py",
     ),
     Fault(
         "a release counts as over before its lock is free",
@@ -108,7 +129,7 @@ FAULTS = (
     Fault(
         "a cancellation before the program has begun is forgotten",
         f"{RELEASE}/__main__.py",
-        "                    record.cancel()\n",
+        "                record.cancel()\n",
         "",
         f"{RELEASES}/test_command.py",
     ),
@@ -141,10 +162,10 @@ FAULTS = (
         f"{RELEASES}/test_records.py",
     ),
     Fault(
-        "a rollback overwrites secrets",
+        "a secret that is named no more stays",
         f"{RELEASE}/files.py",
-        ' and "secrets" not in relative.parts',
-        "",
+        "                path.unlink()\n",
+        "                pass\n",
         f"{RELEASES}/test_release.py",
     ),
     Fault(
@@ -182,8 +203,8 @@ FAULTS = (
     Fault(
         "a restore does not keep releases away",
         f"{BACKUP}/__main__.py",
-        "            stack.lock(token)\n",
-        "",
+        "            with stack.held():\n",
+        "            if True:\n",
         f"{BACKUPS}/test_program.py",
     ),
     # The API.

@@ -13,13 +13,8 @@ from tests.support.releases import PROGRAM, lossless
 
 def test_image_that_never_gets_ready(releases, pushed):
     before, tag = releases.live(), pushed("unready")
-    settings = "/etc/comentarios/release.json"
-    releases.run(f'sudo sed -i \'s/"ready_seconds": [0-9]*/"ready_seconds": 10/\' {settings}')
-    try:
-        with releases.load() as report:
-            done = releases.release(tag)
-    finally:
-        releases.run(f'sudo sed -i \'s/"ready_seconds": [0-9]*/"ready_seconds": 60/\' {settings}')
+    with releases.load() as report:
+        done = releases.release(tag, ready=10)
     lossless(report)
     assert done.returncode == 1
     assert ":8000/readyz answered 503" in done.stderr and "the last lines of" in done.stderr
@@ -40,17 +35,28 @@ def test_release_that_turns_bad_is_rolled_back_by_itself(releases, pushed):
 
 
 def test_two_at_once(releases, pushed):
-    tag = pushed("good")
-    number = releases.begin(tag, watch=25)
-    done = releases.site.make("release", TAG=releases.live()["tag"])
-    assert done.returncode != 0 and "tests is releasing on this host since" in done.stdout
-    assert releases.end(number).returncode == 0
-    assert releases.live()["tag"] == tag
+    """The second waits until the first has ended, and then releases its own."""
+    first, second = pushed("good"), pushed("good")
+    number = releases.begin(first, watch=25)
+    done = releases.site.make("release", TAG=second, WATCH="0")
+    assert done.returncode == 0, done.stdout[-4000:]
+    ended = next(one for one in releases.known()["releases"] if one["number"] == number)
+    assert ended["outcome"] == "good"
+    assert releases.live()["tag"] == second and releases.last()["started"] >= ended["finished"]
+
+
+def test_release_beside_a_restore_is_refused_by_name(releases, pushed):
+    before, tag = releases.live(), pushed("good")
+    hold = f"(sleep 20) | {PROGRAM} hold --owner restore >/dev/null & sleep 2; "
+    image = f"{before['image'].rpartition(':')[0]}:{tag}"
+    done = releases.run(f"{hold}{PROGRAM} apply --owner tests --run tests --image {image}")
+    assert done.returncode == 1 and "restore works on this host since" in done.stderr, done.stderr
+    assert releases.live() == before
 
 
 def test_controller_killed(releases, pushed, eventually, tmp_path):
     """At each step of a release: the next one carries it on."""
-    steps = ("created", "pulled", "started", "ready", "placed", "switched", "stopped")
+    steps = ("created", "started", "ready", "placed", "switched", "stopped")
     with releases.load() as report:
         for phase in steps:
             tag, before = pushed("good"), releases.last()["number"]
@@ -72,7 +78,7 @@ def test_controller_killed(releases, pushed, eventually, tmp_path):
             done = releases.site.make("release", TAG=tag, WATCH="0")
             assert done.returncode == 0, done.stdout[-4000:]
             assert releases.version() == tag
-            assert not releases.known()["lock"]
+            assert not releases.known()["by"]
     lossless(report)
 
 
@@ -91,12 +97,12 @@ def test_program_killed_on_the_host_carries_on(releases, pushed, eventually):
 def test_cancelled_release_is_undone(releases, pushed):
     before, tag = releases.live(), pushed("good")
     with releases.load() as report:
-        releases.begin(tag, watch=60, token="cancelled")
+        releases.begin(tag, watch=60)
         time.sleep(2)
-        assert releases.run(f"{PROGRAM} cancel --token cancelled").stdout.strip() == '{"outcome": "cancelled"}'
+        assert releases.run(f"{PROGRAM} cancel --run tests").stdout.strip() == '{"outcome": "cancelled"}'
     lossless(report)
     assert releases.live() == before and releases.version() == before["tag"]
-    assert not releases.known()["lock"]
+    assert not releases.known()["by"]
 
 
 def test_five_images_stay(releases, pushed):

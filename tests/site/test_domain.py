@@ -105,7 +105,7 @@ def domain(up, authority) -> Iterator[None]:
         _configure(up, "")
         up.ssh(
             f"sudo sed -i '/{DOMAIN}/d' /etc/hosts; sudo rm /usr/local/share/ca-certificates/authority.crt;"
-            " sudo update-ca-certificates --fresh; sudo rm /opt/comentarios/acme_root.pem;"
+            " sudo update-ca-certificates --fresh; sudo rm /etc/comentarios/acme_root.pem;"
             # Another authority of this name would not know them.
             " sudo rm -r /etc/letsencrypt /var/lib/comentarios-edge/certificates/*"
         )
@@ -114,7 +114,7 @@ def domain(up, authority) -> Iterator[None]:
 def _configure(up, name: str, **variables: str) -> None:
     ec2 = terraform.client(up.target, "ec2")
     ec2.create_tags(Resources=[up.host.instance_id], Tags=[{"Key": "edge_domain", "Value": name}])
-    settings = json.dumps(variables | {"release_watch_seconds": 0})
+    settings = json.dumps(variables | {"stack_watch_seconds": 0})
     done = run(["ansible-playbook", "site.yml", "--extra-vars", settings], up.target.environment(), 300)
     assert done.returncode == 0, done.stdout[-4000:]
 
@@ -208,7 +208,7 @@ def test_renewed_certificate_is_served_and_cuts_no_connection(up, curl, domain):
     )
     before = up.ssh(served).stdout
     renewed = up.ssh(
-        "sudo env REQUESTS_CA_BUNDLE=/opt/comentarios/acme_root.pem"
+        "sudo env REQUESTS_CA_BUNDLE=/etc/comentarios/acme_root.pem"
         f" certbot renew --no-random-sleep-on-renew --force-renewal --cert-name {DOMAIN}"
         " && sudo systemctl start comentarios-certbot.service"
     )

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 
-from tests.support.releases import PROGRAM, STAGED, lossless
+import pytest
+
+from tests.support.releases import PROGRAM, lossless
+from tests.support.site import run
 
 
 def test_release_and_rollback_lose_nothing(releases, pushed):
@@ -49,21 +52,48 @@ def test_tag_that_ecr_does_not_have(releases):
 
 def test_edges_and_prometheus_configuration_change_under_load(releases):
     before = releases.live()
-    releases.stage(before["tag"])
-    releases.run(f"sudo sed -i 's/timeout queue 5s/timeout queue 6s/' {STAGED}/haproxy/haproxy.cfg")
-    releases.run("sudo sed -i '$a# changed by a test' /opt/comentarios/prometheus/prometheus.yml")
+    releases.stage("haproxy/haproxy.cfg", "s/timeout queue 5s/timeout queue 6s/")
+    releases.stage("prometheus/prometheus.yml", "$a# changed by a test")
     with releases.load() as report:
         done = releases.release()
         assert done.returncode == 0, done.stderr
         assert releases.live()["kind"] == "configuration"
         edge = "docker exec comentarios-edge-1 cat /etc/haproxy/haproxy.cfg"
         assert "timeout queue 6s" in releases.run(edge).stdout
-        back = releases.run(f"{PROGRAM} rollback --owner tests --token tests --watch-seconds 0")
+        back = releases.roll_back()
         assert back.returncode == 0, back.stderr
-        done = releases.end(int(re.search(r'"number": (\d+)', back.stdout)[1]))
-        assert done.returncode == 0, done.stderr
     lossless(report)
     assert "timeout queue 5s" in releases.run(edge).stdout
     assert "changed by a test" not in releases.run("cat /opt/comentarios/prometheus/prometheus.yml").stdout
     assert releases.live()["tag"] == before["tag"]
-    releases.run(f"sudo sed -i 's/timeout queue 6s/timeout queue 5s/' {STAGED}/haproxy/haproxy.cfg")
+
+
+@pytest.mark.parametrize(
+    ("part", "expression", "reason"),
+    [
+        ("prometheus/rules/host.yml", "s/expr: .*/expr: rate(up/", "prometheus refuses its configuration"),
+        ("alertmanager/alertmanager.yml", "s/^route:/rout:/", "alertmanager refuses its configuration"),
+        ("haproxy/haproxy.cfg", "s/^defaults/defalts/", "edge refuses its configuration"),
+        ("grafana/dashboards/api.json", "1d", "grafana/dashboards/api.json is damaged"),
+        ("docker-compose.override.yml", "s/^services:/services: {/", "yaml: "),
+    ],
+)
+def test_configuration_that_is_wrong_changes_nothing(releases, part, expression, reason):
+    sums = "sudo sh -c 'cd /opt/comentarios && find . -type f ! -name lock -exec sha256sum {} + | sort'"
+    before, listed = releases.run(sums).stdout, releases.known()
+    releases.stage(part, expression)
+    done = releases.run(f"{PROGRAM} apply --owner tests --run tests")
+    assert done.returncode == 1 and reason in done.stderr, done.stderr
+    assert releases.run(sums).stdout == before and releases.known() == listed
+
+
+def test_roles_tag_beside_a_release(releases, pushed):
+    """It waits for the release to end, and changes no live file before."""
+    tag = pushed("good")
+    number = releases.begin(tag, watch=15)
+    site = releases.site
+    done = run(["ansible-playbook", "site.yml", "--tags", "prometheus"], site.target.environment(), 300)
+    assert done.returncode == 0, done.stdout[-3000:]
+    first = next(one for one in releases.known()["releases"] if one["number"] == number)
+    assert first["outcome"] == "good" and releases.version() == tag
+    assert releases.roll_back().returncode == 0

@@ -6,7 +6,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -55,7 +55,6 @@ def settings_in(folder: Path) -> Settings:
         database_url="",
         sqlite_file=folder / "data" / "comentarios.db",
         work_dir=folder / "work",
-        stack_dir=folder,
         metrics_file=folder / "backup.prom",
     )
 
@@ -63,16 +62,11 @@ def settings_in(folder: Path) -> Settings:
 class NoContainers:
     """Stands in for the API's containers, which tests/site has: there are none to stop."""
 
-    def __init__(self, _: Settings):
-        pass
-
     def release(self) -> str:
         return "abc123"
 
-    def lock(self, _: str) -> None:
-        pass
-
-    unlock = lock
+    def held(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def stop(self) -> list[str]:
         return []

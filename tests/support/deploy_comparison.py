@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 import time
 from collections.abc import Callable
@@ -28,8 +27,7 @@ def table(releases: Releases, count: int) -> tuple[str, bool]:
     for way, (sent, gets, posts, others, missing, seconds) in rows.items():
         lines.append(f"| {way} | {count} | {sent} | {gets} | {posts} | {others} | {missing} | {seconds:.1f} |")
     # The host is left as a release leaves it, with the image that it had.
-    releases.stage(good)
-    releases.release()
+    releases.release(good)
     variants.remove(tags)
     return "\n".join(lines) + "\n", not any(sum(rows[way][1:5]) for way in ("release", "rollback"))
 
@@ -58,11 +56,7 @@ def _release(releases: Releases, tag: str) -> None:
 def _back(releases: Releases) -> None:
     good = [one for one in releases.known()["releases"] if one["outcome"] == "good" and one["kind"] == "release"]
     to = next(one for one in reversed(good) if one["tag"] != releases.live()["tag"])
-    done = releases.run(
-        f"sudo comentarios-release rollback --owner prove --token prove --watch-seconds 0 --to {to['number']}"
-    )
-    if done.returncode == 0:
-        done = releases.end(json.loads(done.stdout)["number"])
+    done = releases.roll_back(str(to["number"]))
     if done.returncode:
         raise SystemExit(f"✗ {done.stderr}")
 

@@ -18,7 +18,7 @@ from tests.support.load import RATE, THREADS
 from tests.support.site import Site
 
 PROGRAM = "sudo comentarios-release"
-STAGED = "/opt/comentarios/releases/staged"
+LIVE, STAGED = "/opt/comentarios", "/opt/comentarios/staged/tests"
 
 
 class Releases:
@@ -51,23 +51,29 @@ class Releases:
         with urllib.request.urlopen(f"{self.edge}/healthz", timeout=10) as reply:
             return str(json.load(reply)["version"])
 
-    def stage(self, tag: str) -> None:
-        """Writes a tag where role stack does."""
-        self._checked(f"sudo sed -i 's#^\\(API_IMAGE=.*:\\).*#\\1{tag}#' {STAGED}/.env")
+    def stage(self, part: str, expression: str) -> None:
+        """Stages a part of the live configuration, with a file of it changed by sed, as the part's role would."""
+        top = part.split("/")[0]
+        copied = f"sudo mkdir -p {STAGED} && sudo cp -a {LIVE}/{top} {STAGED}/"
+        self._checked(f"{copied} && sudo sed -i '{expression}' {STAGED}/{part}")
 
-    def begin(self, tag: str = "", watch: int = 0, token: str = "tests") -> int:
-        """Begins a release of the staged configuration, with a tag; returns its number."""
-        if tag:
-            self.stage(tag)
-        done = self._checked(f"{PROGRAM} apply --owner tests --token {token} --watch-seconds {watch}")
+    def begin(self, tag: str = "", watch: int = 0, ready: int = 60) -> int:
+        """Begins a release of what is staged and of a tag; returns its number."""
+        image = f" --image {self.live()['image'].rpartition(':')[0]}:{tag}" if tag else ""
+        given = f"--owner tests --run tests --watch-seconds {watch} --ready-seconds {ready}{image}"
+        done = self._checked(f"{PROGRAM} apply --detach {given}")
         return int(json.loads(done.stdout)["number"])
 
     def end(self, number: int) -> subprocess.CompletedProcess[str]:
         """Waits until a release has ended, well or not."""
-        return self.run(f"{PROGRAM} wait {number} done")
+        return self.run(f"{PROGRAM} wait {number}")
 
-    def release(self, tag: str = "", watch: int = 0) -> subprocess.CompletedProcess[str]:
-        return self.end(self.begin(tag, watch))
+    def roll_back(self, to: str = "") -> subprocess.CompletedProcess[str]:
+        given = f"--owner tests --run tests --watch-seconds 0 --to={to}"
+        return self.run(f"{PROGRAM} rollback {given}")
+
+    def release(self, tag: str = "", watch: int = 0, ready: int = 60) -> subprocess.CompletedProcess[str]:
+        return self.end(self.begin(tag, watch, ready))
 
     def images(self) -> list[str]:
         """Tags of the API's images on the host."""

@@ -9,24 +9,24 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from comentarios_release import files
+from comentarios_release import files, lock
 from comentarios_release.__main__ import Command, parse
 from comentarios_release.edge import Edge
 from comentarios_release.engine import Container, Engine
-from comentarios_release.lock import LockFile
 from comentarios_release.records import Record, Records
-from comentarios_release.rollout import Rollout
+from comentarios_release.rollout import PORTS, Rollout
 from comentarios_release.settings import ReleaseError, Settings
 from comentarios_release.watch import Sample
 
 REPOSITORY = "registry/comentarios-api"
-EDGE_FILE = files.STAGED[-1]
+EDGE_FILE = "haproxy/haproxy.cfg"
 SETTINGS = ("docker-compose.yml", "docker-compose.override.yml")
 
 
@@ -101,6 +101,14 @@ def ask_to_end() -> None:
     signal.raise_signal(signal.SIGTERM)
 
 
+def receiver(name: str) -> dict[str, str]:
+    """Alertmanager's files with a receiver whose secret is in a file of its own."""
+    return {
+        "alertmanager/alertmanager.yml": f"url_file: /etc/alertmanager/secrets/url-{name}",
+        f"alertmanager/secrets/url-{name}": f"https://{name}.example.com",
+    }
+
+
 @dataclass
 class World:
     """What outlives the program: the engine's things, the edge, the host's files, and the time.
@@ -112,6 +120,8 @@ class World:
             serves; none of them is a good one.
         deaf: identities that the edge does not get through to.
         broken_up: tags with which Compose cannot bring the other services up.
+        refused: what a service's own check says against its files, by the service's name.
+        refuses: whether Prometheus does not take a configuration that its check took.
         counts: whether the edge's counters can be read.
         meanwhile: what happens while the program sleeps, one at each time.
     """
@@ -125,6 +135,8 @@ class World:
     behaves: dict[str, str] = field(default_factory=dict)
     deaf: set[str] = field(default_factory=set)
     broken_up: set[str] = field(default_factory=set)
+    refused: dict[str, str] = field(default_factory=dict)
+    refuses: bool = False
     target: str | None = None
     counted: Sample = field(default_factory=Sample)
     counts: bool = True
@@ -138,7 +150,7 @@ class World:
     def under(cls, folder: Path) -> World:
         stack = folder / "stack"
         (stack / "releases").mkdir(parents=True)
-        return cls(folder, Settings(stack_dir=stack, textfile=folder / "metrics" / "release.prom", ready_seconds=3))
+        return cls(folder, Settings(stack_dir=stack, textfile=folder / "metrics" / "release.prom"))
 
     # --- the program over it
 
@@ -146,9 +158,11 @@ class World:
     def records(self) -> Records:
         return Records(self.settings.releases)
 
-    @property
-    def lock(self) -> LockFile:
-        return LockFile(self.settings.releases)
+    @contextmanager
+    def held(self, owner: str) -> Iterator[None]:
+        """Somebody else has the lock: another open file, as in another process."""
+        with lock.hold(self.settings.releases, owner):
+            yield
 
     def rollout(self, record: Record) -> Rollout:
         engine, edge = FakeEngine(self), FakeEdge(self)
@@ -201,29 +215,49 @@ class World:
     # --- what is wanted
 
     def stage(
-        self, tag: str, edge: str = "", rules: str | None = None, replicas: int = 2, edge_image: str = "edge:1"
+        self,
+        run: str,
+        edge: str = "",
+        rules: str | None = None,
+        replicas: int = 2,
+        edge_image: str = "edge:1",
+        others: dict[str, str] | None = None,
     ) -> None:
-        """What Ansible leaves: the Compose files and the edge's staged, the rest changed in place."""
+        """What the roles leave: of role stack everything, of role prometheus the rules, and other files."""
         services = {
-            "api": {"image": f"{REPOSITORY}:{tag}", "deploy": {"replicas": replicas}},
-            "edge": {"image": edge_image},
+            "api": {"image": "", "deploy": {"replicas": replicas}},
+            "edge": {"image": edge_image, "user": "10003:10003"},
             "prometheus": {"image": "prometheus:1"},
         }
-        staged = self.settings.staged
-        files.write(staged / SETTINGS[0], json.dumps({"services": services}))
-        files.write(staged / SETTINGS[1], "services: {}")
-        files.write(staged / ".env", f"# made by Ansible\nAPI_IMAGE={REPOSITORY}:{tag}\nEDGE_IMAGE={edge_image}\n")
-        files.write(staged / EDGE_FILE, f"configuration of the edge{edge}")
-        self.registry.add(f"{REPOSITORY}:{tag}")
+        wanted = {
+            SETTINGS[0]: json.dumps({"services": services}),
+            SETTINGS[1]: "services: {}",
+            ".env": f"# made by Ansible\nEDGE_IMAGE={edge_image}\n",
+            EDGE_FILE: f"configuration of the edge{edge}",
+        }
         if rules is not None:
-            # Role prometheus has it read at once.
-            files.write(self.settings.stack_dir / "prometheus/rules.yml", rules)
-            self.loaded["prometheus"] = rules
+            wanted["prometheus/rules.yml"] = rules
+        for name, text in (wanted | (others or {})).items():
+            files.write(self.settings.staged(run) / name, text)
+
+    def apply(self, tag: str, *more: str, watch: int = 0) -> Any:
+        """Begins a release of what is staged for the run of that tag, with the tag's image; the verb's answer."""
+        image = f"{REPOSITORY}:{tag}"
+        self.registry.add(image)
+        given = (
+            "--owner=ana@laptop",
+            f"--run=run-{tag}",
+            f"--image={image}",
+            f"--watch-seconds={watch}",
+            "--ready-seconds=3",
+            *more,
+        )
+        return self.command("apply", "--detach", *given)
 
     def begin(self, tag: str, watch: int = 0, **staged: Any) -> int:
         """Begins a release; returns its number."""
-        self.stage(tag, **staged)
-        begun = self.command("apply", "--owner=ana@laptop", f"--token=run-{tag}", f"--watch-seconds={watch}")
+        self.stage(f"run-{tag}", **staged)
+        begun = self.apply(tag, watch=watch)
         assert begun["changed"], begun
         number: int = begun["number"]
         return number
@@ -268,7 +302,7 @@ class World:
         configured = {
             path.relative_to(stack).as_posix(): path.read_text()
             for path in stack.rglob("*")
-            if path.is_file() and stack / "releases" not in path.parents
+            if path.is_file() and not {stack / "releases", stack / "staged"} & set(path.parents)
         }
         return {
             "containers": sorted(
@@ -278,12 +312,13 @@ class World:
             "loaded": dict(self.loaded),
             "target": self.target,
             "live": self.live,
-            "lock": self.lock.holder(),
             "files": configured,
             "metrics": [line.split()[0] for line in metrics if "timestamp" not in line],
             "listed": {record.number: record.outcome for record in self.records.all() if record.outcome == "good"},
             "unfinished": self.records.unfinished(),
             "left": {path.name for path in self.settings.releases.iterdir() if not path.name.isdecimal()},
+            "staged": [path.name for path in (stack / "staged").iterdir()],
+            "secrets": [path.name for path in (stack / "releases").rglob("secrets")],
         }
 
     def behaviour(self, container: Container) -> str:
@@ -302,7 +337,11 @@ class World:
             if one.runs and one.release == self.target and self.behaviour(one) == "crashes":
                 self.containers[index] = replace(one, restarts=one.restarts + 1)
 
-    def probe(self, url: str) -> tuple[int, str]:
+    def probe(self, url: str, limit: int | None = 200) -> tuple[int, str]:
+        for service, port in PORTS.items():
+            if url == f"http://127.0.0.1:{port}/metrics":
+                taken = 0.0 if self.refuses else time.time()
+                return 200, f"a 1\n{service}_config_last_reload_success_timestamp_seconds {taken}\n"
         asked = next((one for one in self.containers if url == f"http://{one.address}:8000/readyz" and one.runs), None)
         if asked is None:
             return 0, "Connection refused"
@@ -326,12 +365,23 @@ class FakeEngine(Engine):
         self._world.done.append(name)
         self._world.points(f"after {name}")
 
-    def docker(self, *arguments: str, timeout: float = 120, check: bool = True) -> str:
+    def docker(self, *arguments: str, timeout: float = 120, check: bool = True, lines: int = 1) -> str:
         raise AssertionError(f"the fake engine knows nothing of docker {' '.join(arguments)}")
 
     def services(self, configuration: Path, identity: str = "") -> dict[str, Any]:
-        found: dict[str, Any] = json.loads((configuration / SETTINGS[0]).read_text())["services"]
+        """As Compose does, but for what it puts in the place of variables other than the image."""
+        try:
+            found: dict[str, Any] = json.loads((configuration / SETTINGS[0]).read_text())["services"]
+        except ValueError:
+            raise ReleaseError("yaml: line 1: could not find expected ':'") from None
+        lines = (configuration / ".env").read_text().splitlines()
+        found["api"]["image"] = next(line.removeprefix("API_IMAGE=") for line in lines if line.startswith("API_IMAGE="))
         return found
+
+    def check(self, configuration: Path, service: str, image: str, user: str) -> str:
+        assert image == f"{service}:1" or service == "edge", image
+        self._world.done.append(f"check {service}")
+        return self._world.refused.get(service, "")
 
     def compose(self, configuration: Path, identity: str, *arguments: str, timeout: float = 300) -> str:
         assert arguments[0] == "up", arguments
@@ -493,6 +543,8 @@ def copy_of(world: World, folder: Path) -> World:
         behaves=dict(world.behaves),
         deaf=set(world.deaf),
         broken_up=set(world.broken_up),
+        refused=dict(world.refused),
+        meanwhile=[],
         points=Points(),
         done=[],
     )

@@ -23,7 +23,6 @@ VARIABLES = {
     "backup_work_dir": "/var/lib/comentarios-backup",
     "stack_acme_directory": "https://acme.example.com/directory",
     "stack_acme_root": "",
-    "stack_dir": "/opt/comentarios",
     "stack_domain": "example.com",
 }
 

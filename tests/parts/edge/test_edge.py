@@ -45,7 +45,7 @@ class Host:
 
     def __init__(self, folder: Path, image: str):
         self.folder, self._image, self.project = folder, image, f"edge-parts-{os.getpid()}"
-        self.settings = Settings(stack_dir=folder, project=self.project, edge_socket=folder / "run" / "master.sock")
+        self.settings = Settings(stack_dir=folder, project=self.project, edge_dir=folder)
         self.edge = Edge(self.settings, Engine(self.settings))
         self._network = f"{self.project}_default"
         self._made: list[str] = []

@@ -50,13 +50,14 @@ PLAY = """
   gather_facts: false
   tasks:
     - ansible.builtin.include_role: {name: prometheus, tasks_from: preflight.yml, public: true}
+    - ansible.builtin.include_role: {name: alertmanager, tasks_from: preflight.yml, public: true}
     - ansible.builtin.file: {path: "{{ out }}/secrets", state: directory, mode: "0755"}
     - ansible.builtin.template:
         src: "{{ templates }}/alertmanager.yml.j2"
         dest: "{{ out }}/alertmanager.yml"
         mode: "0644"
-    - ansible.builtin.copy: {content: "{{ item.value }}", dest: "{{ out }}/secrets/{{ item.key }}", mode: "0644"}
-      loop: "{{ _prometheus_alertmanager_secrets | dict2items }}"
+    - ansible.builtin.copy: {content: "{{ item.value.content }}", dest: "{{ out }}/{{ item.key }}", mode: "0644"}
+      loop: "{{ _alertmanager_secrets | dict2items }}"
 """
 
 
@@ -65,9 +66,8 @@ def _render(folder: Path, cases: dict[str, dict]) -> subprocess.CompletedProcess
     common = {
         "ansible_python_interpreter": sys.executable,
         "grafana_enabled": False,
-        "prometheus_image": "unused",
-        "alertmanager_image": "unused",
-        "templates": str(ROOT / "roles/prometheus/templates/alertmanager"),
+        "stack_domain": "",
+        "templates": str(ROOT / "roles/alertmanager/templates"),
     }
     hosts = {name: common | variables | {"out": str(folder / name)} for name, variables in cases.items()}
     (folder / "hosts.yml").write_text(yaml.safe_dump({"all": {"hosts": hosts}}))

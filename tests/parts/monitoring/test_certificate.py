@@ -14,7 +14,7 @@ import jinja2
 import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
-SCRIPT = ROOT / "roles/prometheus/templates/host/comentarios-certificate.j2"
+SCRIPT = ROOT / "roles/stack/templates/host/comentarios-certificate.j2"
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def _look(tmp_path: Path, port: int, domain: str, authority: Path | None) -> str
     """Run the script as the role writes it, with another port and another folder; the metrics that it leaves."""
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined)
     environment.filters["to_json"] = json.dumps
-    text = environment.from_string(SCRIPT.read_text()).render(prometheus_certificate_domain=domain, ansible_managed="")
+    text = environment.from_string(SCRIPT.read_text()).render(stack_domain=domain, ansible_managed="")
     target = tmp_path / "certificate.prom"
     for constant, value in (
         ('("127.0.0.1", 443)', f'("127.0.0.1", {port})'),

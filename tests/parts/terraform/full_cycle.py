@@ -14,7 +14,7 @@ from tests.parts.terraform.emulator import ENVIRONMENT, HOST_KEY, OPERATOR_KEY, 
 from tests.parts.terraform.workspace import PUBLIC_KEY, Workspace
 
 PEOPLE = Path(__file__).with_name("people.py")
-PYTHONPATH = ":".join(str(ROOT / folder) for folder in ("", "roles/backup/files", "roles/parameters/library"))
+PYTHONPATH = ":".join(str(ROOT / folder) for folder in ("", "roles/backup/files", "library"))
 BUCKET = "comentarios-123456789012-us-east-1-state"
 BACKUP = "comentarios-123456789012-us-east-1-backup"
 LOCK = "host/terraform.tfstate.tflock"

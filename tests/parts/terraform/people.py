@@ -76,7 +76,6 @@ def host_() -> None:
             database_url="",
             sqlite_file=folder / "comments.db",
             work_dir=folder,
-            stack_dir=folder,
             metrics_file=folder / "backup.prom",
         )
         (folder / "copy").write_bytes(b"comments")

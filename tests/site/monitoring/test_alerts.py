@@ -19,8 +19,15 @@ STARTED = f"{CONTAINERS} | xargs docker inspect --format '{{{{.Name}}}} {{{{.Sta
 
 
 def _apply(up, roles: Path = ROOT / "roles", **variables: object) -> subprocess.CompletedProcess:
-    """Run the role prometheus on the host, as somebody does who changes a setting."""
-    command = ["ansible-playbook", "site.yml", "--tags", "prometheus", "--extra-vars", json.dumps(variables)]
+    """Run the roles of the monitoring on the host, as somebody does who changes a setting."""
+    command = [
+        "ansible-playbook",
+        "site.yml",
+        "--tags",
+        "prometheus,alertmanager",
+        "--extra-vars",
+        json.dumps(variables),
+    ]
     return run(command, up.target.environment() | {"ANSIBLE_ROLES_PATH": str(roles)}, 300)
 
 

@@ -17,6 +17,9 @@ from tests.support.stand_ins import StandIns
 
 DOCKER = 'case "$1" in ps) echo one ;; inspect) echo 127.0.0.1 ;; esac'
 
+# The lock, until its input ends.
+HOLD = 'case "$1" in hold) echo held; cat ;; esac'
+
 
 class Api(BaseHTTPRequestHandler):
     """A replica's /readyz; ``statuses`` are taken one after the other, the last for ever."""
@@ -59,7 +62,7 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, replica: int) -> S
     """The programs that the backup program calls, with one replica of the API that runs and gets ready."""
     made = StandIns(tmp_path / "programs", monkeypatch)
     made.add("docker", DOCKER)
-    monkeypatch.setattr(stack, "RELEASE", str(made.add("comentarios-release")))
+    monkeypatch.setattr(stack, "RELEASE", str(made.add("comentarios-release", HOLD)))
     monkeypatch.setattr(stack, "PORT", replica)
     monkeypatch.setattr(stack, "READY_SECONDS", 0)
     return made

@@ -26,12 +26,15 @@ from comentarios_backup.store import Store, made_at
 from tests.support.backup import Writer, backups_under_writes, comments_in, write
 from tests.support.stand_ins import StandIns
 
-RESTORE = ["lock", "ps", "stop", "start", "inspect", "unlock"]
+# Two releases, of which one is live; and the lock, until its input ends.
+LIVE = """case $1 in hold) echo held; cat ;; list) echo '{"live": 2, "releases": [
+    {"number": 1, "tag": "abc122"}, {"number": 2, "tag": "abc123"}]}' ;; esac"""
+RESTORE = ["hold", "ps", "stop", "start", "inspect"]
 
 
 def what_happened(programs: StandIns) -> list[str]:
     """The second word of each command line: what was done to releases and containers."""
-    return [call.split()[1] for call in programs.calls]
+    return [call.split()[1] for call in programs.calls if not call.endswith(" list")]
 
 
 def test_backups_of_a_database_that_is_written_to(settings: Settings, programs: StandIns) -> None:
@@ -44,7 +47,7 @@ def test_backups_of_a_database_that_is_written_to(settings: Settings, programs: 
 
 
 def test_restore_keeps_the_old_database(settings: Settings, programs: StandIns) -> None:
-    (settings.stack_dir / ".env").write_text("A=1\nAPI_IMAGE=registry:5000/comentarios-api:abc123\n")
+    programs.add("comentarios-release", LIVE)
     write(settings, "0", "1")
     made = program.run(settings)
     write(settings, "2")
@@ -66,7 +69,7 @@ def test_restore_on_a_new_host(settings: Settings, programs: StandIns) -> None:
     done = program.restore(settings, "")
     assert (done["before"], done["kept"]) == (0, "")
     assert comments_in(settings.sqlite_file) == ["0"]
-    assert what_happened(programs) == ["lock", "ps", "unlock"]
+    assert what_happened(programs) == ["hold", "ps"]
 
 
 def test_api_that_does_not_start_with_it(settings: Settings, programs: StandIns, statuses: list[int]) -> None:
@@ -78,7 +81,7 @@ def test_api_that_does_not_start_with_it(settings: Settings, programs: StandIns,
     with pytest.raises(BackupError, match="not ready a minute after its start: `make logs SERVICE=api`"):
         program.restore(settings, "")
     assert comments_in(settings.sqlite_file) == ["0", "1"]
-    assert what_happened(programs) == [*RESTORE[:5], *RESTORE[1:]]
+    assert what_happened(programs) == [*RESTORE, *RESTORE[1:]]
     assert [path.name for path in settings.sqlite_file.parent.iterdir()] == ["comentarios.db"]
 
 
@@ -105,7 +108,7 @@ def test_restore_that_is_interrupted(
     with pytest.raises(SystemExit):
         program.restore(settings, "")
     assert comments_in(settings.sqlite_file) == ["0", "1"]
-    assert what_happened(programs) == ["lock", "ps", "stop", "ps", "stop", "start", "inspect", "unlock"]
+    assert what_happened(programs) == ["hold", "ps", "stop", "ps", "stop", "start", "inspect"]
     assert [path.name for path in settings.sqlite_file.parent.iterdir()] == ["comentarios.db"]
 
 
@@ -116,7 +119,7 @@ def test_database_in_use_is_not_swapped(settings: Settings, programs: StandIns) 
         with pytest.raises(BackupError, match="still in use: stop what uses it; nothing was changed"):
             program.restore(settings, "")
     assert len(comments_in(settings.sqlite_file)) >= 5
-    assert what_happened(programs) == ["lock", "ps", "stop", "ps", "stop", "start", "inspect", "unlock"]
+    assert what_happened(programs) == ["hold", "ps", "stop", "ps", "stop", "start", "inspect"]
 
 
 def spoil(kind: str, settings: Settings, s3: Any) -> str:
@@ -156,7 +159,7 @@ def test_restore_refuses(kind: str, message: str, settings: Settings, s3: Any, p
     with pytest.raises(BackupError, match=message) as raised:
         program.restore(settings, name)
     assert "\n" not in str(raised.value)
-    assert settings.sqlite_file.read_bytes() == before and not programs.calls
+    assert settings.sqlite_file.read_bytes() == before and not what_happened(programs)
 
 
 def test_bomb(settings: Settings, programs: StandIns, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,7 +170,7 @@ def test_bomb(settings: Settings, programs: StandIns, monkeypatch: pytest.Monkey
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(path)._replace(free=1 << 20))
     with pytest.raises(BackupError, match="does not fit into what is free in "):
         program.restore(settings, "")
-    assert not programs.calls
+    assert not what_happened(programs)
 
 
 def test_overwritten_backup(settings: Settings, s3: Any, programs: StandIns) -> None:
@@ -236,7 +239,7 @@ def test_restore_refuses_other_databases(
     Store(settings).put(tmp_path / "other", tmp_path / "packed", name, 0, "abc")
     with pytest.raises(BackupError, match=message):
         program.restore(settings, name)
-    assert not programs.calls
+    assert not what_happened(programs)
 
 
 def test_what_cannot_be_backed_up(
@@ -310,25 +313,26 @@ class TestStack:
         monkeypatch.setattr(stack, "READY_SECONDS", 60)
         monkeypatch.setattr(time, "sleep", lambda _: None)
         statuses[:] = [503, 503, 200]
-        Stack(settings).start(["one"])
+        Stack().start(["one"])
         assert what_happened(programs) == ["start", "inspect", "inspect", "inspect"]
 
     @pytest.mark.parametrize("answer", ["echo 127.0.0.2", "true"])
     def test_replica_that_does_not_listen(self, answer: str, settings: Settings, programs: StandIns) -> None:
         programs.add("docker", f'case "$1" in inspect) {answer} ;; esac')
         with pytest.raises(BackupError, match="not ready"):
-            Stack(settings).start(["one"])
+            Stack().start(["one"])
 
     def test_programs_that_fail(self, settings: Settings, programs: StandIns, monkeypatch: pytest.MonkeyPatch) -> None:
         programs.add("comentarios-release", "echo first >&2; echo 'alice is releasing now' >&2; exit 1")
-        with pytest.raises(BackupError, match="lock failed: alice is releasing now$"):
-            Stack(settings).lock("token")
+        with pytest.raises(BackupError, match="hold failed: alice is releasing now$"), Stack().held():
+            raise AssertionError("it is not held")
+        assert Stack().release() == ""
         programs.add("docker", "exit 1")
         with pytest.raises(BackupError, match="docker ps failed: no output"):
-            Stack(settings).stop()
+            Stack().stop()
         monkeypatch.setattr(stack, "RELEASE", "/nowhere")
-        with pytest.raises(BackupError, match="/nowhere unlock failed: .*No such file"):
-            Stack(settings).unlock("token")
+        with pytest.raises(BackupError, match="/nowhere hold failed: .*No such file"), Stack().held():
+            raise AssertionError("it is not held")
 
 
 class TestCommand:

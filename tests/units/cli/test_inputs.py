@@ -151,6 +151,6 @@ def test_ansibles_variables_are_no_templates() -> None:
         return str(node.value)
 
     Loader.add_constructor("!unsafe", text)
-    given = {"owner": "{{ lookup('pipe', 'id') }} é \"'\n#", "seconds": 7, "abandoned": ""}
+    given = {"owner": "{{ lookup('pipe', 'id') }} é \"'\n#", "seconds": 7, "to": ""}
     assert yaml.load(release.extra_variables(given), Loader) == given
     assert unsafe == [given["owner"], ""]

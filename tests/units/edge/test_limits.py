@@ -44,7 +44,7 @@ def _configured(pattern: str, unit: float = 1) -> float:
 
 OVERRIDE = ("roles", "stack", "templates", "docker-compose.override.yml.j2")
 CONFIG = ("api", "comentarios", "config.py")
-RELEASE = ("roles", "release", "files", "comentarios_release", "edge.py")
+RELEASE = ("roles", "stack", "files", "comentarios_release", "edge.py")
 
 SOURCES = {
     "comment": lambda: _found(r"^MAX_COMMENT = ([\d_]+)", "api", "comentarios", "validation.py"),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.world import World
+from tests.support.world import World, receiver
 
 MEMORY = Path("/dev/shm")
 
@@ -36,6 +36,6 @@ def nothing(folder: Path) -> Iterator[World]:
 @pytest.fixture
 def world(nothing: World) -> World:
     """A host on which v1 is live."""
-    assert nothing.release("v1", rules="rules of v1").outcome == "good"
+    assert nothing.release("v1", rules="rules of v1", others=receiver("one")).outcome == "good"
     nothing.done.clear()
     return nothing

@@ -64,7 +64,8 @@ class TestBound:
         monkeypatch.setattr(module, "ANSWER_SECONDS", 0.1)
 
     def test_haproxy(self, tmp_path: Path, served: Callable[..., None], behaviour: Behaviour, says: str) -> None:
-        settings = Settings(stack_dir=tmp_path, edge_socket=tmp_path / "master.sock")
+        settings = Settings(stack_dir=tmp_path, edge_dir=tmp_path)
+        (tmp_path / "run").mkdir()
         listener = socket.socket(socket.AF_UNIX)
         listener.bind(str(settings.edge_socket))
         served(listener, behaviour, b"")

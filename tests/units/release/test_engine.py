@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from comentarios_release.engine import Container, Engine, image_of
+from comentarios_release.engine import Container, Engine, identity
 from comentarios_release.settings import ReleaseError, Settings
 
 from tests.support.docker import Docker
@@ -153,20 +153,38 @@ def test_compose_runs_with_the_files_of_a_configuration(engine: Engine, docker: 
     ]
 
 
-def test_services_images_and_identities(engine: Engine, docker: Docker, folder: Path) -> None:
+def test_services_and_identities(engine: Engine, docker: Docker, folder: Path) -> None:
     services = {"api": {"image": IMAGE, "environment": {"A": "1"}}, "edge": {"image": "haproxy:3"}}
     config = folder / "config.json"
     config.write_text(json.dumps({"name": "comentarios", "services": services}))
     docker.answers(compose=f"cat {config}")
     assert engine.services(folder) == services
-    assert engine.images(folder) == {IMAGE, "haproxy:3"}
-    first, edge = engine.identity(folder, "api"), engine.identity(folder, "edge")
-    assert len(first) == 12 and first != edge
+    first = identity(services["api"])
+    assert len(first) == 12 and first != identity(services["edge"])
     # The same whatever the order of the keys; another with another setting.
-    config.write_text(json.dumps({"services": {"api": {"environment": {"A": "1"}, "image": IMAGE}}}))
-    assert engine.identity(folder, "api") == first
-    config.write_text(json.dumps({"services": {"api": {"environment": {"A": "2"}, "image": IMAGE}}}))
-    assert engine.identity(folder, "api") != first
+    assert identity({"environment": {"A": "1"}, "image": IMAGE}) == first
+    assert identity({"environment": {"A": "2"}, "image": IMAGE}) != first
+
+
+def test_each_service_checks_its_own_files(engine: Engine, docker: Docker, folder: Path) -> None:
+    docker.answers(run="")
+    for service in ("edge", "prometheus", "alertmanager"):
+        assert engine.check(folder, service, f"{service}:1", "7:7") == ""
+    common = "run --rm --network none --user 7:7 --entrypoint"
+    certificates = "--volume /var/lib/comentarios-edge/certificates:/certificates:ro"
+    assert docker.calls() == [
+        f"{common} haproxy --env LIVE_RELEASE=none --volume {folder}/haproxy:/etc/haproxy:ro {certificates} edge:1 "
+        "-c -f /etc/haproxy/haproxy.cfg",
+        f"{common} promtool --env LIVE_RELEASE=none --volume {folder}/prometheus:/etc/prometheus:ro prometheus:1 "
+        "check config /etc/prometheus/prometheus.yml",
+        f"{common} amtool --env LIVE_RELEASE=none --volume {folder}/alertmanager:/etc/alertmanager:ro alertmanager:1 "
+        "check-config /etc/alertmanager/alertmanager.yml",
+    ]
+
+
+def test_what_a_check_finds(engine: Engine, docker: Docker, folder: Path) -> None:
+    docker.answers(run="seq 9 >&2; exit 1")
+    assert engine.check(folder, "edge", "edge:1", "7:7") == "5 6 7 8 9"
 
 
 # --- images
@@ -219,11 +237,6 @@ def test_what_images_say(engine: Engine, docker: Docker) -> None:
         "image ls --format {{.Repository}}:{{.Tag}} registry:5000/comentarios-api",
         f"image rm {IMAGE}",
     ]
-
-
-def test_image_of_a_configuration(folder: Path) -> None:
-    (folder / ".env").write_text(f"API_IMAGE={IMAGE}\n")
-    assert image_of(folder) == IMAGE
 
 
 # --- errors

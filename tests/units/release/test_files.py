@@ -16,7 +16,7 @@ FILES = {
     "grafana/dashboards/api.json": "{}",
 }
 SECRETS = {"alertmanager/secrets/token": "rotated", "grafana/secrets/admin_password": "rotated"}
-OTHERS = {"haproxy/live.cfg": "release-1", "releases/1/release.json": "{}", "notes.txt": ""}
+OTHERS = {"haproxy/live.cfg": "release-1", "releases/1/release.json": "{}", "notes.txt": "", "grafana/.a.new": "half"}
 
 
 def made(root: Path, contents: dict[str, str]) -> Path:
@@ -30,10 +30,26 @@ def contents(root: Path) -> dict[str, str]:
     return {path.relative_to(root).as_posix(): path.read_text() for path in root.rglob("*") if path.is_file()}
 
 
-def test_listing_is_the_configuration_without_secrets_and_what_is_no_part_of_it(folder: Path) -> None:
+def test_listing_is_the_configuration_without_what_is_no_part_of_it(folder: Path) -> None:
     root = made(folder, FILES | SECRETS | OTHERS)
-    assert files.listing(root) == {name: root / name for name in FILES}
+    assert files.listing(root) == {name: root / name for name in FILES | SECRETS}
+    assert files.listing(root, secrets=False) == {name: root / name for name in FILES}
     assert files.listing(folder / "nothing") == {}
+
+
+def test_what_is_not_staged_stays(folder: Path) -> None:
+    before = files.listing(made(folder / "before", FILES | {"prometheus/prometheus.yml": "old"}))
+    staged = files.listing(made(folder / "staged", {"prometheus/rules/new.yml": "", ".env": "A=b"}))
+    found = files.merged(staged, before)
+    assert found.keys() == FILES.keys() - {"prometheus/rules/slo.yml"} | {"prometheus/rules/new.yml"}
+    assert found[".env"] == staged[".env"] and found["docker-compose.yml"] == before["docker-compose.yml"]
+
+
+def test_secret_that_is_not_wanted_is_no_difference(folder: Path) -> None:
+    wanted = files.listing(made(folder / "wanted", FILES | {"alertmanager/secrets/token": "another"}))
+    live = files.listing(made(folder / "live", FILES | SECRETS))
+    assert files.changes(wanted, live) == {"alertmanager/secrets/token"}
+    assert files.changes(files.listing(folder / "wanted", secrets=False), live) == set()
 
 
 def test_differing(folder: Path) -> None:
@@ -43,14 +59,31 @@ def test_differing(folder: Path) -> None:
     assert files.differing(one, other) == {".env", "prometheus/old.yml", "prometheus/new.yml"}
 
 
-def test_placed_it_is_the_wanted_one_secrets_and_others_aside(folder: Path) -> None:
-    wanted = made(folder / "wanted", FILES | {"alertmanager/secrets/token": "revoked"})
+def test_placed_it_is_the_wanted_one_and_others_stay(folder: Path) -> None:
+    wanted = made(folder / "wanted", FILES | {"alertmanager/secrets/token": "new"})
     here = {"prometheus/rules/slo.yml": "old", "prometheus/rules/gone.yml": "", ".env": "API_IMAGE=a:1"}
     stack = made(folder / "stack", here | SECRETS | OTHERS)
-    changed = files.place(wanted, stack)
-    assert changed == FILES.keys() - {".env"} | {"prometheus/rules/gone.yml"}
-    assert contents(stack) == FILES | SECRETS | OTHERS
-    assert files.place(wanted, stack) == set()
+    for _ in range(2):
+        files.place(wanted, stack)
+        assert contents(stack) == FILES | SECRETS | OTHERS | {"alertmanager/secrets/token": "new"}
+
+
+def test_folder_that_is_made_is_as_the_one_it_comes_from(folder: Path) -> None:
+    wanted = made(folder / "wanted", {"alertmanager/secrets/token": "new"})
+    (wanted / "alertmanager/secrets").chmod(0o750)
+    (folder / "stack").mkdir()
+    files.place(wanted, folder / "stack")
+    assert (folder / "stack/alertmanager/secrets").stat().st_mode & 0o777 == 0o750
+
+
+def test_secrets_end(folder: Path) -> None:
+    stack = made(
+        folder, SECRETS | {"grafana/grafana.ini": "secrets/admin_password", "secrets/url": "", ".env": "token"}
+    )
+    files.retire_secrets(stack)
+    assert set(contents(stack)) == {"grafana/grafana.ini", "grafana/secrets/admin_password", "secrets/url", ".env"}
+    files.forget_secrets(stack)
+    assert set(contents(stack)) == {"grafana/grafana.ini", ".env"}
 
 
 def test_files_come_with_mode_owner_and_time(folder: Path) -> None:
@@ -97,6 +130,6 @@ def test_what_a_killed_run_left_is_overwritten(folder: Path) -> None:
     assert contents(folder) == {"file": "new"}
 
 
-def test_variables(folder: Path) -> None:
-    made(folder, {".env": "# A=comment\nAPI_IMAGE=a:1\n\nEMPTY=\nURL=postgres://a?b=c\nnonsense\n"})
-    assert files.variables(folder / ".env") == {"API_IMAGE": "a:1", "EMPTY": "", "URL": "postgres://a?b=c"}
+def test_variables_are_taken_out(folder: Path) -> None:
+    made(folder, {".env": "# A=comment\nAPI_IMAGE=a:1\n\nURL=postgres://a?b=c\nAPI_RELEASE=1"})
+    assert files.without(folder / ".env", "API_IMAGE", "API_RELEASE") == "# A=comment\n\nURL=postgres://a?b=c\n"

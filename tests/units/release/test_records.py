@@ -39,7 +39,7 @@ def add(records: Records, number: int, outcome: str = GOOD, **values: Any) -> Re
     record = Record(
         number=number,
         owner="ana@laptop",
-        token=f"run-{number}",
+        run=f"run-{number}",
         watch_seconds=60,
         started=1000.0 * number,
         outcome=outcome,
@@ -58,11 +58,18 @@ def numbers(found: list[Record]) -> list[int]:
 
 def test_what_was_saved_is_read(records: Records) -> None:
     record = add(records, 1, RUNNING, finished=None, baseline={"error_ratio": 0.5, "slow": 0.1})
-    records.reach(record, "pulled")
+    records.reach(record, "started")
     found = records.get(1)
     assert found == record and found.tag == "v1"
-    assert found.reached("created") and found.reached("pulled") and not found.reached("started")
-    assert time.time() - found.times["pulled"] < 10
+    assert found.reached("created") and found.reached("started") and not found.reached("ready")
+    assert time.time() - found.times["started"] < 10
+
+
+def test_record_of_an_earlier_version(records: Records) -> None:
+    add(records, 1)
+    file = records.folder(1) / "release.json"
+    file.write_text(file.read_text().replace('"run": "run-1"', '"token": "run-1"'))
+    assert records.get(1).run == ""
 
 
 def test_phases_are_in_order(records: Records) -> None:
@@ -251,11 +258,12 @@ def test_readers_meanwhile_see_whole_records(records: Records) -> None:
 
 def test_settings(folder: Path) -> None:
     file = folder / "release.json"
-    file.write_text('{"stack_dir": "/srv/stack", "textfile": "/srv/metrics.prom", "ready_seconds": 5, "domain": "a.b"}')
+    file.write_text('{"stack_dir": "/srv/stack", "textfile": "/srv/metrics.prom", "keep_images": 3, "domain": "a.b"}')
     assert Settings.read(file) == Settings(
-        stack_dir=Path("/srv/stack"), textfile=Path("/srv/metrics.prom"), ready_seconds=5, domain="a.b"
+        stack_dir=Path("/srv/stack"), textfile=Path("/srv/metrics.prom"), keep_images=3, domain="a.b"
     )
-    assert Settings.read(file).staged == Path("/srv/stack/releases/staged")
+    assert Settings.read(file).staged("one") == Path("/srv/stack/staged/one")
+    assert Settings().edge_socket == Path("/var/lib/comentarios-edge/run/master.sock")
 
 
 @pytest.mark.parametrize("text", [None, "", "[1]", '{"ready": 1}', '{"stack_dir": 1}'])

@@ -6,10 +6,9 @@ import pytest
 from comentarios_release.records import GOOD, ROLLED_BACK
 from comentarios_release.settings import ReleaseError
 
-from tests.support.world import Points, World
+from tests.support.world import Points, World, receiver
 
 RELEASE = [
-    "pull",
     "create a replica",
     "create a replica",
     "switch",
@@ -21,7 +20,8 @@ RELEASE = [
 
 
 def roll_back(world: World, to: str = "", watch: int = 0) -> int:
-    begun = world.command("rollback", "--owner=ana", "--token=back", f"--to={to}", f"--watch-seconds={watch}")
+    given = ("--detach", "--owner=ana", "--run=back", f"--to={to}", f"--watch-seconds={watch}", "--ready-seconds=3")
+    begun = world.command("rollback", *given)
     number: int = begun["number"]
     assert begun == {"changed": True, "number": number, "kind": "rollback", "tag": begun["tag"], "watch_seconds": watch}
     world.work()
@@ -41,7 +41,6 @@ def test_release(world: World) -> None:
     assert record.outcome == GOOD and record.reason == "" and record.finished and record.previous == 1
     assert record.commit == "commit of v2"
     assert sorted(record.times, key=lambda phase: record.times[phase]) == [
-        "pulled",
         "started",
         "ready",
         "placed",
@@ -52,7 +51,6 @@ def test_release(world: World) -> None:
     assert world.replicas() == ["v2 running", "v2 running"]
     assert world.target == record.identity and world.live == number
     assert world.loaded["edge"] == "configuration of the edge of v2"
-    assert world.lock.holder() is None
     metrics = world.settings.textfile.read_text()
     assert 'comentarios_release_info{version="v2"} 1.000' in metrics and "last_success 1.000" in metrics
 
@@ -80,19 +78,20 @@ def test_old_replicas_are_kept_while_the_new_ones_are_watched(world: World) -> N
     assert seen[1:] == [stopped] * 3
 
 
-def test_lock_lasts_for_the_step(world: World) -> None:
-    world.begin("v2", watch=3600)
-    lasts = []
+def test_lock_is_held_while_it_works(world: World) -> None:
+    world.begin("v2", watch=3)
+    refused = []
 
     def look() -> None:
-        holder = world.lock.holder()
-        assert holder and holder.token == "run-v2" and holder.owner == "ana@laptop"
-        lasts.append(holder.expires - holder.since)
+        with pytest.raises(ReleaseError, match="ana@laptop works on this host since"), world.held("rui"):
+            raise AssertionError("two hold it")
+        refused.append(True)
 
-    for _ in range(4):
-        world.meanwhile.append(look)
+    world.meanwhile += [look] * 4
     world.work()
-    assert min(lasts) > 3600
+    assert len(refused) == 4
+    with world.held("rui"):
+        pass
 
 
 def test_only_the_number_of_replicas_differs(world: World) -> None:
@@ -147,7 +146,7 @@ def test_replica_that_is_unready_for_a_moment_is_no_reason(world: World) -> None
 def test_release_that_is_undone_does_not_count_as_a_bad_one_when_somebody_cancelled_it(world: World) -> None:
     number = world.begin("v2", watch=10)
     world.interrupted(Points(20))
-    assert world.command("cancel", "--token=run-v2") == {"outcome": "cancelled"}
+    assert world.command("cancel", "--run=run-v2") == {"outcome": "cancelled"}
     assert world.records.get(number).reason == "it was cancelled"
     assert "last_success 1.000" in world.settings.textfile.read_text()
 
@@ -163,7 +162,7 @@ def test_rollback_to_the_one_before(world: World) -> None:
     assert (record.outcome, record.origin, record.previous, record.tag) == (GOOD, 1, 2, "v1")
     assert world.replicas() == ["v1 running", "v1 running"] and world.live == number
     assert world.loaded == {"edge": "configuration of the edge", "prometheus": "rules of v1"}
-    assert (world.settings.stack_dir / ".env").read_text().startswith("# made by Ansible\nAPI_IMAGE=registry/")
+    assert (world.settings.stack_dir / ".env").read_text().startswith("# made by Ansible\nEDGE_IMAGE=edge:1\nAPI_IM")
     assert outcomes(world) == {1: GOOD, 2: ROLLED_BACK, 3: GOOD}
     assert world.records.get(2).reason == "release 3 went back to 1"
     assert 'release_timestamp_seconds{kind="rollback",version="v1"} ' in world.settings.textfile.read_text()
@@ -189,31 +188,51 @@ def test_release_after_a_rollback_and_back_again(world: World) -> None:
     assert world.replicas() == ["v1 running", "v1 running"]
 
 
-def test_rollback_leaves_secrets_alone(world: World) -> None:
-    secret = world.settings.stack_dir / "alertmanager/secrets/token"
-    secret.parent.mkdir(parents=True)
-    secret.write_text("old")
-    world.release("v2")
-    secret.write_text("rotated")
-    roll_back(world)
-    assert secret.read_text() == "rotated"
+def secrets(world: World) -> dict[str, str]:
+    found = (world.settings.stack_dir).glob("*/secrets/*")
+    return {path.name: path.read_text() for path in found}
+
+
+def test_secret_that_its_configuration_names_no_more_goes(world: World) -> None:
+    assert secrets(world) == {"url-one": "https://one.example.com"}
+    world.release("v2", others=receiver("two"))
+    assert secrets(world) == {"url-two": "https://two.example.com"}
+    # Of parts that are not staged nothing goes; and no release keeps one.
+    world.release("v3")
+    assert secrets(world) == {"url-two": "https://two.example.com"}
     assert not list(world.settings.releases.rglob("secrets"))
 
 
+def test_rollback_brings_no_secret_back(world: World) -> None:
+    password = "grafana/secrets/admin_password"
+    settings = {"grafana/grafana.ini": "$__file{/etc/grafana/secrets/admin_password}"}
+    world.release("v2", others=receiver("two") | settings | {password: "old"})
+    world.release("v3", others=receiver("three") | settings | {password: "rotated"})
+    roll_back(world)
+    # Neither the revoked one, nor the one that the configuration does not name.
+    assert secrets(world) == {"admin_password": "rotated"}
+
+
+def test_database_url_of_an_earlier_release_stays(world: World) -> None:
+    world.release("v2", others={"secrets/database_url-1": "one"})
+    world.release("v3", others={"secrets/database_url-2": "two"})
+    kept = sorted(path.name for path in (world.settings.stack_dir / "secrets").iterdir())
+    assert kept == ["database_url-1", "database_url-2"]
+
+
 def test_grafana_is_restarted_unless_only_dashboards_differ(world: World) -> None:
-    grafana = world.settings.stack_dir / "grafana"
-    (grafana / "dashboards").mkdir(parents=True)
-    (grafana / "dashboards/api.json").write_text("2")
+    dashboard, settings = "grafana/dashboards/api.json", "grafana/grafana.ini"
     world.add("grafana")
-    world.release("v2")
-    (grafana / "grafana.ini").write_text("3")
-    world.release("v3")
-    world.done.clear()
-    roll_back(world)
-    assert world.done.count("restart") == 1 and not (grafana / "grafana.ini").exists()
-    world.done.clear()
-    roll_back(world)
-    assert "restart" not in world.done and not (grafana / "dashboards/api.json").exists()
+    world.release("v2", others={dashboard: "2"})
+    assert "restart" not in world.done
+    world.release("v3", others={dashboard: "2", settings: "3"})
+    assert world.done.count("restart") == 1
+    for restarts, there in ((1, True), (0, False)):
+        world.done.clear()
+        roll_back(world)
+        assert world.done.count("restart") == restarts
+        assert not (world.settings.stack_dir / settings).exists()
+        assert (world.settings.stack_dir / dashboard).exists() == there
 
 
 def test_service_that_is_down_is_not_told(world: World) -> None:

@@ -56,7 +56,7 @@ def run(settings: Settings) -> dict[str, Any]:
             database.forget()
         store = Store(settings)
         name = store.new_name(begin) + f"-{secrets.token_hex(2)}{database.suffix}"
-        made = store.put(work.copy, work.packed, name, comments, Stack(settings).release())
+        made = store.put(work.copy, work.packed, name, comments, Stack().release())
     values = (begin, made.size, made.comments, time.time() - begin)
     _publish(settings.metrics_file, dict(zip(METRICS, values, strict=True)))
     return asdict(made)
@@ -83,14 +83,14 @@ def restore(settings: Settings, name: str) -> dict[str, Any]:
     Everything that can be wrong with the backup is found before anything is touched. Then releases are kept away, the
     API stops, the database is swapped, the API starts; when it does not get ready the old database comes back.
     """
-    store, stack, database = Store(settings), Stack(settings), _database(settings)
+    store, stack, database = Store(settings), Stack(), _database(settings)
     if not name:
         # One that was overwritten ends in its version.
         names = [one for one in store.names() if one.endswith(database.suffix)]
         if not names:
             raise BackupError(f"s3://{settings.bucket}/{settings.prefix} holds no backup of this kind of database")
         name = names[-1]
-    chosen, token = store.get(name), secrets.token_hex(8)
+    chosen = store.get(name)
     if not name.partition(AT)[0].endswith(database.suffix):
         raise BackupError(f"{name} is of another kind of database: choose one that ends in {database.suffix}")
     with _work_folder(settings, database.user) as work:
@@ -101,11 +101,8 @@ def restore(settings: Settings, name: str) -> dict[str, Any]:
                 raise BackupError(
                     f"{chosen.name} holds {comments} comments and was made with {chosen.comments}: choose another"
                 )
-            stack.lock(token)
-            try:
+            with stack.held():
                 kept, before = _swapped(stack, database, work.copy)
-            finally:
-                stack.unlock(token)
         finally:
             database.forget()
     return {"restored": asdict(chosen), "comments": comments, "before": before, "kept": kept}

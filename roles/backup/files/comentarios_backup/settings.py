@@ -26,7 +26,6 @@ class Settings:
     database_url: PostgreSQL's URL; empty: the SQLite file.
     sqlite_file: the API's database.
     work_dir: folder for copies on their way, with room for one of the database.
-    stack_dir: folder of the stack, whose API is stopped for a restore.
     metrics_file: what the node exporter reads.
     """
 
@@ -36,13 +35,12 @@ class Settings:
     database_url: str
     sqlite_file: Path
     work_dir: Path
-    stack_dir: Path
     metrics_file: Path
 
     @classmethod
     def read(cls, file: Path = FILE) -> Settings:
         """Raises BackupError when the file is missing or cannot be read."""
-        paths = ("sqlite_file", "work_dir", "stack_dir", "metrics_file")
+        paths = ("sqlite_file", "work_dir", "metrics_file")
         try:
             values: dict[str, Any] = json.loads(file.read_text())
             values |= {name: Path(value) for name, value in values.items() if name in paths}

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import http.client
+import json
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from subprocess import PIPE
 
-from .settings import BackupError, Settings
+from .settings import BackupError
 
 RELEASE = "/usr/local/sbin/comentarios-release"
 PORT = 8000
@@ -14,25 +18,31 @@ READY_SECONDS = 60
 
 
 class Stack:
-    def __init__(self, settings: Settings):
-        self._settings = settings
-
     def release(self) -> str:
         """Tag of the API that is live; empty where none is."""
-        file = self._settings.stack_dir / ".env"
-        lines = file.read_text().splitlines() if file.exists() else []
-        return next((line.rpartition(":")[2] for line in lines if line.startswith("API_IMAGE=")), "")
+        try:
+            known = json.loads(self._run(RELEASE, "list"))
+        except (BackupError, ValueError):
+            return ""
+        return next((str(one["tag"]) for one in known["releases"] if one["number"] == known["live"]), "")
 
-    def lock(self, token: str) -> None:
-        """Keeps releases away meanwhile.
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keeps releases away: the lock's holder is a child, which ends with its input, and so with us.
 
         Raises:
             BackupError: somebody releases now; their name.
         """
-        self._run(RELEASE, "lock", "--owner=restore", f"--token={token}", "--abandoned=", "--seconds=3600")
-
-    def unlock(self, token: str) -> None:
-        self._run(RELEASE, "unlock", f"--token={token}")
+        command = [RELEASE, "hold", "--owner=restore"]
+        try:
+            holder = subprocess.Popen(command, stdin=PIPE, stdout=PIPE, stderr=PIPE, text=True)
+        except OSError as error:
+            raise BackupError(f"{RELEASE} hold failed: {error}") from None
+        with holder:
+            assert holder.stdout and holder.stderr
+            if not holder.stdout.readline():
+                raise BackupError(f"{RELEASE} hold failed: {_last(holder.stderr.read())}")
+            yield
 
     def stop(self) -> list[str]:
         """Stops the API's containers once the requests under way are over; returns those that ran."""
@@ -68,9 +78,12 @@ class Stack:
         except (OSError, subprocess.TimeoutExpired) as error:
             raise BackupError(f"{' '.join(command[:2])} failed: {error}") from None
         if done.returncode:
-            last = (done.stderr.strip().splitlines() or ["no output"])[-1]
-            raise BackupError(f"{' '.join(command[:2])} failed: {last}")
+            raise BackupError(f"{' '.join(command[:2])} failed: {_last(done.stderr)}")
         return done.stdout
+
+
+def _last(text: str) -> str:
+    return (text.strip().splitlines() or ["no output"])[-1]
 
 
 def _answers(address: str) -> bool:

@@ -1,0 +1,162 @@
+#!/usr/bin/python3
+"""Writes many files of a host at once: one round trip, where a task for each file would take one or two of its own."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+
+DOCUMENTATION = """
+module: host_files
+short_description: Writes many files of a host in one round trip
+description:
+  - What is right already stays. Folders that are missing are made.
+  - With I(run) it writes below C(/opt/comentarios/staged/<run>), what a release then compares with what is live.
+    Nothing live changes, so that it does so in check mode, too.
+options:
+  run:
+    description: Name of the run whose configuration the files are. Without it they are the host's own.
+    type: str
+  root:
+    description: Folder that the names below begin at.
+    type: str
+    default: ""
+  files:
+    description: >-
+      By name its content, or a dictionary of C(content), C(mode) (0644), C(owner) (root), C(group) (the owner's) and
+      C(validate), a command that is given a copy of the file in the place of C(%s).
+    type: dict
+    default: {}
+  folders:
+    description: By name a dictionary of C(mode) (0755), C(owner) (root) and C(group) (the owner's).
+    type: dict
+    default: {}
+  absent:
+    description: Names of files that must not be there.
+    type: list
+    elements: str
+    default: []
+author: comentarios
+"""
+
+EXAMPLES = """
+- name: Write the settings
+  host_files:
+    root: /etc/comentarios
+    files:
+      plain.conf: "a = b\\n"
+      secret.conf: {content: "{{ secret }}", mode: "0400", owner: "10001"}
+    absent: [old.conf]
+"""
+
+RETURN = """
+written:
+  description: Names of the files and folders that changed, whole.
+  type: list
+  returned: always
+"""
+
+from ansible.module_utils.basic import AnsibleModule  # noqa: E402
+
+STAGED = "/opt/comentarios/staged"
+
+
+class Writer:
+    def __init__(self, module: AnsibleModule) -> None:
+        self._module = module
+        self._live = not module.params["run"]
+        base = "" if self._live else os.path.join(STAGED, module.params["run"])
+        self._root = os.path.join(base, module.params["root"])
+        self._dry = module.check_mode and self._live
+        self.written: list[str] = []
+        self.diff: list[dict[str, str]] = []
+
+    def run(self) -> None:
+        for name, given in self._module.params["folders"].items():
+            self._folder(os.path.join(self._root, name), given or {})
+        for name, given in self._module.params["files"].items():
+            self._file(os.path.join(self._root, name), {"content": given} if isinstance(given, str) else given)
+        for name in self._module.params["absent"]:
+            path = os.path.join(self._root, name)
+            if os.path.lexists(path):
+                self._changed(path, _text(path), "")
+                if not self._dry:
+                    os.unlink(path)
+
+    def _folder(self, path: str, given: dict[str, str]) -> None:
+        missing = not os.path.isdir(path)
+        if missing and not self._dry:
+            os.makedirs(path, 0o700 if not self._live else 0o755)
+        if self._owned(path, given, "0755") or missing:
+            self._changed(path, "", "")
+
+    def _file(self, path: str, given: dict[str, str]) -> None:
+        content, before = given["content"], _text(path)
+        differs = not os.path.isfile(path) or content != before
+        if differs and not self._dry:
+            parent = os.path.dirname(path)
+            if not os.path.isdir(parent):
+                os.makedirs(parent, 0o755)
+            handle, temporary = tempfile.mkstemp(dir=self._module.tmpdir)
+            with os.fdopen(handle, "w", encoding="utf-8") as stream:
+                stream.write(content)
+            self._validate(path, temporary, given.get("validate"))
+            self._module.atomic_move(temporary, path)
+        if self._owned(path, given, "0644") or differs:
+            self._changed(path, before, content)
+
+    def _validate(self, path: str, temporary: str, command: str | None) -> None:
+        if command:
+            status, said, complained = self._module.run_command(command.replace("%s", temporary))
+            if status:
+                self._module.fail_json(msg=f"{path} is refused: {(complained or said).strip()}")
+
+    def _owned(self, path: str, given: dict[str, str], mode: str) -> bool:
+        """Gives a path its mode and owner; whether they were others."""
+        if not os.path.lexists(path):
+            return True
+        owner = given.get("owner", "root")
+        wanted = {"mode": given.get("mode", mode), "owner": owner, "group": given.get("group", owner)}
+        attributes = self._module.load_file_common_arguments(wanted, path=path)
+        return bool(self._module.set_fs_attributes_if_different(attributes, False))
+
+    def _changed(self, path: str, before: str, after: str) -> None:
+        self.written.append(path)
+        self.diff.append({"before_header": path, "after_header": path, "before": before, "after": after})
+
+
+def _text(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8", errors="replace", newline="") as stream:
+            return stream.read()
+    except (FileNotFoundError, IsADirectoryError):
+        return ""
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "run": {"type": "str"},
+            "root": {"type": "str", "default": ""},
+            "files": {"type": "dict", "default": {}},
+            "folders": {"type": "dict", "default": {}},
+            "absent": {"type": "list", "elements": "str", "default": []},
+        },
+        supports_check_mode=True,
+        # Neither does the journal need every file, nor may it have a secret.
+        no_log=True,
+    )
+    writer = Writer(module)
+    try:
+        if module.params["run"]:
+            os.makedirs(STAGED, 0o700, exist_ok=True)
+        writer.run()
+    except OSError as error:
+        module.fail_json(msg=f"{error.filename}: {error.strerror}")
+    if module.params["run"]:
+        module.exit_json(changed=False, written=writer.written)
+    module.exit_json(changed=bool(writer.written), written=writer.written, diff=writer.diff)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+#!/usr/bin/python3
+"""Has ``comentarios-release`` roll out what a run has staged, or go back, and waits for the end."""
+
+from __future__ import annotations
+
+import json
+import os
+
+DOCUMENTATION = """
+module: release
+short_description: Rolls out what a run has staged on a host, or goes back to an earlier release
+description: In check mode it only compares. The host carries a release out by itself, whatever becomes of this run.
+options:
+  verb:
+    description: What to do.
+    type: str
+    choices: [apply, rollback]
+    default: apply
+  run:
+    description: Name of the run.
+    type: str
+    required: true
+  owner:
+    description: Who asks, as others are told.
+    type: str
+    required: true
+  watch_seconds:
+    description: How long the release is watched once it serves.
+    type: int
+    default: 60
+  ready_seconds:
+    description: How long its replicas may take until they are ready.
+    type: int
+    default: 60
+  image:
+    description: Image of the API; the live one stays where it is empty.
+    type: str
+    default: ""
+  to:
+    description: Number or tag of the release to go back to; the last good one where it is empty.
+    type: str
+    default: ""
+author: comentarios
+"""
+
+EXAMPLES = """
+- name: Roll out what differs
+  release:
+    run: one
+    owner: ana@laptop
+"""
+
+RETURN = """
+number:
+  description: Number of the release.
+  type: int
+  returned: success
+"""
+
+from ansible.module_utils.basic import AnsibleModule  # noqa: E402
+
+PROGRAM = "/usr/local/sbin/comentarios-release"
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "verb": {"type": "str", "choices": ["apply", "rollback"], "default": "apply"},
+            "run": {"type": "str", "required": True},
+            "owner": {"type": "str", "required": True},
+            "watch_seconds": {"type": "int", "default": 60},
+            "ready_seconds": {"type": "int", "default": 60},
+            "image": {"type": "str", "default": ""},
+            "to": {"type": "str", "default": ""},
+        },
+        supports_check_mode=True,
+    )
+    given = module.params
+    own = {"apply": "image", "rollback": "to"}[given["verb"]]
+    command = [PROGRAM, given["verb"]]
+    command += [
+        f"--{name.replace('_', '-')}={given[name]}" for name in ("run", "owner", "watch_seconds", "ready_seconds", own)
+    ]
+    if module.check_mode:
+        if given["verb"] == "rollback":
+            module.exit_json(changed=True)
+        command.append("--check")
+    if not os.path.exists(PROGRAM):
+        if module.check_mode:
+            module.exit_json(changed=True)
+        module.fail_json(msg=f"{PROGRAM} is missing on this host: run `make up`")
+    status, printed, said = module.run_command(command)
+    if status:
+        module.fail_json(msg=said.strip() or f"{PROGRAM} ended with {status}")
+    module.exit_json(**json.loads(printed))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,370 @@
+"""``comentarios-release``: what Ansible and the verbs call on the host. Prints JSON; errors go to stderr."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from . import files, lock
+from .edge import Edge
+from .engine import CHECKS, Engine, identity
+from .records import GOOD, PHASES, Record, Records
+from .rollout import Rollout
+from .settings import FILE, ReleaseError, Settings
+
+UNIT = "comentarios-release.service"
+# Undoing is tried so often, every few seconds, before whoever waits for it is told.
+UNDO_TRIES = 5
+# What a run that was killed has staged is of no use after a day.
+KEEP_STAGED_SECONDS = 24 * 3600
+
+Result = dict[str, Any]
+
+
+def _systemctl(*arguments: str) -> str:
+    done = subprocess.run(["systemctl", *arguments], capture_output=True, text=True, check=False)
+    return done.stdout.strip()
+
+
+class Command:
+    """The verbs; each returns what is printed as JSON."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        arguments: argparse.Namespace,
+        engine: Engine,
+        rollout: Callable[[Record], Rollout],
+        *,
+        systemctl: Callable[..., str] = _systemctl,
+        sleep: Callable[[float], None] = time.sleep,
+    ):
+        self._settings = settings
+        self._arguments = arguments
+        self._records = Records(settings.releases)
+        self._engine = engine
+        self._rollout = rollout
+        self._systemctl = systemctl
+        self._sleep = sleep
+
+    def apply(self) -> Result:
+        """Makes a release of what the roles staged in a run, unless it is what runs already."""
+        staged = self._settings.staged(self._arguments.run)
+        staged.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            with self._alone():
+                result = self._apply(staged)
+        finally:
+            shutil.rmtree(staged, ignore_errors=True)
+            self._forget_killed_runs(staged.parent)
+        return self._followed(result)
+
+    def _apply(self, staged: Path) -> Result:
+        given, live = self._arguments, self._records.live()
+        image = given.image or (live.image if live else "")
+        if not image:
+            raise ReleaseError("no release is live on this host yet, and no image is given: run `make up`")
+        before = files.listing(self._records.configuration(live.number)) if live else {}
+        configuration = self._put_together(files.merged(files.listing(staged), before))
+        record = self._described(configuration, "release", live, image)
+        if live and image == live.image:
+            record.kind = "configuration"
+        in_place, wanted = files.listing(self._settings.stack_dir), files.listing(configuration)
+        changed = files.changes(wanted, in_place)
+        if live:
+            changed |= files.differing(files.listing(configuration, secrets=False), before)
+            if not changed and self._running() == [record.identity] * record.replicas:
+                return {"changed": False, "number": live.number}
+        record.changed = sorted(changed)
+        difference = {"diff": [_difference(name, in_place, wanted) for name in record.changed]}
+        if given.check:
+            return {"changed": True} | difference
+        services = self._engine.services(configuration)
+        then = self._engine.services(self._records.configuration(live.number)) if live else {}
+        self._check(configuration, services, then, changed)
+        if not staged.exists():
+            raise ReleaseError("cancelled: nothing was changed")
+        same_edge = then.get("edge") == services.get("edge") and "haproxy/haproxy.cfg" not in changed
+        if live and same_edge and record.identity == live.identity:
+            record.watch_seconds = 0  # Nothing that serves requests changes.
+        return self._begin(record) | difference
+
+    def rollback(self) -> Result:
+        """Makes a release of an earlier one's image and configuration."""
+        with self._alone():
+            result = self._rollback()
+        return self._followed(result)
+
+    def _rollback(self) -> Result:
+        live = self._records.live()
+        if not live:
+            raise ReleaseError("no release is live on this host yet: run `make up`")
+        to = self._records.find(self._arguments.to) if self._arguments.to else self._records.before(live)
+        if to.origin == live.origin:
+            raise ReleaseError(f"release {to.number} is the live one already")
+        configuration = self._put_together(files.listing(self._records.configuration(to.number)))
+        record = self._described(configuration, "rollback", live, to.image)
+        self._pull(record.images)
+        record.origin = to.origin
+        wanted, in_place = files.listing(configuration), files.listing(self._settings.stack_dir)
+        record.changed = sorted(files.changes(wanted, in_place))
+        return self._begin(record)
+
+    def work(self) -> Result:
+        """The unit's: carries out the release that is not finished, if there is one."""
+        if record := self._records.unfinished():
+            with lock.hold(self._settings.releases, record.owner, wait=True):
+                self._rollout(record).run()
+        return {}
+
+    def wait(self) -> Result:
+        """Waits until a release has ended.
+
+        Raises:
+            ReleaseError: not well; why.
+        """
+        return self._waited(self._arguments.number)
+
+    def _waited(self, number: int) -> Result:
+        idle = 0
+        while (record := self._records.get(number)).finished is None:
+            if record.undo_failures >= UNDO_TRIES:
+                why = (record.undoing or {}).get("reason")
+                raise ReleaseError(
+                    f"release {record.number} of {record.tag} did not end well: {why}\nAnd {record.reason}\n"
+                    f"The host goes on trying (`journalctl -u {UNIT}`): mend that, and it ends by itself"
+                )
+            # Between a crash and its new start by systemd the unit is not active for a moment.
+            idle = idle + 1 if self._systemctl("is-active", UNIT) in ("inactive", "failed") else 0
+            if idle > 15:
+                raise ReleaseError(
+                    f"release {record.number} stopped after the step `{record.phase}` (`journalctl -u {UNIT}`): "
+                    "the next release completes or undoes it"
+                )
+            self._sleep(0.3)
+        if record.outcome != GOOD:
+            raise ReleaseError(f"release {record.number} of {record.tag} {_ended(record)}: {record.reason}")
+        return {"seconds": round(record.finished - record.started, 1)}
+
+    def cancel(self) -> Result:
+        """Undoes the release that came of a run, if it is still on its way, and has that run begin no other."""
+        shutil.rmtree(self._settings.staged(self._arguments.run), ignore_errors=True)
+        record = self._records.unfinished()
+        if not record or record.run != self._arguments.run:
+            return {"outcome": None}
+        self._systemctl("stop", UNIT)
+        record = self._records.get(record.number)
+        if record.finished is None:
+            # The program could not be told: it had just begun, or had crashed and was to be started again.
+            if not record.undoing and not record.reached(PHASES[-1]):
+                record.cancel()
+                self._records.save(record)
+            self._systemctl("start", UNIT)
+            record = self._records.get(record.number)
+        return {"outcome": record.outcome}
+
+    def hold(self) -> Result:
+        """Keeps releases away until standard input ends; says so once it does."""
+        with self._alone():
+            print("held", flush=True)
+            sys.stdin.read()
+        return {}
+
+    def reload(self) -> Result:
+        """Has the edge read its configuration and its certificates again."""
+        Edge(self._settings, self._engine).reload()
+        return {}
+
+    def list(self) -> Result:
+        """Every release on the list, the oldest first; which one is live; who releases just now."""
+        live, under_way = self._records.live(), self._records.unfinished()
+        hidden = ("baseline", "changed", "identity", "images", "undoing", "undo_failures")
+        listed = [
+            {name: value for name, value in vars(one).items() if name not in hidden} | {"tag": one.tag}
+            for one in self._records.all()
+        ]
+        return {"live": live and live.number, "releases": listed, "by": under_way and under_way.owner}
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Nobody else compares or releases meanwhile. A release that is under way, or was interrupted, ends first.
+
+        Raises:
+            ReleaseError: it cannot be brought to an end, or somebody else works here; who.
+        """
+        while True:
+            if record := self._records.unfinished():
+                # Whether it runs, or has to be started again.
+                self._systemctl("start", UNIT)
+                if self._records.get(record.number).finished is None:
+                    raise ReleaseError(
+                        f"release {record.number} was interrupted and cannot be ended: `journalctl -u {UNIT}`"
+                    )
+            with lock.hold(self._settings.releases, self._arguments.owner):
+                if not self._records.unfinished():
+                    try:
+                        yield
+                    finally:
+                        # What became no release: it may hold secrets.
+                        shutil.rmtree(self._records.new, ignore_errors=True)
+                    return
+
+    def _put_together(self, listing: dict[str, Path]) -> Path:
+        shutil.rmtree(self._records.new, ignore_errors=True)
+        self._records.new.mkdir(mode=0o700)
+        configuration = self._records.new / "config"
+        for name, path in listing.items():
+            files.copy(path, configuration / name)
+        if not (configuration / ".env").exists():
+            raise ReleaseError("nothing is staged, and no release is live: run `make up`")
+        return configuration
+
+    def _described(self, configuration: Path, kind: str, live: Record | None, image: str) -> Record:
+        """The record of a configuration's release with an image, which are written into its `.env`.
+
+        Raises:
+            ReleaseError: Compose does not take the configuration.
+        """
+        given, number, env_file = self._arguments, self._records.next_number(), configuration / ".env"
+        text = f"{files.without(env_file, 'API_IMAGE', 'API_RELEASE')}API_IMAGE={image}\n"
+        files.write(env_file, text)
+        services = self._engine.services(configuration)
+        api = identity(services["api"])
+        files.write(env_file, f"{text}API_RELEASE={api}\n")
+        return Record(
+            number=number,
+            kind=kind,
+            origin=number,
+            previous=live.number if live else None,
+            owner=given.owner,
+            run=given.run,
+            ready_seconds=given.ready_seconds,
+            watch_seconds=given.watch_seconds if live else 0,
+            started=time.time(),
+            image=image,
+            images=sorted({service["image"] for service in services.values()}),
+            identity=api,
+            replicas=int(services["api"]["deploy"]["replicas"]),
+        )
+
+    def _pull(self, images: Sequence[str]) -> None:
+        for image in images:
+            self._engine.ensure_image(image)
+
+    def _check(self, configuration: Path, services: Result, before: Result, changed: set[str]) -> None:
+        """Pulls the images, and asks each program whether it takes its files.
+
+        Raises:
+            ReleaseError: an image is not available, or a file is refused; nothing was changed.
+        """
+        try:
+            for name in sorted(changed):
+                if name.endswith(".json"):
+                    files.read_json(configuration / name)
+            self._pull(sorted({service["image"] for service in services.values()}))
+        except ReleaseError as error:
+            raise ReleaseError(f"{error}. Nothing was changed") from None
+        for service, (folder, *_) in CHECKS.items():
+            found = services.get(service, {})
+            image, user = found.get("image"), found.get("user", "0")
+            if image == before.get(service, {}).get("image") and not any(
+                one.startswith(f"{folder}/") for one in changed
+            ):
+                continue
+            if problem := image and self._engine.check(configuration, service, image, user):
+                raise ReleaseError(f"{service} refuses its configuration, nothing was changed: {problem}")
+
+    def _running(self) -> Sequence[str]:
+        """The releases of the replicas that run."""
+        return [one.release for one in self._engine.containers("api") if one.runs]
+
+    def _begin(self, record: Record) -> Result:
+        record.commit = self._engine.commit(record.image)
+        self._records.add(record)
+        self._systemctl("start", "--no-block", UNIT)
+        shown = ("number", "kind", "tag", "watch_seconds")
+        return {"changed": True} | {name: getattr(record, name) for name in shown}
+
+    def _followed(self, result: Result) -> Result:
+        """What was begun, once it has ended."""
+        if not result["changed"] or self._arguments.check or self._arguments.detach:
+            return result
+        return result | self._waited(result["number"])
+
+    def _forget_killed_runs(self, folder: Path) -> None:
+        for path in folder.iterdir():
+            if path.stat().st_mtime < time.time() - KEEP_STAGED_SECONDS:
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def _difference(name: str, before: dict[str, Path], after: dict[str, Path]) -> dict[str, str]:
+    """A file before and after, as Ansible shows it; of a secret only that it changes."""
+
+    def text(listing: dict[str, Path], hidden: str) -> str:
+        if name not in listing:
+            return ""
+        return hidden if files.secret(name) else listing[name].read_text(errors="replace")
+
+    return {
+        "before_header": name,
+        "after_header": name,
+        "before": text(before, "a secret\n"),
+        "after": text(after, "another secret\n"),
+    }
+
+
+def _ended(record: Record) -> str:
+    return {"rolled back": "was rolled back", "cancelled": "was undone"}.get(record.outcome, record.outcome)
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="comentarios-release", description="Releases of the stack on this host.")
+    commands = parser.add_subparsers(dest="verb", required=True)
+    who = argparse.ArgumentParser(add_help=False)
+    who.add_argument("--owner", required=True, help="who asks, as others are told")
+    run = argparse.ArgumentParser(add_help=False)
+    run.add_argument("--run", required=True, help="name of the run, and of its folder below staged/")
+    how = argparse.ArgumentParser(add_help=False, parents=[who, run])
+    how.add_argument("--watch-seconds", type=int, default=60, help="how long it is watched once it serves")
+    how.add_argument("--ready-seconds", type=int, default=60, help="how long its replicas may take to get ready")
+    how.add_argument("--detach", action="store_true", help="begin it, and do not wait for its end")
+    apply = commands.add_parser("apply", parents=[how], help="roll out what a run has staged, if it differs")
+    apply.add_argument("--image", default="", help="the API's image; without one the live image stays")
+    apply.add_argument("--check", action="store_true", help="only show what would change")
+    rollback = commands.add_parser("rollback", parents=[how], help="go back to an earlier release")
+    rollback.add_argument("--to", default="", help="number or tag; without one the last good release")
+    rollback.set_defaults(check=False)
+    commands.add_parser("cancel", parents=[run], help="undo the release that came of a run")
+    commands.add_parser("hold", parents=[who], help="keep releases away until standard input ends")
+    commands.add_parser("wait", help="wait until a release has ended").add_argument("number", type=int)
+    commands.add_parser("work", help="carry on with the release under way: what the unit does")
+    commands.add_parser("list", help="every release, as JSON")
+    commands.add_parser("reload", help="have the edge read its configuration and certificates again")
+    return parser.parse_args(arguments)
+
+
+def main(given: Sequence[str] | None = None, file: Path = FILE) -> int:
+    arguments = parse(given)
+    try:
+        settings = Settings.read(file)
+        engine = Engine(settings)
+        edge = Edge(settings, engine)
+        command = Command(settings, arguments, engine, lambda record: Rollout(settings, record, engine, edge))
+        result = getattr(command, arguments.verb)()
+    except (ReleaseError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(json.dumps(result))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,224 @@
+"""Docker and Compose on this host, as far as a release needs them."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .settings import ReleaseError, Settings
+
+LABEL = "comentarios.release"
+PULLS = 3
+# A service's folder of the configuration, and the command in its image that checks it.
+CHECKS = {
+    "edge": ("haproxy", "haproxy", "-c", "-f", "/etc/haproxy/haproxy.cfg"),
+    "prometheus": ("prometheus", "promtool", "check", "config", "/etc/prometheus/prometheus.yml"),
+    "alertmanager": ("alertmanager", "amtool", "check-config", "/etc/alertmanager/alertmanager.yml"),
+}
+
+
+@dataclass(frozen=True)
+class Container:
+    """One container of the stack.
+
+    Attributes:
+        release: which release's it is (``Record.identity``); empty for one without the label.
+        restarts: how often the engine has started it anew after it exited.
+    """
+
+    id: str
+    name: str
+    release: str
+    image: str
+    state: str
+    exit_code: int
+    restarts: int
+    address: str
+
+    @property
+    def runs(self) -> bool:
+        return self.state == "running"
+
+
+class Engine:
+    def __init__(self, settings: Settings, pull_pause: float = 2):
+        self._settings = settings
+        self._pull_pause = pull_pause
+
+    def docker(self, *arguments: str, timeout: float = 120, check: bool = True, lines: int = 1) -> str:
+        """Runs the client; returns what it printed.
+
+        Raises:
+            ReleaseError: it failed, with the last lines that it wrote, or took longer than timeout seconds.
+        """
+        return self._run(["docker", *arguments], timeout, check, {}, lines)
+
+    def compose(self, configuration: Path, identity: str, *arguments: str, timeout: float = 300) -> str:
+        """Runs Compose with the files of a configuration, which need not be the live one."""
+        command = ["docker", "compose", "--project-name", self._settings.project]
+        command += ["--project-directory", str(self._settings.stack_dir), "--env-file", str(configuration / ".env")]
+        for name in ("docker-compose.yml", "docker-compose.override.yml"):
+            command += ["--file", str(configuration / name)]
+        return self._run([*command, *arguments], timeout, True, {"API_RELEASE": identity})
+
+    def services(self, configuration: Path, identity: str = "") -> dict[str, Any]:
+        """The services of a configuration as Compose understands it."""
+        found = json.loads(self.compose(configuration, identity, "config", "--format", "json"))
+        services: dict[str, Any] = found["services"]
+        return services
+
+    def check(self, configuration: Path, service: str, image: str, user: str) -> str:
+        """What the service's own program says against its files in a configuration; empty when it takes them."""
+        folder, *command = CHECKS[service]
+        options = ["--rm", "--network", "none", "--user", user, "--entrypoint", command[0]]
+        options += ["--env", "LIVE_RELEASE=none", "--volume", f"{configuration / folder}:/etc/{folder}:ro"]
+        if service == "edge":
+            options += ["--volume", f"{self._settings.edge_dir / 'certificates'}:/certificates:ro"]
+        try:
+            self.docker("run", *options, image, *command[1:], lines=5)
+        except ReleaseError as error:
+            return " ".join(str(error).split())
+        return ""
+
+    def containers(self, service: str) -> list[Container]:
+        """The service's containers in every state, by name."""
+        labels = (f"com.docker.compose.project={self._settings.project}", f"com.docker.compose.service={service}")
+        filters = [part for label in labels for part in ("--filter", f"label={label}")]
+        found = self.docker("ps", "--all", "--quiet", "--no-trunc", *filters).split()
+        if not found:
+            return []
+        # One that goes away in between is left out, without an error.
+        inspected = json.loads(self.docker("container", "inspect", *found, check=False) or "[]")
+        return sorted((self._container(one) for one in inspected), key=lambda container: container.name)
+
+    def logs(self, container: Container, lines: int = 15, timeout: float = 30) -> str:
+        """The last lines that a container wrote; that they cannot be read is no error of the release."""
+        command = ["docker", "logs", "--tail", str(lines), container.id]
+        try:
+            done = subprocess.run(
+                command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=timeout, check=False
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            return f"(they cannot be read: {error})"
+        return done.stdout.strip() or "(it wrote nothing)"
+
+    def stop(self, containers: Iterable[Container]) -> None:
+        """Stops them side by side; each finishes the requests that it has."""
+        names = [container.id for container in containers]
+        if names:
+            self.docker("stop", "--time", "30", *names, timeout=90)
+
+    def start(self, containers: Iterable[Container]) -> None:
+        names = [container.id for container in containers]
+        if names:
+            self.docker("start", *names)
+
+    def remove(self, containers: Iterable[Container]) -> None:
+        names = [container.id for container in containers]
+        if names:
+            self.docker("rm", "--force", *names)
+
+    def has_image(self, image: str) -> bool:
+        # `image ls` knows no name with both a tag and a digest.
+        return bool(self.docker("image", "inspect", "--format", "{{.Id}}", image, check=False).strip())
+
+    def ensure_image(self, image: str) -> None:
+        """Pulls the image unless it is here.
+
+        Raises:
+            ReleaseError: it is not available; the message names it.
+        """
+        if self.has_image(image):
+            return
+        for left in range(PULLS - 1, -1, -1):
+            try:
+                self.docker("pull", "--quiet", image, timeout=600)
+                return
+            except ReleaseError as error:
+                # What the registry does not have it will not have in a second; a token or a connection may come.
+                if not left or "not found" in str(error) or "manifest unknown" in str(error):
+                    raise ReleaseError(f"{image} is neither on this host nor can it be pulled: {error}") from None
+            time.sleep(self._pull_pause)
+
+    def commit(self, image: str) -> str:
+        """The commit that an image says it was built from."""
+        label = '{{index .Config.Labels "org.opencontainers.image.revision"}}'
+        return self.docker("image", "inspect", "--format", label, image).strip()
+
+    def tags(self, image: str) -> list[str]:
+        """Every image on this host of the same repository."""
+        repository = image.rpartition(":")[0]
+        return self.docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", repository).split()
+
+    def remove_image(self, image: str) -> None:
+        """Removes an image that nothing runs; one that is in use stays."""
+        self.docker("image", "rm", image, check=False)
+
+    def _container(self, found: dict[str, Any]) -> Container:
+        networks, project = found["NetworkSettings"]["Networks"], self._settings.project
+        # Where the edge finds it; releases before there was a network for that had one network for all.
+        network = networks.get(f"{project}_api") or networks.get(f"{project}_default") or {}
+        return Container(
+            id=found["Id"],
+            name=found["Name"].lstrip("/"),
+            release=found["Config"]["Labels"].get(LABEL, ""),
+            image=found["Config"]["Image"],
+            state=found["State"]["Status"],
+            exit_code=found["State"]["ExitCode"],
+            restarts=found["RestartCount"],
+            address=network.get("IPAddress", ""),
+        )
+
+    def hang_up(self, container: Container) -> None:
+        """SIGHUP to a container's process: Prometheus and Alertmanager read their configuration again.
+
+        Not by `docker kill`: whatever the signal, the engine takes the container for stopped by hand, and starts it
+        neither when it ends nor when the host boots.
+        """
+        pid = int(self.docker("inspect", "--format", "{{.State.Pid}}", container.id))
+        # 0 is a container that has just ended: it reads its configuration when it starts, and kill(0) would be for us.
+        if pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGHUP)
+
+    def restart(self, container: Container) -> None:
+        self.docker("restart", container.id)
+
+    def _run(self, command: list[str], timeout: float, check: bool, extra: dict[str, str], shown: int = 1) -> str:
+        try:
+            done = subprocess.run(
+                command,
+                capture_output=True,
+                text=True,
+                timeout=timeout,
+                check=False,
+                env={**os.environ, **extra},
+                # A signal to a whole group must not tear a Compose run in two: the release decides what is undone.
+                start_new_session=True,
+            )
+        except subprocess.TimeoutExpired:
+            raise ReleaseError(f"`{_shown(command)}` did not end within {timeout:g} s") from None
+        except OSError as error:
+            raise ReleaseError(f"`{command[0]}` cannot be run: {error}") from None
+        if check and done.returncode:
+            lines = done.stderr.strip().splitlines() or [f"`{_shown(command)}` ended with {done.returncode}"]
+            raise ReleaseError("\n".join(lines[-shown:]))
+        return done.stdout
+
+
+def _shown(command: list[str]) -> str:
+    return " ".join(command[:4]) + (" …" if len(command) > 4 else "")
+
+
+def identity(service: dict[str, Any]) -> str:
+    """A name for a service as Compose understands it: the same for the same image and settings."""
+    return hashlib.sha256(json.dumps(service, sort_keys=True).encode()).hexdigest()[:12]

@@ -1,0 +1,152 @@
+"""Files that are whole at any moment, and the configuration as a tree of files."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from .settings import ReleaseError
+
+# The configuration, below the stack's folder. Roles stage any of these; what is not staged stays as it is.
+PARTS = ("docker-compose.yml", "docker-compose.override.yml", ".env", "haproxy", "secrets")
+SERVICES = ("prometheus", "alertmanager", "grafana")
+# Written by this program while it works: no part of the configuration.
+STATE = ("haproxy/live.cfg", "haproxy/servers.state")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A file beside this one, which takes its place when the block ends well, and else is gone.
+
+    Its name is always the same, so that what a killed run leaves behind is overwritten.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.new")
+    try:
+        yield temporary
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write(path: Path, text: str, mode: int = 0o644) -> None:
+    """Replaces a file in one step: a reader, or a crash, finds the old content or the new one."""
+    with replacing(path) as temporary, temporary.open("w") as stream:
+        os.fchmod(stream.fileno(), mode)
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def write_json(path: Path, value: Any) -> None:
+    write(path, json.dumps(value, indent=2, sort_keys=True) + "\n", 0o600)
+
+
+def read_json(path: Path) -> Any:
+    """The file's content, None where there is none.
+
+    Raises:
+        ReleaseError: it is no JSON.
+    """
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise ReleaseError(f"{path} is damaged ({error}): restore or remove it") from None
+
+
+def secret(name: str) -> bool:
+    return "secrets" in name.split("/")
+
+
+def listing(root: Path, secrets: bool = True) -> dict[str, Path]:
+    """Every file of a configuration, by its path below the root."""
+    found = {}
+    for part in (*PARTS, *SERVICES):
+        for path in [root / part] if (root / part).is_file() else sorted((root / part).rglob("*")):
+            name = str(path.relative_to(root))
+            # What begins so is a file that was being written (`replacing`).
+            half = path.name.startswith(".") and path.name.endswith(".new")
+            if path.is_file() and name not in STATE and not half and (secrets or not secret(name)):
+                found[name] = path
+    return found
+
+
+def merged(staged: dict[str, Path], before: dict[str, Path]) -> dict[str, Path]:
+    """The configuration with its staged parts, and the parts before where none was staged."""
+    parts = {name.split("/")[0] for name in staged}
+    return staged | {name: path for name, path in before.items() if name.split("/")[0] not in parts}
+
+
+def differing(one: dict[str, Path], other: dict[str, Path]) -> set[str]:
+    """Names of the files that are in one configuration only, or whose content differs."""
+    common = one.keys() & other.keys()
+    return (one.keys() ^ other.keys()) | {name for name in common if one[name].read_bytes() != other[name].read_bytes()}
+
+
+def changes(wanted: dict[str, Path], live: dict[str, Path]) -> set[str]:
+    """What has to change of the live configuration: a secret that is not wanted any more is no difference yet."""
+    return {name for name in differing(wanted, live) if name in wanted or not secret(name)}
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copies a file in one step, with its mode and owner; folders that are missing are as the source's."""
+    _folder(source.parent, target.parent)
+    with replacing(target) as temporary:
+        shutil.copy2(source, temporary)
+        _own(source, temporary)
+
+
+def _folder(source: Path, target: Path) -> None:
+    if not target.exists():
+        _folder(source.parent, target.parent)
+        target.mkdir()
+        shutil.copymode(source, target)
+        _own(source, target)
+
+
+def _own(source: Path, target: Path) -> None:
+    status = source.stat()
+    os.chown(target, status.st_uid, status.st_gid)
+
+
+def place(configuration: Path, stack_dir: Path) -> None:
+    """Makes the live configuration the given one. Secrets that it does not have stay: `retire_secrets` ends them."""
+    wanted, live = listing(configuration), listing(stack_dir)
+    for name in sorted(changes(wanted, live)):
+        if name in wanted:
+            copy(wanted[name], stack_dir / name)
+        else:
+            live[name].unlink()
+
+
+def forget_secrets(configuration: Path) -> None:
+    """A release keeps no secret once it has ended: a rollback must not bring a revoked password back."""
+    for folder in sorted(configuration.rglob("secrets")):
+        shutil.rmtree(folder)
+
+
+def retire_secrets(stack_dir: Path) -> None:
+    """Removes the services' secrets that their configuration names no more.
+
+    The database's URL (`secrets`) stays: an earlier release may name it.
+    """
+    live = listing(stack_dir, secrets=False)
+    for service in SERVICES:
+        named = b"".join(path.read_bytes() for name, path in live.items() if name.startswith(f"{service}/"))
+        for path in (stack_dir / service / "secrets").glob("*"):
+            if path.name.encode() not in named:
+                path.unlink()
+
+
+def without(env_file: Path, *names: str) -> str:
+    """A Compose `.env` file without these variables."""
+    lines = env_file.read_text().splitlines()
+    return "".join(f"{line}\n" for line in lines if line.partition("=")[0] not in names)

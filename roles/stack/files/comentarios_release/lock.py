@@ -1,0 +1,49 @@
+"""Who works on this host: a lock that the kernel gives back when the process ends, however it ends."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .settings import ReleaseError
+
+
+@contextmanager
+def hold(folder: Path, owner: str, wait: bool = False) -> Iterator[None]:
+    """Holds the folder's lock for as long as the block lasts.
+
+    Args:
+        owner: who holds it, as others are told.
+        wait: whether to wait for it, rather than to be refused.
+
+    Raises:
+        ReleaseError: somebody else holds it; the message names them.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (folder / "lock").open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            file.seek(0)
+            raise ReleaseError(f"{_told(file.read())}: wait until that has ended") from None
+        file.truncate(0)
+        file.write(json.dumps({"owner": owner, "since": time.time()}))
+        file.flush()
+        yield
+
+
+def _told(text: str) -> str:
+    try:
+        held = json.loads(text)
+        return f"{held['owner']} works on this host since {clock(held['since'])}"
+    except (ValueError, KeyError, TypeError):
+        # Its holder is just about to write the name.
+        return "somebody else works on this host"
+
+
+def clock(seconds: float) -> str:
+    return time.strftime("%H:%M:%S UTC", time.gmtime(seconds))

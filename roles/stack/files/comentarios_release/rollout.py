@@ -1,0 +1,349 @@
+"""One release from its record to its end: step by step, each of which may be interrupted and carried on with."""
+
+from __future__ import annotations
+
+import re
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from . import files, textfile
+from .edge import Edge, get
+from .engine import Container, Engine
+from .records import CANCELLED, FAILED, GOOD, PHASES, ROLLED_BACK, Record, Records
+from .settings import ReleaseError, Settings
+from .watch import Baseline, Sample, Watch
+
+# The edge's requests that were under way to the old replicas at the switch are found there, not here: this is only
+# for those that were between the choice of a replica and its connection.
+SETTLE_SECONDS = 1.0
+# Where those that take their configuration by SIGHUP tell when they last did.
+PORTS = {"prometheus": 9090, "alertmanager": 9093}
+TAKE_SECONDS = 30.0
+
+
+class Cancelled(Exception):
+    """Somebody asked for the release to be undone."""
+
+
+class BadRelease(ReleaseError):
+    """The release serves, and worse than the one before."""
+
+
+class Rollout:
+    """Carries out the release of a record. Every step may run twice."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        record: Record,
+        engine: Engine,
+        edge: Edge,
+        *,
+        probe: Callable[..., tuple[int, str]] = get,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ):
+        self._settings = settings
+        self._record = record
+        self._records = Records(settings.releases)
+        self._engine = engine
+        self._edge = edge
+        self._probe = probe
+        self._clock = clock
+        self._sleep = sleep
+        self._configuration = self._records.configuration(record.number)
+        self._previous = self._records.get(record.previous) if record.previous else None
+        self._restarts: dict[str, int] = {}
+        # What was watched to its end is as good as live: it is completed.
+        self._may_cancel = not record.reached(PHASES[-1])
+
+    def run(self) -> None:
+        """Ends with the release live, or with the one before it as live as it was; the record says which."""
+        try:
+            try:
+                signal.signal(signal.SIGTERM, self._on_signal)
+                signal.signal(signal.SIGINT, self._on_signal)
+                if not self._record.undoing:
+                    self._forward()
+            finally:
+                # From here on nothing is cancelled any more: half-undone is the one state to avoid.
+                self._may_cancel = False
+        except BadRelease as error:
+            self._record.undoing = {"outcome": ROLLED_BACK, "reason": str(error)}
+        except (ReleaseError, OSError) as error:
+            self._record.undoing = {"outcome": FAILED, "reason": str(error)}
+        except Cancelled:
+            self._record.cancel()
+        if self._record.undoing:
+            self._records.save(self._record)
+            try:
+                self._undo()
+            except (ReleaseError, OSError) as error:
+                self._undo_failed(error)
+                raise
+        self._finish()
+
+    def _undo_failed(self, error: Exception) -> None:
+        """Tells whoever waits, looks or is to be alerted; systemd starts the program again, which tries it again."""
+        self._record.undo_failures += 1
+        self._record.reason = f"undoing it has failed {self._record.undo_failures} times: {error}"
+        self._records.save(self._record)
+        textfile.publish(self._settings.textfile, self._records.live(), False)
+
+    def _forward(self) -> None:
+        steps: dict[str, Callable[[], None]] = {
+            "started": self._start,
+            "ready": self._wait_ready,
+            "placed": self._place,
+            "switched": self._switch,
+            "stopped": self._stop_old,
+            "watched": self._watch,
+        }
+        for phase, step in steps.items():
+            if not self._record.reached(phase):
+                step()
+                self._records.reach(self._record, phase)
+
+    def _start(self) -> None:
+        """New replicas beside the old ones. Their name in Docker's DNS is their own: no request reaches them yet."""
+        before = self._edge.sample()
+        everything = self._engine.containers("api")
+        broken = [one for one in everything if self._is_new(one) and not one.runs]
+        self._engine.remove(broken)
+        kept = [one for one in everything if one not in broken]
+        missing = self._record.replicas - sum(self._is_new(one) for one in kept)
+        if missing > 0:
+            scale = f"api={len(kept) + missing}"
+            arguments = ("up", "--detach", "--no-deps", "--no-recreate", "--no-build", "--pull", "never")
+            self._compose(*arguments, "--scale", scale, "api")
+        self._record.baseline = self._measure(before)
+
+    def _wait_ready(self) -> None:
+        self._ready(self._is_new, self._record.replicas)
+        # Beside the watch's own figures: how good the old release was until now.
+        self._record.baseline = self._record.baseline or Baseline.of(Sample(), Sample()).as_dict()
+
+    def _place(self) -> None:
+        """The configuration in its place, and into the services other than the API."""
+        if self._edge.target() is None:
+            self._edge.switch(self._record.identity)
+        since = time.time()
+        self._apply(self._configuration, self._record.identity)
+        problem = self._until(TAKE_SECONDS, lambda: self._untaken(since))
+        if problem:
+            raise ReleaseError(problem)
+
+    def _switch(self) -> None:
+        self._edge.switch(self._record.identity)
+        # Only now: the edge's process from before the reload goes on with the replicas that it knows then.
+        self._reload_edge()
+        problem = self._until(10, self._edge.answers)
+        if problem:
+            raise ReleaseError(f"the edge does not get through to the new replicas: {problem}")
+
+    def _stop_old(self) -> None:
+        old = [one for one in self._engine.containers("api") if not self._is_new(one) and one.runs]
+        if old:
+            self._sleep(SETTLE_SECONDS)
+            # Stopped and not removed: while the release is watched, the way back is a second's.
+            self._engine.stop(old)
+
+    def _watch(self) -> None:
+        if not self._record.watch_seconds:
+            return
+        # An interrupted watch begins anew: what happened meanwhile was seen by nobody.
+        end = self._clock() + self._record.watch_seconds
+        watch = Watch(Baseline(**(self._record.baseline or {})), self._edge.sample() or Sample())
+        unready: dict[str, int] = {}
+        while self._clock() < end:
+            self._sleep(1)
+            sample = self._edge.sample()
+            problem = watch.judge(sample) if sample else ""
+            self._record.seen = watch.seen
+            self._records.save(self._record)
+            if problem:
+                raise BadRelease(f"{problem}; {self._last_lines(self._engine.containers('api'))}")
+            self._look_at_replicas(unready)
+
+    def _look_at_replicas(self, unready: dict[str, int]) -> None:
+        """With few requests their failures say little: the replicas themselves are asked too."""
+        replicas = [one for one in self._engine.containers("api") if self._is_new(one)]
+        for one in replicas:
+            if not one.runs or self._restarted(one):
+                raise BadRelease(f"replica {one.name} ended (status {one.exit_code}); {self._last_lines([one])}")
+            url = f"http://{one.address}:8000/readyz"
+            status, body = self._probe(url)
+            unready[one.id] = 0 if status == 200 else unready.get(one.id, 0) + 1
+            if unready[one.id] >= 3:
+                raise BadRelease(
+                    f"{url} of {one.name} answered {status or 'nothing'}: {body}; {self._last_lines([one])}"
+                )
+
+    def _undo(self) -> None:
+        """The release before serves again, with its own configuration; then the new replicas go."""
+        if self._previous:
+            before, configuration = self._previous, self._records.configuration(self._previous.number)
+
+            def belongs(one: Container) -> bool:
+                return one.release == before.identity
+
+            # Before the switch they were left alone. Were they not ready already, the undo would never end.
+            if self._edge.target() != before.identity:
+                self._engine.start(one for one in self._engine.containers("api") if belongs(one) and not one.runs)
+                missing = before.replicas - sum(belongs(one) for one in self._engine.containers("api"))
+                if missing > 0:
+                    scale = f"api={len(self._engine.containers('api')) + missing}"
+                    arguments = ("up", "--detach", "--no-deps", "--no-recreate", "--no-build", "--scale", scale, "api")
+                    self._engine.compose(configuration, before.identity, *arguments)
+                self._ready(belongs, before.replicas)
+                self._edge.switch(before.identity)
+                self._sleep(SETTLE_SECONDS)
+            # What ended before this step left the configuration, and the other services, alone.
+            if self._record.reached("ready"):
+                self._apply(configuration, before.identity)
+                self._reload_edge()
+        keep = self._previous.identity if self._previous else self._edge.target()
+        failed = [one for one in self._engine.containers("api") if one.release != keep and self._is_new(one)]
+        self._engine.stop(one for one in failed if one.runs)
+        self._engine.remove(failed)
+
+    def _finish(self) -> None:
+        record, undoing = self._record, self._record.undoing
+        record.outcome, record.reason = (undoing["outcome"], undoing["reason"]) if undoing else (GOOD, "")
+        if not undoing:
+            self._engine.remove(one for one in self._engine.containers("api") if not self._is_new(one))
+            self._records.set_live(record.number)
+            self._retire_newer()
+        files.retire_secrets(self._settings.stack_dir)
+        files.forget_secrets(self._configuration)
+        self._records.save(record)
+        self._prune()
+        textfile.publish(self._settings.textfile, self._records.live(), record.outcome in (GOOD, CANCELLED))
+        # Last: until this is written, somebody carries on here.
+        record.finished = time.time()
+        self._records.save(record)
+
+    def _retire_newer(self) -> None:
+        """After a rollback by hand, what it went back from counts as good no longer."""
+        if self._record.kind != "rollback":
+            return
+        for record in self._records.all():
+            if record.outcome == GOOD and self._record.origin < record.number < self._record.number:
+                record.outcome = ROLLED_BACK
+                record.reason = f"release {self._record.number} went back to {self._record.origin}"
+                self._records.save(record)
+
+    def _prune(self) -> None:
+        images, old = self._records.prune(self._settings.keep_images, self._settings.keep_records)
+        kept = [record for record in self._records.all() if record not in old]
+        gone = {image for record in old for image in record.images if image != record.image}
+        gone -= {image for record in kept for image in record.images}
+        for image in sorted(gone | (set(self._engine.tags(self._record.image)) - images)):
+            self._engine.remove_image(image)
+        # After the images, which only these know.
+        self._records.remove(old)
+
+    # --- parts of several steps ---------------------------------------------------------------------------------------
+
+    def _apply(self, configuration: Path, identity: str) -> None:
+        """Makes a configuration the live one, and has the services take it: reloaded where that is enough."""
+        files.place(configuration, self._settings.stack_dir)
+        # One that is made now reads its files as it starts, and would end by a signal before it listens to it.
+        running = {one.id for name in (*PORTS, "grafana") for one in self._engine.containers(name) if one.runs}
+        others = sorted(set(self._engine.services(configuration, identity)) - {"api"})
+        arguments = ("up", "--detach", "--no-deps", "--no-build", "--remove-orphans", "--pull", "never")
+        self._engine.compose(configuration, identity, *arguments, "--wait", "--wait-timeout", "120", *others)
+        for one in (one for name in self._to_tell() for one in self._engine.containers(name) if one.id in running):
+            self._engine.hang_up(one)
+        if self._changes("grafana/grafana.ini", "grafana/provisioning/"):
+            # It reads these at its start only, and looks for new dashboards every 30 seconds.
+            for one in self._engine.containers("grafana"):
+                if one.id in running:
+                    self._engine.restart(one)
+
+    def _reload_edge(self) -> None:
+        if self._changes("haproxy/"):
+            self._edge.reload()
+
+    def _to_tell(self) -> list[str]:
+        return [service for service in PORTS if self._changes(f"{service}/")]
+
+    def _changes(self, *beginnings: str) -> bool:
+        return any(name.startswith(beginnings) for name in self._record.changed)
+
+    def _untaken(self, since: float) -> str:
+        """Empty once every service that was told to has read its configuration since then, and uses it."""
+        for service in self._to_tell():
+            status, text = self._probe(f"http://127.0.0.1:{PORTS[service]}/metrics", limit=None)
+            found = re.search(rf"^{service}_config_last_reload_success_timestamp_seconds (\S+)$", text, re.MULTILINE)
+            if status != 200 or not found or float(found[1]) < since:
+                return f"{service} does not take its configuration: `make logs SERVICE={service}`"
+        return ""
+
+    def _ready(self, belongs: Callable[[Container], bool], count: int) -> None:
+        """Waits until so many replicas are ready.
+
+        Raises:
+            ReleaseError: one ended, or the time is over: address and status of the probe, and what the replica wrote.
+        """
+        end = self._clock() + self._record.ready_seconds
+        while True:
+            replicas = [one for one in self._engine.containers("api") if belongs(one)]
+            problems = []
+            for one in replicas:
+                if one.state in ("exited", "restarting", "dead") or self._restarted(one):
+                    raise ReleaseError(
+                        f"replica {one.name} of {one.image} ended at its start (status {one.exit_code}); "
+                        f"{self._last_lines([one])}"
+                    )
+                url = f"http://{one.address}:8000/readyz"
+                status, body = self._probe(url)
+                if status != 200:
+                    problems.append((one, f"{url} answered {status or 'nothing'}: {body}"))
+            if len(replicas) >= count and not problems:
+                return
+            if self._clock() > end:
+                seconds = self._record.ready_seconds
+                if not problems:
+                    raise ReleaseError(f"only {len(replicas)} of {count} replicas are there after {seconds} s")
+                one, problem = problems[0]
+                raise ReleaseError(
+                    f"replica {one.name} of {one.image} is not ready after {seconds} s: {problem}; "
+                    f"{self._last_lines([one])}"
+                )
+            self._sleep(0.3)
+
+    def _restarted(self, replica: Container) -> bool:
+        """Whether the engine has restarted it during this release: the one before has had a life of its own."""
+        known = self._previous is not None and replica.release == self._previous.identity
+        return replica.restarts > self._restarts.setdefault(replica.id, replica.restarts if known else 0)
+
+    def _measure(self, before: Sample | None) -> dict[str, float] | None:
+        now = self._edge.sample()
+        if now is None:
+            return None
+        return Baseline.of(now.since(before or Sample()), now).as_dict()
+
+    def _last_lines(self, replicas: list[Container]) -> str:
+        shown = [one for one in replicas if self._is_new(one)][:1]
+        return "".join(f"the last lines of {one.name}:\n{self._engine.logs(one)}" for one in shown)
+
+    def _compose(self, *arguments: str) -> None:
+        self._engine.compose(self._configuration, self._record.identity, *arguments)
+
+    def _is_new(self, container: Container) -> bool:
+        return container.release == self._record.identity
+
+    def _until(self, seconds: float, probe: Callable[[], str]) -> str:
+        """Asks until the answer is empty or the time is over; returns the last answer."""
+        end = self._clock() + seconds
+        while (problem := probe()) and self._clock() < end:
+            self._sleep(0.3)
+        return problem
+
+    def _on_signal(self, *_arguments: object) -> None:
+        if self._may_cancel:
+            self._may_cancel = False
+            raise Cancelled
