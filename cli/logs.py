@@ -21,7 +21,8 @@ WORDS = {
     "warning": "warn|warning",
     "error": "error|eror|critical|crit|fatal|panic",
 }
-COMPOSE = ("docker", "compose", "--project-directory", "/opt/comentarios", "logs")
+ERASE = "\x1b[2K"
+COMPOSE = ("docker", "compose", "--project-directory", "/opt/comentarios")
 
 
 def command(given: Mapping[str, str], colour: bool = False) -> str:
@@ -42,7 +43,8 @@ def command(given: Mapping[str, str], colour: bool = False) -> str:
     begin = ["--since", since] if since else [] if filters else ["--tail", "100"]
     follow = [] if given.get("FOLLOW") == "no" else ["--follow"]
     service = ["--", given["SERVICE"]] if given.get("SERVICE") else []
-    parts = [shlex.join([*COMPOSE, *follow, *begin, *([] if colour else ["--no-color"]), *service])]
+    plain = [] if colour else ["--ansi", "never"]
+    parts = [shlex.join([*COMPOSE, *plain, "logs", *follow, *begin, *service])]
     parts += [f"{{ {shlex.join(['grep', '--line-buffered', *one])} || [ $? -eq 1 ]; }}" for one in filters]
     return shlex.join(["bash", "-c", f"set -o pipefail; {' | '.join(parts)}"])
 
@@ -60,10 +62,11 @@ def logs(target: Target) -> int:
     # A terminal on the host: what follows there ends with the connection, and not with the next line.
     readers = [_reader(host.ssh(target, one, asked, "-tt")) for one in found]
     width = max(len(one.name) for one in found)
-    threads = [
-        threading.Thread(target=_print, args=(reader, f"{one.name:<{width}}  " if len(found) > 1 else ""), daemon=True)
-        for one, reader in zip(found, readers, strict=True)
-    ]
+    enough = threading.Event()
+    threads = []
+    for one, reader in zip(found, readers, strict=True):
+        prefix = f"{one.name:<{width}}  " if len(found) > 1 else ""
+        threads.append(threading.Thread(target=_print, args=(reader, prefix, readers, enough), daemon=True))
     try:
         for thread in threads:
             thread.start()
@@ -74,7 +77,9 @@ def logs(target: Target) -> int:
     finally:
         for reader in readers:
             reader.terminate()
-    failed = [one.name for one, reader in zip(found, readers, strict=True) if reader.wait() > 0]
+    if enough.is_set():
+        return 0
+    failed = [one.name for one, reader in zip(found, readers, strict=True) if reader.wait()]
     if failed:
         raise VerbError(f"{', '.join(failed)}: the logs cannot be read (see above); `make status` says what runs")
     return 0
@@ -86,12 +91,17 @@ def _reader(command: list[str]) -> subprocess.Popen[str]:
     )
 
 
-def _print(reader: subprocess.Popen[str], prefix: str) -> None:
+def _print(
+    reader: subprocess.Popen[str], prefix: str, readers: list[subprocess.Popen[str]], enough: threading.Event
+) -> None:
     assert reader.stdout
     try:
         for line in reader.stdout:
-            print(f"{prefix}{line.rstrip()}", flush=True)
+            # Compose erases the line before each, on a terminal or not.
+            print(f"{prefix}{line.rstrip().replace(ERASE, '')}", flush=True)
     except BrokenPipeError:
         # Who reads has seen enough: `make logs | head`.
+        enough.set()
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        reader.terminate()
+        for one in readers:
+            one.terminate()

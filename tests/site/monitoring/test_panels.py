@@ -89,10 +89,16 @@ def test_every_rule_is_healthy(prometheus, answers):
     assert not bad
 
 
-def test_every_target_is_up(prometheus, answers):
-    targets = prometheus.get("targets", state="active")["activeTargets"]
-    assert {t["labels"]["job"] for t in targets} >= {"api", "edge", "node", "alertmanager", "prometheus"}
-    assert not [(t["scrapeUrl"], t["lastError"]) for t in targets if t["health"] != "up"]
+def test_every_target_is_up(prometheus, answers, eventually):
+    """A replica that has just started is asked within a scrape's time."""
+
+    def up() -> bool:
+        targets = prometheus.get("targets", state="active")["activeTargets"]
+        assert {t["labels"]["job"] for t in targets} >= {"api", "edge", "node", "alertmanager", "prometheus"}
+        assert not [(t["scrapeUrl"], t["health"], t["lastError"]) for t in targets if t["health"] != "up"]
+        return True
+
+    assert eventually(up, 20)
 
 
 def test_memory_of_the_monitoring(prometheus, answers, record_property):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
@@ -78,21 +79,21 @@ def test_dot_of_a_requests_id_is_a_dot(host: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "asked"),
     [
-        ({}, "--follow --tail 100 --no-color"),
-        ({"FOLLOW": "no"}, "--tail 100 --no-color"),
-        ({"SINCE": "10m"}, "--follow --since 10m --no-color"),
-        ({"SINCE": "2d", "SERVICE": "api"}, "--follow --since 48h --no-color -- api"),
-        ({"SINCE": "2026-01-31T12:00:00Z", "FOLLOW": "no"}, "--since 2026-01-31T12:00:00Z --no-color"),
-        ({"LEVEL": "error"}, "--follow --no-color"),
+        ({}, "--follow --tail 100"),
+        ({"FOLLOW": "no"}, "--tail 100"),
+        ({"SINCE": "10m"}, "--follow --since 10m"),
+        ({"SINCE": "2d", "SERVICE": "api"}, "--follow --since 48h -- api"),
+        ({"SINCE": "2026-01-31T12:00:00Z", "FOLLOW": "no"}, "--since 2026-01-31T12:00:00Z"),
+        ({"LEVEL": "error"}, "--follow"),
         # Behind the check of what people give, too.
-        ({"SERVICE": "api; id"}, "--follow --tail 100 --no-color -- api; id"),
+        ({"SERVICE": "api; id"}, "--follow --tail 100 -- api; id"),
     ],
 )
 def test_how_the_engine_is_asked(host: Path, given: dict[str, str], asked: str) -> None:
     shown(host, **given)
     words = (host / "asked").read_text().splitlines()
-    assert words[:4] == ["compose", "--project-directory", "/opt/comentarios", "logs"]
-    assert " ".join(words[4:]) == asked
+    assert words[:6] == ["compose", "--project-directory", "/opt/comentarios", "--ansi", "never", "logs"]
+    assert " ".join(words[6:]) == asked
 
 
 def test_logs_that_cannot_be_read_are_an_error(host: Path) -> None:
@@ -122,7 +123,7 @@ class TestHosts:
         monkeypatch.setattr(hosts, "ssh", lambda _, one, *__: ["sh", "-c", commands[one.name]])
 
     def test_one(self, target: Target, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-        self.given(monkeypatch, {"one": r"printf 'a\r\nb\r\n'"})
+        self.given(monkeypatch, {"one": r"printf '\033[2Ka\r\n\033[2Kb\r\n'"})
         assert logs.logs(target) == 0
         assert capsys.readouterr().out == "a\nb\n"
 
@@ -146,6 +147,22 @@ class TestHosts:
         monkeypatch.setenv("HOST", "second")
         assert logs.logs(target) == 0
         assert capsys.readouterr().out == "b\n"
+
+    def test_who_has_seen_enough_is_no_error(self, target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+        """`make logs | head`: of a host that goes on and of one that is silent, nothing is left running."""
+        self.given(monkeypatch, {"one": "while echo a; do :; done", "second": "exec sleep 100"})
+        out, into = os.pipe()
+        kept = os.dup(1)
+        os.dup2(into, 1)
+        os.close(into)
+        try:
+            with os.fdopen(1, "w", closefd=False) as broken:
+                monkeypatch.setattr("sys.stdout", broken)
+                threading.Timer(0.2, os.close, [out]).start()
+                assert logs.logs(target) == 0
+        finally:
+            os.dup2(kept, 1)
+            os.close(kept)
 
     def test_no_host(self, target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
         self.given(monkeypatch, {})
