@@ -101,8 +101,8 @@ FAULTS = (
     Fault(
         "a configuration is not checked before it is rolled out",
         f"{RELEASE}/__main__.py",
-        "        self._check(configuration, services, then, changed)\n",
-        "",
+        'raise ReleaseError(f"{service} refuses',
+        'ReleaseError(f"{service} refuses',
         f"{RELEASES}/test_command.py",
     ),
     Fault(
@@ -110,7 +110,7 @@ FAULTS = (
         f"{RELEASE}/rollout.py",
         "            self._engine.hang_up(one)\n",
         "            pass\n",
-        f"{RELEASES}/test_interrupted.py",
+        f"{RELEASES}/test_command.py",
     ),
     Fault(
         "a release keeps its secrets",
