@@ -12,6 +12,7 @@ import os
 import re
 import subprocess
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -70,9 +71,10 @@ class Fault:
             time.sleep(0.2)
 
     def serves(self) -> bool:
+        thread = f"faults-{uuid.uuid4().hex[:8]}"
         with contextlib.suppress(requests.RequestException, AssertionError):
-            replies.post(self._releases.edge, "faults", "well?", timeout=2)
-            return bool(replies.comments(self._releases.edge, "faults?limit=1", timeout=2))
+            replies.post(self._releases.edge, thread, "well?", timeout=2)
+            return replies.comments(self._releases.edge, thread, timeout=2) == ["well?"]
         return False
 
 

@@ -204,6 +204,27 @@ def test_request_waits_for_a_replica_that_comes_back(host: Host) -> None:
     assert seen and seen.errors == 1
 
 
+def test_no_request_fails_while_every_replica_refuses(host: Host) -> None:
+    """As after a boot: they are in the DNS, and do not listen yet. Of several, each would be tried without a pause."""
+    replicas = [f"{host.project}-one-1", *(host.replica("one", number) for number in (2, 3, 4))]
+    host.edge.switch("one")
+    rule = ["INPUT", "--protocol", "tcp", "--syn", "--dport", "8000", "--jump", "REJECT", "--reject-with", "tcp-reset"]
+
+    def change(how: str) -> None:
+        for replica in replicas:
+            namespace = docker("inspect", "--format", "{{.State.Pid}}", replica)
+            subprocess.run(["nsenter", "--target", namespace, "--net", "iptables", how, *rule], check=True)
+
+    change("--append")
+    # A new process has no connections to them yet, and takes them for well.
+    host.edge.reload()
+    with ThreadPoolExecutor(8) as pool:
+        waiting = [pool.submit(host.get, "POST") for _ in range(40)]
+        time.sleep(1)
+        change("--delete")
+        assert {one.result()[0] for one in waiting} == {200}
+
+
 def test_client_above_its_rate_is_told_when_to_come_again(host: Host) -> None:
     host.configure(stack_client_post_rate=1)
     host.edge.reload()

@@ -20,7 +20,7 @@ from .watch import Sample, latency, requests
 # Backends whose servers are the replicas; each has so many places for them (role stack's haproxy.cfg.j2).
 BACKENDS = ("api", "crowd")
 PLACES = 8
-# Docker's DNS is asked every second.
+# Docker's DNS is asked twice a second.
 FOLLOW_SECONDS = 10.0
 # What an old process has been given to end after a reload (hard-stop-after), and a little.
 DRAIN_SECONDS = 95.0
@@ -103,8 +103,13 @@ class Edge:
         # The new process begins with the addresses that the old one has.
         state = self._tell("@1 show servers state").strip().splitlines()
         known = [line for line in state if line.startswith(("1", "#")) or line.split()[4:5] != ["-"]]
-        write(self._live.with_name("servers.state"), "\n".join([*known, ""]))
-        said = self._tell("reload")
+        addresses = self._live.with_name("servers.state")
+        write(addresses, "\n".join([*known, ""]))
+        try:
+            said = self._tell("reload")
+        finally:
+            # Only for this process: when the host boots, the replicas are elsewhere.
+            addresses.unlink()
         if not said.startswith("Success=1"):
             reasons = [line for line in said.splitlines() if "[ALERT]" in line] or said.splitlines()[-1:]
             raise ReleaseError(f"the edge refuses its configuration: {' '.join(reasons)}")
