@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -56,10 +57,12 @@ def engine(release: str, folder: Path, *more: str) -> Iterator[Engine]:
     """
     root = (folder / release).absolute()
     if not (root / "usr" / "sbin" / "dockerd").exists():
+        # What an attempt that failed left.
+        shutil.rmtree(root, ignore_errors=True)
         packages = ",".join((*PACKAGES, *more))
-        subprocess.run(
-            ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={packages}", release, root], check=True
-        )
+        # A mirror may lag behind, and what sid's lists say of their end is a week.
+        options = ["--variant=minbase", f"--include={packages}", '--aptopt=Acquire::Check-Valid-Until "false"']
+        subprocess.run(["mmdebstrap", "--quiet", *options, release, root], check=True)
     (root / "etc" / "resolv.conf").write_text(Path("/etc/resolv.conf").read_text())
     with _network(), (folder / f"{release}.log").open("w") as log:
         # What a run that was killed left.
