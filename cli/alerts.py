@@ -12,6 +12,9 @@ from cli.targets import Target
 from sandbox.progress import say
 
 BETWEEN = "----"
+WATCHDOG = "Watchdog"
+# Also one that was silenced, or has just come in.
+ANY = ("--active", "--silenced", "--unprocessed")
 CONTAINER = "docker compose --project-directory /opt/comentarios exec -T alertmanager"
 
 
@@ -21,9 +24,10 @@ def amtool(*arguments: str) -> str:
 
 
 def listing() -> list[tuple[str, str]]:
-    """A heading and its command: what fires, what is silenced. The watchdog always fires and is left out."""
+    """A heading and its command: what fires, what is silenced. The watchdog always fires, or nothing can."""
     return [
-        ("Alerts", amtool("alert", "query", "alertname!=Watchdog", "--output=simple")),
+        (WATCHDOG, amtool("alert", "query", *ANY, f"alertname={WATCHDOG}", "--output=simple")),
+        ("Alerts", amtool("alert", "query", f"alertname!={WATCHDOG}", "--output=simple")),
         ("Silenced", amtool("alert", "query", "--silenced", "--output=simple")),
         ("Silences", amtool("silence", "query", "--output=simple")),
     ]
@@ -42,8 +46,8 @@ def silencing(alert: str, duration: str, author: str) -> str:
     return f'old={query} || exit; {begin} || exit; [ -z "$old" ] || {amtool("silence", "expire")} $old'
 
 
-def alerts(target: Target) -> None:
-    """Says for every host what fires and what is silenced, until when.
+def alerts(target: Target) -> int:
+    """Says for every host what fires and what is silenced, until when; 1 where nothing could fire.
 
     Raises:
         VerbError: there is no host, or Alertmanager does not answer.
@@ -51,6 +55,7 @@ def alerts(target: Target) -> None:
     found = host.hosts(target)
     if not found:
         raise VerbError("no host is running: run `make up`")
+    deaf = False
     for one in found:
         say(f"▸ {one.name}")
         # One question: each takes the host half a second before Alertmanager hears of it.
@@ -59,7 +64,16 @@ def alerts(target: Target) -> None:
             answers.append([]) if line == BETWEEN else answers[-1].append(line)
         for (heading, _), lines in zip(listing(), answers, strict=True):
             # The first line names the columns.
-            say(f"  {heading}: none" if len(lines) < 2 else "\n".join([f"  {heading}", *(f"    {x}" for x in lines)]))
+            none = len(lines) < 2
+            if heading == WATCHDOG:
+                deaf = deaf or none
+                if none:
+                    say(
+                        "  ✗ nothing can fire: Alertmanager hears nothing from Prometheus; `make status` says what runs"
+                    )
+                continue
+            say(f"  {heading}: none" if none else "\n".join([f"  {heading}", *(f"    {x}" for x in lines)]))
+    return int(deaf)
 
 
 def silence(target: Target) -> None:

@@ -52,12 +52,28 @@ def once_listed(shell: Shell, heading: str) -> dict[str, str]:
     return waiting.eventually(attempt, 30)
 
 
+def test_silenced_watchdog_still_rings(shell: Shell) -> None:
+    """Or `make alerts` would say that nothing can fire. Before it has come in, it would be right."""
+    assert "Watchdog" not in listed(shell)["Watchdog"]
+    for command in (
+        alerts.amtool("alert", "add", "alertname=Watchdog"),
+        alerts.silencing("Watchdog", "5m", "somebody"),
+    ):
+        assert shell(command).returncode == 0
+    waiting.eventually(lambda: "Watchdog" in listed(shell)["Silences"] and "Watchdog" in listed(shell)["Watchdog"], 20)
+    assert shell(alerts.silencing("Watchdog", "0", "somebody")).returncode == 0
+
+
 def test_silence_and_its_end(shell: Shell) -> None:
     for name in ("DiskFull", "Watchdog"):
         added = shell(alerts.amtool("alert", "add", f"alertname={name}", "severity=critical"))
         assert added.returncode == 0, added.stderr
     shown = once_listed(shell, "Alerts")
-    assert "Watchdog" not in shown["Alerts"] and len(shown["Silences"].splitlines()) <= 1
+    assert (
+        "Watchdog" not in shown["Alerts"]
+        and "Watchdog" in shown["Watchdog"]
+        and len(shown["Silences"].splitlines()) <= 1
+    )
 
     # Twice: the second takes the first one's place.
     for duration in ("2h", "1d"):

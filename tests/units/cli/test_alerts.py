@@ -9,21 +9,28 @@ import pytest
 from cli import alerts, host
 from cli.targets import target
 
+WATCHDOG = "Alertname  Starts At\nWatchdog   2026-11-25\n"
+DEAF = "  ✗ nothing can fire: Alertmanager hears nothing from Prometheus; `make status` says what runs"
 
-def test_each_answer_has_its_heading(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+
+@pytest.mark.parametrize(("watchdog", "status", "line"), [(WATCHDOG, 0, []), ("", 1, [DEAF])])
+def test_each_answer_has_its_heading(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], watchdog: str, status: int, line: list[str]
+) -> None:
     """amtool says nothing, or its columns alone, where there is nothing."""
     asked: list[str] = []
 
     def run(_: object, __: object, command: str) -> subprocess.CompletedProcess[str]:
         asked.append(command)
-        said = "Alertname  Starts At\nDiskFull   2026-11-25\n----\n----\nID  Matchers\n"
+        said = f"{watchdog}----\nAlertname  Starts At\nDiskFull   2026-11-25\n----\n----\nID  Matchers\n"
         return subprocess.CompletedProcess(command, 0, said, "")
 
     monkeypatch.setattr(host, "run", run)
     monkeypatch.setattr(host, "hosts", lambda _: [host.Host("comentarios-1", "10.0.0.1", "admin", "i-1")])
-    alerts.alerts(target())
+    assert alerts.alerts(target()) == status
     assert capsys.readouterr().out.splitlines() == [
         "▸ comentarios-1",
+        *line,
         "  Alerts",
         "    Alertname  Starts At",
         "    DiskFull   2026-11-25",

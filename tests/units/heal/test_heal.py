@@ -40,7 +40,17 @@ heal = load()
 
 @pytest.fixture
 def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Docker:
-    return Docker(tmp_path / "bin", monkeypatch)
+    made = Docker(tmp_path / "bin", monkeypatch)
+    release_is(tmp_path, "inactive")
+    return made
+
+
+def release_is(folder: Path, state: str) -> None:
+    """Has systemctl say this of the release's unit, in the docker's own folder."""
+    program = folder / "bin" / "systemctl"
+    asked = "show --property=ActiveState --value comentarios-release.service"
+    program.write_text(f'#!/bin/sh\n[ "$*" = "{asked}" ] && echo {state}\n')
+    program.chmod(0o755)
 
 
 def containers(docker: Docker, folder: Path, *found: dict[str, Any], **scripts: str) -> None:
@@ -224,6 +234,20 @@ def test_monitoring_is_given_time_after_its_start(docker: Docker, tmp_path: Path
     containers(docker, tmp_path, container("prometheus", up=50))
     host(prometheus=closed).heal()
     assert acts(docker) == ["restart --time 5 id-prometheus"]
+
+
+@pytest.mark.parametrize(
+    ("state", "restarted"),
+    [("inactive", ["api", "prometheus"]), ("failed", ["api", "prometheus"]), ("activating", ["api"])],
+)
+def test_what_a_release_makes_anew_is_left_to_it(
+    docker: Docker, tmp_path: Path, closed: int, state: str, restarted: list[str]
+) -> None:
+    """A restart between its stop and its removal failed the release."""
+    release_is(tmp_path, state)
+    containers(docker, tmp_path, container("api", health="unhealthy"), container("prometheus"))
+    host(api=closed, prometheus=closed).heal()
+    assert acts(docker) == [f"restart --time 5 id-{service}" for service in restarted]
 
 
 def test_other_services_are_not_asked(docker: Docker, tmp_path: Path, closed: int) -> None:
