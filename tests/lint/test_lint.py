@@ -94,7 +94,7 @@ def test_every_role_is_described() -> None:
     for role in sorted(path for path in (ROOT / "roles").iterdir() if path.is_dir()):
         defaults = yaml.safe_load((role / "defaults" / "main.yml").read_text()) or {}
         specs = yaml.safe_load((role / "meta" / "argument_specs.yml").read_text())
-        options = specs["argument_specs"]["main"]["options"]
+        options = {name: one for entry in specs["argument_specs"].values() for name, one in entry["options"].items()}
         readme = (role / "README.md").read_text()
         for name, value in defaults.items():
             assert name in options, f"{role.name}: {name} has no argument spec"
@@ -102,6 +102,11 @@ def test_every_role_is_described() -> None:
                 assert options[name].get("default") == value, f"{role.name}: {name}'s default differs in its spec"
         for name in options:
             assert f"`{name}`" in readme, f"{role.name}: the README does not name {name}"
+
+
+def test_compose_file_says_nothing_twice() -> None:
+    """Compose refuses a key that is there twice, as two merges can leave it; YAML's loaders take the last."""
+    _lint([BIN / "yamllint", "--config-data", "{rules: {key-duplicates: enable}}", ROOT / "docker-compose.yml"])
 
 
 def _check(root: Path, language: str, every: Sequence[programs.Program], scratch: Path) -> None:
