@@ -66,7 +66,14 @@ def authority(up, eventually, tmp_path_factory) -> Iterator[Authority]:
     subprocess.run(["docker", "rm", "--force", name], capture_output=True, check=False)
     _docker(
         *("create", "--name", name, "--network", os.environ["SANDBOX_NAME"], "--network-alias", AUTHORITY),
-        *("--env", "PEBBLE_VA_NOSLEEP=1", "--sysctl", "net.ipv4.ip_unprivileged_port_start=0"),
+        *(
+            "--env",
+            "PEBBLE_VA_NOSLEEP=1",
+            "--env",
+            "PEBBLE_WFE_NONCEREJECT=0",
+            "--sysctl",
+            "net.ipv4.ip_unprivileged_port_start=0",
+        ),
         # `make down` removes it, too, should this run be killed.
         *("--label", Config().label, "--add-host", f"{DOMAIN}:{up.host.address}", image),
     )
