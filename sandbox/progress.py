@@ -7,6 +7,7 @@ only. rich draws; it is imported late, because this module also serves before an
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
 import subprocess
@@ -147,10 +148,11 @@ def reason(log: Path) -> str:
     text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
     # Colours, and BuildKit's number and clock before each line.
     lines = [
-        re.sub(r"^#\d+ (\d+\.\d+ )?", "", line).strip() for line in re.sub(r"\x1b\[[0-9;]*m", "", text).splitlines()
+        re.sub(r"^#\d+ (\d+\.\d+ )?", "", line).rstrip() for line in re.sub(r"\x1b\[[0-9;]*m", "", text).splitlines()
     ]
-    lines = [line for line in lines if line]
-    found = _ansible(lines) or _docker(lines) or _terraform(lines)
+    found = _ansible([line for line in lines if line])
+    lines = [line.strip() for line in lines if line.strip()]
+    found = found or _docker(lines) or _terraform(lines)
     return found or (lines[-1] if lines else "no output")
 
 
@@ -177,21 +179,22 @@ def _ansible(lines: list[str]) -> str:
             if "...ignoring" in lines[number : number + 40]:
                 continue
             said = re.search(r'"msg": "((?:[^"\\]|\\.)*)"', found[2])
-            following = (re.match(r"msg: (.*)", one) for one in lines[number + 1 : number + 40])
-            texts = (one[1].strip("'\"|>- ") for one in following if one)
             # What is secret was hidden, but not why it failed.
             errors = [one.removeprefix("[ERROR]: ") for one in lines[:number] if one.startswith("[ERROR]: ")]
-            hidden = errors[-1] if errors and any(one.startswith("censored") for one in lines[number:]) else ""
-            message = hidden or (said[1] if said else "") or next(texts, "") or next(_after(lines, number, "msg:"), "")
+            hidden = errors[-1] if errors and any(one.strip().startswith("censored") for one in lines[number:]) else ""
+            message = hidden or (said[1] if said else "") or _value(lines[number + 1 : number + 40], "msg")
             return f"{found[1]}: task `{task}`: {message or found[2].strip()}"
     return ""
 
 
-def _after(lines: list[str], number: int, key: str) -> Iterator[str]:
-    """The line after a key whose value is a block of text."""
-    for index in range(number + 1, min(number + 40, len(lines) - 1)):
-        if lines[index].startswith(key):
-            yield lines[index + 1]
+def _value(lines: list[str], key: str) -> str:
+    """A key's text as YAML: it may go on in lines that stand further in; of a block of text it is the first line."""
+    for number, line in enumerate(lines):
+        if found := re.match(rf"( *){key}: ?(.*)", line):
+            further = itertools.takewhile(lambda one: one.startswith(f"{found[1]} "), lines[number + 1 :])
+            parts = [part.strip() for part in further]
+            return parts[0] if found[2][:1] in "|>" and parts else " ".join([found[2], *parts]).strip("'\" ")
+    return ""
 
 
 def _docker(lines: list[str]) -> str:

@@ -43,6 +43,7 @@ fatal: [comentarios-1]: FAILED! =>
 PLAY RECAP *******
 comentarios-1 : ok=4 changed=0 unreachable=0 failed=1 skipped=0
 """
+WRAPPED = "msg: 'stack_api_replicas must\n        be a whole number'"
 TERRAFORM = """aws_vpc.this: Creating...
 ╷
 │ Error: creating EC2 VPC: operation error EC2: CreateVpc, VpcLimitExceeded
@@ -66,6 +67,8 @@ TERRAFORM = """aws_vpc.this: Creating...
         (BUILDKIT, "RUN apt-get install -y nothing-of-this-name: E: Unable to locate package nothing-of-this-name"),
         (ANSIBLE, "comentarios-1: task `stack : Check the answer`: stack_api_replicas must be a whole number"),
         (ANSIBLE.replace("msg: stack", "msg: |-\n        stack"), None),
+        # YAML wraps what is long: its end is what to do.
+        (ANSIBLE.replace("msg: stack_api_replicas must be a whole number", WRAPPED), None),
         (
             'TASK [a] ***\nfatal: [h]: UNREACHABLE! => {"changed": false, "msg": "no route", "unreachable": true}\n',
             "h: task `a`: no route",
