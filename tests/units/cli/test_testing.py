@@ -26,7 +26,9 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
 
 def test_every_test_belongs_to_a_tier() -> None:
     files = [
-        path.relative_to(ROOT).as_posix() for path in ROOT.glob("**/tests/**/test_*.py") if ".venv" not in path.parts
+        path.relative_to(ROOT).as_posix()
+        for path in ROOT.glob("**/tests/**/test_*.py")
+        if not {".venv", ".state"} & set(path.parts)
     ]
     folders = tuple(folder for tier in testing.TIERS.values() for folder in tier) + testing.PROVE
     assert len(files) > 40
