@@ -25,6 +25,7 @@ NONE = {
     ("test_postgresql.py", "Basic Auth Credentials"): "made up, for a stand-in of psql",
     ("test_postgresql.py", "Secret Keyword"): "made up, for a stand-in of psql",
     ("test_backup.py", "Secret Keyword"): "the sandbox's key, the word sandbox",
+    ("test_release.py", "Secret Keyword"): "the name of a file, and two made-up addresses",
     ("test_identity.py", "AWS Access Key"): "made up; the sandbox takes any",
     ("test_refusals.py", "Secret Keyword"): "the word old, in a session that has expired",
     ("emulator.py", "AWS Access Key"): "made up; its APIs are on this machine and take any",
