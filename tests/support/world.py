@@ -390,6 +390,8 @@ class FakeEngine(Engine):
             # Compose starts what is stopped, too, and removes what is too many, the newest first.
             service, count = arguments[arguments.index("--scale") + 1].split("=")
             assert service == arguments[-1] == "api" and "--no-recreate" in arguments
+            for name in files.listing(configuration):
+                assert not name.startswith("secrets/") or (world.settings.stack_dir / name).exists(), name
             while len(self.containers("api")) < int(count):
                 with self._change("create a replica"):
                     self._create("api", services["api"]["image"], identity)

@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[3]
 SERVICES = {"prometheus": 9090, "alertmanager": 9093, "grafana": 3000}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def tunnel(up, eventually) -> Iterator[dict[str, str]]:
     """The services' URLs on this machine by name, through SSH."""
 
@@ -45,12 +45,12 @@ def tunnel(up, eventually) -> Iterator[dict[str, str]]:
     process.wait(timeout=10)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def prometheus(tunnel) -> Prometheus:
     return Prometheus(tunnel["prometheus"])
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def traffic(up) -> Iterator[Traffic]:
     """Requests that succeed and requests with 4xx, for as long as the tests run."""
     running = Traffic(up.edge)
@@ -59,7 +59,7 @@ def traffic(up) -> Iterator[Traffic]:
     running.stop()
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def failures(up, eventually, traffic) -> None:
     """Answers with a 5xx: the edge's, with no replica to pass a request to, and the API's, with a locked database."""
     with outage(up):
@@ -74,7 +74,7 @@ def failures(up, eventually, traffic) -> None:
     assert any(status >= 500 for status in traffic.statuses[before:]), "no write failed while the database was locked"
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def history(up, eventually, prometheus) -> None:
     """A release, made now where the host has seen none, and a backup."""
     made = up.ssh("sudo comentarios-backup run", timeout=120)
@@ -86,7 +86,7 @@ def history(up, eventually, prometheus) -> None:
         eventually(lambda: prometheus.instant(metric), 60)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def grafana(up, eventually, tunnel) -> str:
     """Grafana's URL; tests that need it are reported as not run where the host has no Grafana."""
     running = up.ssh("docker ps --quiet --filter label=com.docker.compose.service=grafana")
@@ -97,14 +97,14 @@ def grafana(up, eventually, tunnel) -> str:
     return tunnel["grafana"]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def boards() -> dict[str, dict]:
     """The dashboards by uid, as they lie in the role."""
     files = (ROOT / "roles/grafana/files/dashboards").glob("*.json")
     return {path.stem: json.loads(path.read_text()) for path in files}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Browser:
     found = Browser.find()
     if not found:

@@ -203,6 +203,13 @@ def test_secret_that_its_configuration_names_no_more_goes(world: World) -> None:
     assert not list(world.settings.releases.rglob("secrets"))
 
 
+def test_replicas_find_their_secret_as_they_start(world: World) -> None:
+    """A bind mount whose source is missing is refused by the engine, as the one of tests/support/world.py does."""
+    url = {"secrets/database_url-1": "postgresql://db.example.com/comentarios"}
+    assert world.release("v2", others=url).outcome == GOOD
+    assert (world.settings.stack_dir / "secrets/database_url-1").read_text() == url["secrets/database_url-1"]
+
+
 def test_rollback_brings_no_secret_back(world: World) -> None:
     password = "grafana/secrets/admin_password"
     settings = {"grafana/grafana.ini": "$__file{/etc/grafana/secrets/admin_password}"}

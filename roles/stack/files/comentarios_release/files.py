@@ -127,6 +127,13 @@ def place(configuration: Path, stack_dir: Path) -> None:
             live[name].unlink()
 
 
+def add_secrets(configuration: Path, stack_dir: Path) -> None:
+    """Adds the API's secrets to those that are there. Named after their content, a new one concerns nobody else."""
+    for name, path in listing(configuration).items():
+        if name.startswith("secrets/") and not (stack_dir / name).exists():
+            copy(path, stack_dir / name)
+
+
 def forget_secrets(configuration: Path) -> None:
     """A release keeps no secret once it has ended: a rollback must not bring a revoked password back."""
     for folder in sorted(configuration.rglob("secrets")):

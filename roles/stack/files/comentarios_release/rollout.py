@@ -115,6 +115,8 @@ class Rollout:
         kept = [one for one in everything if one not in broken]
         missing = self._record.replicas - sum(self._is_new(one) for one in kept)
         if missing > 0:
+            # They mount them as they start.
+            files.add_secrets(self._configuration, self._settings.stack_dir)
             scale = f"api={len(kept) + missing}"
             arguments = ("up", "--detach", "--no-deps", "--no-recreate", "--no-build", "--pull", "never")
             self._compose(*arguments, "--scale", scale, "api")
