@@ -55,8 +55,8 @@ def test_variables_have_values(prometheus, answers, boards, eventually):
         for name, variable in variables(board).items():
             definition = variable["definition"].replace("$host", ".*")
             metric, label = re.fullmatch(r"label_values\((.+), (\w+)\)", definition).groups()
-            # Of series that are there now: a replica that has gone shows nothing.
-            values = {series["metric"][label] for series in prometheus.instant(metric) if label in series["metric"]}
+            now = partial(_values, prometheus, metric, label)
+            values = now()
             # A host's own series do not name it; those that another Prometheus takes from it do.
             assert bool(values) == (name != "host"), f"${name} of {uid} has the values {values}"
             # One value alone, as Grafana writes it into a matcher: every panel that uses it still shows something.
@@ -66,9 +66,18 @@ def test_variables_have_values(prometheus, answers, boards, eventually):
                 for query in queries(uid, board, {name: re.escape(value).replace("\\", "\\\\")}):
                     original = next(q for q in queries(uid, board) if q.key == query.key)
                     if query.expr != original.expr and "5.." not in query.expr:
-                        # A replica that has just been released is scraped twice before it has a rate.
-                        asked = query.expr, query.seconds, query.step, query.instant
-                        assert eventually(partial(prometheus.has_data, *asked), 45), query.expr
+                        # A replica that has just been released is scraped twice before it has a rate; one that has just
+                        # gone, before that, is known for three scrapes more.
+                        assert eventually(partial(_shown, prometheus, query, value, now), 75), query.expr
+
+
+def _values(prometheus, metric, label):
+    """Of series that are there now: a replica that has gone shows nothing."""
+    return {series["metric"][label] for series in prometheus.instant(metric) if label in series["metric"]}
+
+
+def _shown(prometheus, query, value, now):
+    return prometheus.has_data(query.expr, query.seconds, query.step, query.instant) or value not in now()
 
 
 def test_series_that_leave_the_host_name_it(prometheus, up):
