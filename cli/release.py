@@ -19,6 +19,9 @@ from cli.targets import ROOT, Target
 from sandbox.progress import Step, failure, logged, say, step
 
 COMMAND = "sudo comentarios-release"
+# Prints nothing where no release was ever begun.
+LIST = """sudo sh -c 'set -- /opt/comentarios/releases/*/release.json; [ ! -e "$1" ] || comentarios-release list'"""
+NO_RELEASES = '{"live": null, "releases": [], "by": null}'
 
 
 def release(target: Target) -> None:
@@ -87,17 +90,19 @@ def play(target: Target, what: str, playbook: str, **variables: Any) -> list[dic
             environment = {**target.environment(), "ANSIBLE_DISPLAY_SKIPPED_HOSTS": "yes"}
             status = logged(command, log, cwd=ROOT, env=environment, each=follower.line, grace=10)
         except KeyboardInterrupt:
-            ended = [_on_host(target, one, f"cancel --run {run}", 240).get("outcome") for one in found]
-            done = "the release was undone" if "cancelled" in ended else "no release was under way"
-            raise VerbError(f"interrupted: {done}") from None
+            ended = {one.name: _on_host(target, one, f"cancel --run {run}", 240) for one in found}
+            raise VerbError(f"interrupted: {_cancelled(ended)}") from None
         finally:
             follower.end()
         # A group that the user was given counts from the next connection on.
         host.end_connections(target)
-        entries = [entry | {"host": one.name} for one in found for entry in _of_run(target, one, run)]
         if status:
+            entries = [entry | {"host": one.name} for one in found for entry in _of_run(target, one, run)]
             raise VerbError(_reason(entries) or failure(f"{playbook} failed", log))
-    return entries
+        known = {one.name: _known(target, one) for one in found}
+    return [
+        entry | {"host": name} for name, listed in known.items() for entry in listed["releases"] if entry["run"] == run
+    ]
 
 
 class Follower:
@@ -149,7 +154,7 @@ def sees(seen: dict[str, int] | None) -> str:
 
 
 def _of_run(target: Target, one: host.Host, run: str) -> list[dict[str, Any]]:
-    """The releases of a host that a run made."""
+    """The releases of a host that a run made; none where it does not answer."""
     return [entry for entry in _on_host(target, one, "list").get("releases", []) if entry["run"] == run]
 
 
@@ -157,10 +162,10 @@ def listing(target: Target, one: host.Host) -> dict[str, Any]:
     """What a host knows of its releases: ``live`` (a number), ``releases`` (the oldest first), ``by``.
 
     Raises:
-        VerbError: it does not answer, or has none yet.
+        VerbError: it does not say so, or has none yet.
     """
-    known = _on_host(target, one, "list")
-    if not known:
+    known = _known(target, one)
+    if not known["releases"]:
         raise VerbError(f"{one.name} knows of no release: run `make up`")
     return known
 
@@ -169,13 +174,29 @@ def live(target: Target) -> dict[str, str]:
     """Name of each host → tag of the image that is live there; empty on one that has none yet.
 
     Raises:
-        VerbError: EC2 does not answer.
+        VerbError: EC2 does not answer, or a host that has releases does not say which is live.
     """
-    known = {one.name: _on_host(target, one, "list") for one in host.hosts(target)}
+    known = {one.name: _known(target, one) for one in host.hosts(target)}
     return {
-        name: next((entry["tag"] for entry in listed.get("releases", []) if entry["number"] == listed["live"]), "")
+        name: next((entry["tag"] for entry in listed["releases"] if entry["number"] == listed["live"]), "")
         for name, listed in known.items()
     }
+
+
+def _known(target: Target, one: host.Host) -> dict[str, Any]:
+    """What `comentarios-release list` says. A host without a release may not have the program yet.
+
+    Raises:
+        VerbError: it has releases and does not list them. Silence is not taken for a host that has none.
+    """
+    done = host.run(target, one, LIST)
+    if done.returncode:
+        said = (done.stderr.strip().splitlines() or ["no answer"])[-1]
+        raise VerbError(f"{one.name} does not say which releases it has: {said}")
+    known: dict[str, Any] = (
+        json.loads(done.stdout) if done.stdout.strip() else {"live": None, "releases": [], "by": None}
+    )
+    return known
 
 
 def owner() -> str:
@@ -192,6 +213,17 @@ def extra_variables(variables: dict[str, Any]) -> str:
 
 def _plain(value: Any) -> str:
     return ("!unsafe " if isinstance(value, str) else "") + json.dumps(value)
+
+
+def _cancelled(ended: dict[str, dict[str, Any]]) -> str:
+    """What became of a release that was interrupted here, by what each host answered."""
+    silent = [name for name, answer in ended.items() if not answer]
+    if silent:
+        return f"{', '.join(silent)} does not say what became of the release: `make releases`"
+    outcomes = {answer["outcome"] for answer in ended.values()} - {None}
+    if outcomes <= {"cancelled"}:
+        return "the release was undone" if outcomes else "no release was under way"
+    return f"the release had ended before: {', '.join(sorted(outcomes - {'cancelled'}))}; `make releases` lists it"
 
 
 def _reason(entries: list[dict[str, Any]]) -> str:

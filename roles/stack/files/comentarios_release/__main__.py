@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -301,8 +301,10 @@ class Command:
 
     def _forget_killed_runs(self, folder: Path) -> None:
         for path in folder.iterdir():
-            if path.stat().st_mtime < time.time() - KEEP_STAGED_SECONDS:
-                shutil.rmtree(path, ignore_errors=True)
+            # Another run may take its own away at this moment.
+            with suppress(FileNotFoundError):
+                if path.stat().st_mtime < time.time() - KEEP_STAGED_SECONDS:
+                    shutil.rmtree(path, ignore_errors=True)
 
 
 def _difference(name: str, before: dict[str, Path], after: dict[str, Path]) -> dict[str, str]:
