@@ -18,13 +18,14 @@ from typing import Any
 import botocore.session
 from botocore.exceptions import BotoCoreError, ClientError, NoRegionError
 
+from cli import program
 from cli.errors import VerbError
 from cli.targets import ROOT, STATE, Target, provider_mirror
 from sandbox import files, server
 from sandbox.config import Config
 from sandbox.progress import Step, failure, logged, say, step
 
-MISSING = "terraform is missing: `make up` fetches it, or install Terraform 1.10 or later and put it on the PATH"
+MISSING = f"terraform is missing: `make up` fetches it, or {program.HELP}"
 BOOTSTRAP, HOST = ROOT / "terraform" / "bootstrap", ROOT / "terraform"
 _making = threading.Lock()
 

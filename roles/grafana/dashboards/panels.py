@@ -127,6 +127,17 @@ class Legend:
     names: tuple[str, ...]
 
 
+def _newest(mode: mc.BigValueTextMode, graph: bool) -> stat.Panel:
+    """A panel with the newest value, or the series' name, and behind it the line that led there."""
+    return (
+        stat.Panel()
+        .reduce_options(c.ReduceDataOptions().calcs(["lastNotNull"]).values(False))
+        .color_mode(mc.BigValueColorMode.VALUE)
+        .graph_mode(mc.BigValueGraphMode.AREA if graph else mc.BigValueGraphMode.NONE)
+        .text_mode(mode)
+    )
+
+
 class Board:
     """A dashboard in the making. Panels fill rows from left to right and get their ids in that order.
 
@@ -290,15 +301,8 @@ class Board:
         alerts: tuple[str, ...] = (),
     ) -> None:
         """The newest value, coloured by its limits; with `name_only` the series' names, with `words` one of these."""
-        mode = mc.BigValueTextMode.NAME if name_only else mc.BigValueTextMode.AUTO
         plain = name_only or bool(words) or query.now
-        panel = (
-            stat.Panel()
-            .reduce_options(c.ReduceDataOptions().calcs(["lastNotNull"]).values(False))
-            .color_mode(mc.BigValueColorMode.VALUE)
-            .graph_mode(mc.BigValueGraphMode.NONE if plain else mc.BigValueGraphMode.AREA)
-            .text_mode(mode)
-        )
+        panel = _newest(mc.BigValueTextMode.NAME if name_only else mc.BigValueTextMode.AUTO, graph=not plain)
         if decimals is not None:
             panel.decimals(decimals)
         self._add(panel, title, description, unit, [query], limits, width, height, empty, link, alerts, words)
@@ -308,13 +312,7 @@ class Board:
     ) -> None:
         """The names of the alerts that fire, or that there is none."""
         none = 'label_replace(vector(0), "alertname", "All is well", "", "")'
-        panel = (
-            stat.Panel()
-            .reduce_options(c.ReduceDataOptions().calcs(["lastNotNull"]).values(False))
-            .color_mode(mc.BigValueColorMode.VALUE)
-            .graph_mode(mc.BigValueGraphMode.NONE)
-            .text_mode(mc.BigValueTextMode.VALUE_AND_NAME)
-        )
+        panel = _newest(mc.BigValueTextMode.VALUE_AND_NAME, graph=False)
         query = Query(
             f'max by (host, alertname) (ALERTS{{alertstate="firing", {matchers}, {HOST}}}) or on () {none}',
             "{{alertname}}",
