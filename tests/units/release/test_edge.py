@@ -77,3 +77,24 @@ class TestBound:
         port = listener.getsockname()[1]
         served(listener, behaviour, HEAD)
         assert get(f"http://127.0.0.1:{port}/metrics", timeout=0.1, limit=None) == (0, says)
+
+
+@pytest.mark.parametrize(
+    ("domain", "reply", "good"),
+    [
+        ("", (200, '{"status":"SUCCESS","message":"ready"}'), True),
+        # An edge that answers in the API's place.
+        ("", (200, ""), False),
+        ("", (200, "<html>200 OK</html>"), False),
+        ("", (301, ""), False),
+        ("comments.example.com", (301, ""), True),
+        ("comments.example.com", (503, '{"status":"UNAVAILABLE"}'), False),
+        ("", (0, "Connection refused"), False),
+    ],
+)
+def test_readiness_is_the_apis_own_word(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, domain: str, reply: tuple[int, str], good: bool
+) -> None:
+    settings = Settings(stack_dir=tmp_path, domain=domain)
+    monkeypatch.setattr(module, "get", lambda _: reply)
+    assert (Edge(settings, Engine(settings)).answers() == "") is good

@@ -74,8 +74,9 @@ class Edge:
         """Empty when a request for /readyz through the edge succeeds; else the address and what came back."""
         url = "http://127.0.0.1/readyz"
         status, body = get(url)
-        # With a domain, port 80 redirects to HTTPS: that much shows that the edge is there.
-        if status == 200 or (self._settings.domain and status in range(300, 400)):
+        # The API's own word: an edge may answer 200 in its place. With a domain, port 80 redirects to HTTPS: that much
+        # shows that the edge is there.
+        if (status == 200 and '"status":"SUCCESS"' in body) or (self._settings.domain and status in range(300, 400)):
             return ""
         return f"{url} answered {status or 'nothing'}: {body}"
 

@@ -1,0 +1,60 @@
+"""What `make status` calls healthy: the API's own word, and no other answer."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import threading
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import pytest
+
+from cli import host, status
+from cli.host import Host
+from cli.targets import Target
+from sandbox import __main__ as sandbox
+from sandbox.config import Config
+
+READY = '{"status":"SUCCESS","message":"ready"}'
+# HAProxy's, while no replica answers.
+IN_ITS_PLACE = '{"status":"UNAVAILABLE","message":"the service is not available","request_id":"1"}'
+ROW = {"Name": "api-1", "State": "running", "Health": "healthy", "Service": "api", "Image": "api:v1", "Status": "Up"}
+
+
+@pytest.mark.parametrize(
+    ("ended", "body", "healthy"),
+    [(0, READY, True), (0, IN_ITS_PLACE, False), (0, "", False), (22, "", False), (255, "", False)],
+)
+def test_edge_of_a_host(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    ended: int,
+    body: str,
+    healthy: bool,
+) -> None:
+    monkeypatch.setattr(host, "edge", lambda *_: "http://192.0.2.1")
+    one, stack = Host("one", "192.0.2.1", "admin", "i-1"), CompletedProcess("", 0, json.dumps(ROW), "")
+    probe = CompletedProcess("", ended, body, "")
+    assert status._host(Target("aws", tmp_path, {}), one, stack, probe) is healthy
+    word = "healthy" if healthy else "UNHEALTHY"
+    assert f"{word:<9}  one API through the edge" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("code", "body", "serves"), [(200, READY, True), (200, "", False), (503, IN_ITS_PLACE, False)])
+def test_edge_of_a_sandbox_without_its_apis(code: int, body: str, serves: bool) -> None:
+    class Edge(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(code)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Edge) as edge:
+        threading.Thread(target=edge.serve_forever, daemon=True).start()
+        assert sandbox._serves(Config(edge_port=edge.server_port)) is serves
+        edge.shutdown()
