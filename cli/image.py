@@ -105,10 +105,11 @@ def prepare(target: Target) -> None:
 
 def _build_once(target: Target, wanted: str) -> None:
     # The tag names the content: an image that the engine has already is the one that would be built.
-    if not inspect("image", f"{REPOSITORY}:{wanted}"):
+    def make() -> None:
         with step(f"image: building {REPOSITORY}:{wanted}"):
             build(target, wanted)
-            sandbox_images.built(f"{REPOSITORY}:{wanted}")
+
+    sandbox_images.once(f"{REPOSITORY}:{wanted}", make)
 
 
 def build(target: Target, wanted: str) -> None:

@@ -14,15 +14,15 @@ from sandbox import images
 from sandbox.config import Config
 from sandbox.progress import say
 
-# A folder is a tier. The site takes longest, so one worker of `make test` has it from the start. Of the rest, what is
-# cheap fails first.
+# A folder is a tier. The sites take longest, so two of the three workers of `make test` have one each from the start.
+# Of the rest, what is cheap fails first.
 TIERS = {
     "site": ("tests/site",),
     "check": ("tests/lint", "tests/units", "api/tests/units"),
     "parts": ("api/tests/parts", "tests/parts"),
 }
 # With PROVE=yes these tests of the site take longer.
-PROVE = ("tests/site/test_clients.py", "tests/site/test_random_clients.py", "tests/proofs")
+PROVE = ("tests/site/serving/test_clients.py", "tests/site/serving/test_random_clients.py", "tests/proofs")
 EDGE_SPEED = "tests/proofs/test_edge_speed.py"
 FAULTS, TABLES = STATE / "faults.jsonl", STATE / "proofs.md"
 
@@ -76,14 +76,14 @@ def check(_: Target) -> int:
 
 
 def test(_: Target) -> int:
-    """Runs every test once: what needs the site on one worker, the rest on another. Returns pytest's exit status.
+    """Runs every test once, on three workers: two have a site each, one the rest. Returns pytest's exit status.
 
     TIERS of the environment chooses some, as CI does, whose jobs run side by side.
     """
     tiers = (os.environ.get("TIERS") or " ".join(TIERS)).split()
     folders = [folder for tier in TIERS if tier in tiers for folder in TIERS[tier]]
     with engine.running(STATE / "engine"):
-        return _pytest("-n", "2", "--dist", "loadscope", "--no-loadscope-reorder", *folders)
+        return _pytest("-n", "3", "--dist", "loadscope", "--no-loadscope-reorder", *folders)
 
 
 def _pytest(*arguments: str) -> int:

@@ -6,10 +6,12 @@ Where the upstream image of a part of the stack can be pulled, the hosts pull it
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 import shutil
+from collections.abc import Callable
 
 import yaml
 
@@ -26,6 +28,7 @@ IMAGE_LABEL = "comentarios.image=sandbox"
 # What was built by another clone is that one's to remove.
 CLONE_LABEL = f"comentarios.clone={ROOT}"
 BUILT = ROOT / ".state" / "built"
+LOCKS = ROOT / ".state" / "building"
 FOLDERS = ROOT / "sandbox" / "images"
 IMAGE_VARIABLES = ROOT / "inventory" / "group_vars" / "all" / "images.yml"
 # Variable of the stack's image → folder that builds its stand-in. Grafana has none: Debian has no package of it.
@@ -49,6 +52,11 @@ def base(config: Config) -> str:
     if available(UPSTREAM_BASE):
         docker("pull", UPSTREAM_BASE, timeout=600)
         return UPSTREAM_BASE
+    once(OWN_BASE, lambda: _debian(config))
+    return OWN_BASE
+
+
+def _debian(config: Config) -> None:
     say(f"  {UPSTREAM_BASE} cannot be pulled here: making {OWN_BASE} with mmdebstrap")
     if not shutil.which("mmdebstrap"):
         _install_mmdebstrap()
@@ -58,8 +66,6 @@ def base(config: Config) -> str:
         raise SandboxError(failure("mmdebstrap failed", log))
     docker("import", "--change", f"LABEL {IMAGE_LABEL}", str(archive), OWN_BASE, timeout=600)
     archive.unlink()
-    built(OWN_BASE)
-    return OWN_BASE
 
 
 def available(image: str) -> bool:
@@ -82,11 +88,13 @@ def ensure(config: Config, folder: str, base_image: str) -> str:
         if file.is_file():
             content.update(f"{file.relative_to(path)}\0{os.access(file, os.X_OK)}\0".encode() + file.read_bytes())
     tag = f"{PREFIX}/{folder}:{content.hexdigest()[:12]}"
-    if not inspect("image", tag):
+    log = config.state / "logs" / f"build-{folder}.log"
+
+    def make() -> None:
         say(f"  building {tag}")
-        log = config.state / "logs" / f"build-{folder}.log"
         build(path, tag, labels=(IMAGE_LABEL, CLONE_LABEL), arguments={"BASE_IMAGE": base_image}, log=log)
-        built(tag)
+
+    once(tag, make)
     return tag
 
 
@@ -169,16 +177,25 @@ def _install_mmdebstrap() -> None:
         ) from None
 
 
-def built(image: str) -> None:
-    """Records that an image was built by this clone, so that `make clean` removes it."""
-    known = BUILT.read_text().split() if BUILT.exists() else []
-    files.write(BUILT, "\n".join(dict.fromkeys([*known, image])) + "\n")
+def once(image: str, make: Callable[[], None]) -> None:
+    """Makes an image unless the engine has it, and records it for `make clean`; two sandboxes do not make it twice."""
+    if inspect("image", image):
+        return
+    files.make_private(LOCKS)
+    with (LOCKS / image.replace("/", "_")).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if inspect("image", image):
+            return
+        make()
+    with BUILT.open("a") as record:
+        record.write(f"{image}\n")
 
 
 def remove_all() -> None:
     """Removes every image that this clone built, unless somebody else's container or image needs it."""
     # The last ones built stand on the first ones.
-    for image in reversed(BUILT.read_text().split() if BUILT.exists() else []):
+    for image in reversed(list(dict.fromkeys(BUILT.read_text().split() if BUILT.exists() else []))):
         docker("rmi", image, check=False)
     docker("image", "prune", "--force", "--filter", f"label={CLONE_LABEL}")
     BUILT.unlink(missing_ok=True)
+    shutil.rmtree(LOCKS, ignore_errors=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -159,10 +161,41 @@ def test_absent(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     assert docker.inspect("container", "x") is None
 
 
-def test_only_what_this_clone_built(calls: list[tuple[str, ...]], monkeypatch: Any, tmp_path: Path) -> None:
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> set[str]:
+    """The names of the images that the engine has; none at first."""
+    has: set[str] = set()
     monkeypatch.setattr(images, "BUILT", tmp_path / "built")
+    monkeypatch.setattr(images, "LOCKS", tmp_path / "building")
+    monkeypatch.setattr(images, "inspect", lambda _, name: {"Id": name} if name in has else None)
+    return has
+
+
+def test_two_sandboxes_build_an_image_once(engine: set[str]) -> None:
+    """The second one waits for the first one's, and goes on with another image meanwhile."""
+    made: list[str] = []
+    begun, others = threading.Event(), threading.Event()
+
+    def slow() -> None:
+        begun.set()
+        assert others.wait(10)
+        made.append("slow")
+        engine.add("host:1")
+
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(images.once, "host:1", slow)
+        assert begun.wait(10)
+        second = pool.submit(images.once, "host:1", lambda: made.append("again"))
+        images.once("api/a:2", lambda: made.append("other"))
+        others.set()
+        first.result(10)
+        second.result(10)
+    assert made == ["other", "slow"]
+
+
+def test_only_what_this_clone_built(calls: list[tuple[str, ...]], engine: set[str], tmp_path: Path) -> None:
     for image in ("base", "host:1", "host:1", "api:2"):
-        images.built(image)
+        images.once(image, lambda: None)
     images.remove_all()
     assert [call[1:] for call in calls if call[0] == "rmi"] == [("api:2",), ("host:1",), ("base",)]
     assert not (tmp_path / "built").exists()

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 # Seconds, the data source's `timeInterval`: Prometheus' scrape interval.
 SCRAPE = 15
@@ -27,9 +28,10 @@ class Query:
         return self.dashboard, self.panel, self.ref
 
 
-def _span(board: dict) -> int:
-    number, unit = re.fullmatch(r"now-(\d+)([mhd])", board["time"]["from"]).groups()
-    return int(number) * UNITS[unit]
+def _span(board: dict[str, Any]) -> int:
+    found = re.fullmatch(r"now-(\d+)([mhd])", board["time"]["from"])
+    assert found, board["time"]
+    return int(found[1]) * UNITS[found[2]]
 
 
 def fill_in(expr: str, seconds: int, step: int, values: dict[str, str]) -> str:
@@ -45,12 +47,12 @@ def fill_in(expr: str, seconds: int, step: int, values: dict[str, str]) -> str:
     return filled
 
 
-def variables(board: dict) -> dict[str, dict]:
+def variables(board: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """The dashboard's query variables by name."""
     return {v["name"]: v for v in board.get("templating", {}).get("list", []) if v["type"] == "query"}
 
 
-def queries(uid: str, board: dict, chosen: dict[str, str] | None = None) -> list[Query]:
+def queries(uid: str, board: dict[str, Any], chosen: dict[str, str] | None = None) -> list[Query]:
     """Every query of every panel, with the variables' `chosen` values, by default all of them."""
     seconds = _span(board)
     step = max(SCRAPE, round(seconds / POINTS))

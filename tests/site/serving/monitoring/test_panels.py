@@ -10,12 +10,12 @@ import pytest
 
 from roles.grafana.dashboards.expected_empty import EXPECTED_EMPTY
 from roles.grafana.dashboards.panels import OR_ZERO
-from tests.site.monitoring.clients import http
-from tests.site.monitoring.substitution import fill_in, queries, variables
+from tests.support.monitoring import http
+from tests.support.substitution import fill_in, queries, variables
 
 pytestmark = pytest.mark.needs_history
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[4]
 FILES = sorted((ROOT / "roles/grafana/files/dashboards").glob("*.json"))
 QUERIES = [query for path in FILES for query in queries(path.stem, json.loads(path.read_text()))]
 # Two scrapes make a rate, and the slowest rules run every two minutes.

@@ -10,7 +10,7 @@ import pytest
 
 from cli import host
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 COMPOSE = (
     "sudo --preserve-env=API_IMAGE,API_PORT,PROMETHEUS_IMAGE,PROMETHEUS_PORT docker compose --project-name development"
 )

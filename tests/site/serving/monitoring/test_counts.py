@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from tests.site.monitoring.clients import Prometheus
-from tests.site.monitoring.substitution import queries
 from tests.support.load import Load
+from tests.support.monitoring import Prometheus
 from tests.support.site import Site
+from tests.support.substitution import queries
 
 PANELS = {
     ("slo", "Requests, 24 h: availability"): ("GET", "POST"),

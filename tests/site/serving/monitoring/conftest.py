@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from cli import host as hosts
-from tests.site.monitoring.browser import Browser
-from tests.site.monitoring.clients import Prometheus, Traffic, http, outage
 from tests.support import ports
+from tests.support.browser import Browser
+from tests.support.monitoring import Prometheus, Traffic, http, outage
 from tests.support.site import NOT_RUN
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[4]
 # Ports on the host's own loopback.
 SERVICES = {"prometheus": 9090, "alertmanager": 9093, "grafana": 3000}
 

@@ -10,7 +10,7 @@ from cli.targets import ROOT
 from tests.support.site import Site
 
 UNITS = sorted({path.name.removesuffix(".j2") for path in ROOT.glob("roles/*/*/**/comentarios-*.service*")})
-# Without a domain there is no certificate to look after: tests/site/test_domain.py has one.
+# Without a domain there is no certificate to look after: tests/site/changing/test_domain.py has one.
 OF_A_DOMAIN = {"comentarios-certbot.service", "comentarios-certificate.service"}
 
 

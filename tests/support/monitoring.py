@@ -10,12 +10,15 @@ import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
+
+from tests.support.site import Site
 
 # Threads use it while pytest takes variables out of the environment: it does not look for a proxy there.
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
-def http(url: str, body: dict | None = None, timeout: float = 15, **headers: str) -> tuple[int, bytes]:
+def http(url: str, body: dict[str, Any] | None = None, timeout: float = 15, **headers: str) -> tuple[int, bytes]:
     """Status and body of a GET, or of a POST of `body` as JSON; status 0 when nobody answers."""
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(url, data, {"Content-Type": "application/json"} | headers)
@@ -29,7 +32,7 @@ def http(url: str, body: dict | None = None, timeout: float = 15, **headers: str
 
 
 @contextlib.contextmanager
-def outage(site) -> Iterator[None]:
+def outage(site: Site) -> Iterator[None]:
     """No replica of the API for as long as the block lasts; the same ones serve again behind it."""
     found = site.ssh("docker ps --quiet --filter label=com.docker.compose.service=api")
     replicas = " ".join(found.stdout.split())
@@ -49,7 +52,7 @@ class Prometheus:
 
     url: str
 
-    def get(self, path: str, **parameters: str) -> object:
+    def get(self, path: str, **parameters: str) -> Any:
         """The field `data` of an answer. AssertionError with Prometheus' own words when it refuses."""
         status, body = http(f"{self.url}/api/v1/{path}?{urllib.parse.urlencode(parameters)}", timeout=35)
         assert status, f"{self.url} does not answer"
@@ -57,8 +60,9 @@ class Prometheus:
         assert answer["status"] == "success", f"{parameters}: {answer.get('error')}"
         return answer["data"]
 
-    def instant(self, expr: str) -> list[dict]:
-        return self.get("query", query=expr)["result"]
+    def instant(self, expr: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.get("query", query=expr)["result"]
+        return found
 
     def has_data(self, expr: str, seconds: float, step: float, instant: bool) -> bool:
         """Whether a panel that asks for the last `seconds` would show a number."""

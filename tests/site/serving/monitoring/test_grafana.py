@@ -9,9 +9,9 @@ import boto3
 import pytest
 
 from roles.grafana.dashboards.expected_empty import EXPECTED_EMPTY
-from tests.site.monitoring.browser import Browser
-from tests.site.monitoring.clients import http
-from tests.site.monitoring.substitution import queries
+from tests.support.browser import Browser
+from tests.support.monitoring import http
+from tests.support.substitution import queries
 
 PASSWORD_FILE = "/opt/comentarios/grafana/secrets/admin_password"
 PARAMETER = "/comentarios/grafana/admin_password"

@@ -9,7 +9,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
-from tests.site.monitoring.clients import OPENER
+from tests.support.monitoring import OPENER
 
 
 class Browser:
@@ -57,10 +57,10 @@ class _Door:
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.0"
 
-            def do_GET(self):
+            def do_GET(self) -> None:
                 self._pass_on(None)
 
-            def do_POST(self):
+            def do_POST(self) -> None:
                 self._pass_on(self.rfile.read(int(self.headers.get("Content-Length", 0))))
 
             def _pass_on(self, body: bytes | None) -> None:
@@ -76,7 +76,7 @@ class _Door:
                 self.end_headers()
                 self.wfile.write(content)
 
-            def log_message(self, *_):
+            def log_message(self, *_: object) -> None:
                 pass
 
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -86,6 +86,6 @@ class _Door:
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self._server.shutdown()
         self._server.server_close()

@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from sandbox.config import Config
-from tests.site.monitoring.browser import Browser
-from tests.site.monitoring.clients import http as ask
 from tests.support import ports
+from tests.support.browser import Browser
+from tests.support.monitoring import http as ask
 from tests.support.site import NOT_RUN, ROOT, Site, environment
 
 NOBODY = 65534

@@ -13,8 +13,8 @@ from tests.support.site import ROOT, environment
 # Begins with → why it is not run here.
 NOT_RUN = {
     "git clone": "this is a clone",
-    "make up": "the site is up; tests/site/test_site.py runs it again",
-    "make release": "tests/site/test_releases.py",
+    "make up": "the site is up; tests/site/serving/test_site.py runs it again",
+    "make release": "tests/site/changing/test_releases.py",
     "make drill": "destroys the host that other tests use: tests/proofs",
     "make tunnel": "lasts until Ctrl-C: tests/units/cli/test_targets.py, test_tunnel_ends_with_ctrl_c here",
     "make down": "destroys the site; the fixture runs it at the end",
@@ -22,8 +22,8 @@ NOT_RUN = {
     "make test": "runs these very tests",
     "make prove": "takes an hour",
     "make bench": "takes minutes, and says nothing on a machine that works",
-    "docker compose up": "tests/site/test_development.py, which takes the host's Compose",
-    "molecule": "tests/site/test_molecule.py",
+    "docker compose up": "tests/site/serving/test_development.py, which takes the host's Compose",
+    "molecule": "tests/site/serving/test_molecule.py",
     "eval": "put before each command of its block",
     "cp settings/example.yml": "would change the settings of whoever runs this",
 }
