@@ -159,7 +159,7 @@ def _compare(target: Target, bucket: str) -> dict[Path, bool]:
 
     with step("terraform: compared with what is there") as shown, ThreadPoolExecutor() as pool:
         answers = dict(zip((BOOTSTRAP, HOST), pool.map(compare, (BOOTSTRAP, HOST)), strict=True))
-        shown.result = "; ".join(f"{folder.relative_to(ROOT)}: {answer}" for folder, answer in answers.items())
+        shown.result = "; ".join(f"{_shown(folder)}: {answer}" for folder, answer in answers.items())
     return {folder: answer != "changes" for folder, answer in answers.items()}
 
 
@@ -178,7 +178,7 @@ def run(target: Target, folder: Path, *arguments: str, shown: Step | None = None
         VerbError: it is missing, or it failed: the failing line.
     """
     command, log = ["terraform", f"-chdir={folder}", *arguments], _log(target, folder, arguments[0])
-    environment, what = _environment(target, folder), f"terraform {arguments[0]} failed in {folder.relative_to(ROOT)}"
+    environment, what = _environment(target, folder), f"terraform {arguments[0]} failed in {_shown(folder)}"
     quiet = arguments[0] == "init" or "-auto-approve" in arguments
     try:
         if not quiet:
@@ -202,13 +202,17 @@ def _follow(shown: Step | None) -> Callable[[str], None]:
     return each
 
 
+def _shown(folder: Path) -> str:
+    return f"terraform/{BOOTSTRAP.name}" if folder.name == BOOTSTRAP.name else "terraform"
+
+
 def _log(target: Target, folder: Path, command: str) -> Path:
     return target.state / "logs" / f"terraform-{folder.name}-{command}.log"
 
 
 def _environment(target: Target, folder: Path) -> dict[str, str]:
     environment = target.environment()
-    if folder == BOOTSTRAP:
+    if folder.name == BOOTSTRAP.name:
         # The variables' file is the host's.
         return {name: value for name, value in environment.items() if not name.startswith("TF_CLI_ARGS")}
     return environment
@@ -242,18 +246,25 @@ def _local_state(target: Target) -> Path:
 def _first_bootstrap(target: Target, bucket: str, shown: Step | None) -> None:
     """Applies the folder with a state on this machine, which then moves into the bucket that it made."""
     local_state = _local_state(target)
-    override = BOOTSTRAP / "backend_override.tf"
-    target.state.mkdir(parents=True, exist_ok=True)
-    override.write_text(f'terraform {{\n  backend "local" {{\n    path = "{local_state}"\n  }}\n}}\n')
-    try:
-        run(target, BOOTSTRAP, "init", "-input=false", "-reconfigure")
-        run(target, BOOTSTRAP, "apply", "-input=false", *_approved(target), shown=shown)
-    finally:
-        override.unlink()
+    # In a copy: another site may have its first run from the folder meanwhile, and a run that is killed changes nothing.
+    copied = target.state / "first-run"
+    shutil.rmtree(copied, ignore_errors=True)
+    shutil.copytree(HOST, copied, ignore=shutil.ignore_patterns(".terraform", "tests"))
+    folder = copied / BOOTSTRAP.name
+    override = f'terraform {{\n  backend "local" {{\n    path = "{local_state}"\n  }}\n}}\n'
+    (folder / "backend_override.tf").write_text(override)
+    run(target, folder, "init", "-input=false", "-reconfigure")
+    run(target, folder, "apply", "-input=false", *_approved(target), shown=shown)
+    # What Terraform knows of the state that moves.
+    data = target.variables["TF_DATA_DIR"]
+    shutil.rmtree(BOOTSTRAP / data, ignore_errors=True)
+    (BOOTSTRAP / data).parent.mkdir(exist_ok=True)
+    shutil.move(folder / data, BOOTSTRAP / data)
     remote = ["init", "-input=false", f"-backend-config=bucket={bucket}"]
     run(target, BOOTSTRAP, *remote, "-migrate-state", "-force-copy")
     local_state.unlink()
     local_state.with_name("bootstrap.tfstate.backup").unlink(missing_ok=True)
+    shutil.rmtree(copied)
 
 
 def _bucket_exists(target: Target, bucket: str) -> bool:
