@@ -246,7 +246,7 @@ def _local_state(target: Target) -> Path:
 def _first_bootstrap(target: Target, bucket: str, shown: Step | None) -> None:
     """Applies the folder with a state on this machine, which then moves into the bucket that it made."""
     local_state = _local_state(target)
-    # In a copy: another site may have its first run from the folder meanwhile, and a run that is killed changes nothing.
+    # In a copy: another site may have its first run from here meanwhile, and a run that is killed changes nothing.
     copied = target.state / "first-run"
     shutil.rmtree(copied, ignore_errors=True)
     shutil.copytree(HOST, copied, ignore=shutil.ignore_patterns(".terraform", "tests"))
