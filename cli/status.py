@@ -57,10 +57,13 @@ def _host(target: Target, one: host.Host, stack: Answer, probe: Answer) -> bool:
         return False
     rows = [json.loads(line) for line in stack.stdout.splitlines() if line.strip()]
     healthy = bool(rows)
+    serving = {_release(row) for row in rows if _good(row)}
     for row in sorted(rows, key=lambda row: row["Name"]):
-        good = row["State"] == "running" and row["Health"] in {"", "healthy"}
-        healthy &= good
-        word = "starting" if row["Health"] == "starting" else "UNHEALTHY"
+        good = _good(row)
+        # Stopped, so that the way back is a second's, for as long as a release is watched.
+        standby = row["State"] == "exited" and row["ExitCode"] == 0 and _release(row) and serving - {"", _release(row)}
+        healthy &= bool(good or standby)
+        word = "standby" if standby else "starting" if row["Health"] == "starting" else "UNHEALTHY"
         _line(good, f"{one.name} {row['Service']}", f"{row['Image'].rpartition(':')[2]}  {row['Status']}", word)
     if not any(row["Service"] == "grafana" for row in rows):
         say("not run    Grafana: its image can neither be pulled nor is it in the local engine (GRAFANA_IMAGE=…)")
@@ -68,6 +71,16 @@ def _host(target: Target, one: host.Host, stack: Answer, probe: Answer) -> bool:
     good = probe.returncode == 0 and '"status":"SUCCESS"' in probe.stdout
     _line(good, f"{one.name} API through the edge", f"{host.edge(target, one)}/")
     return healthy and good
+
+
+def _good(row: dict[str, str]) -> bool:
+    return row["State"] == "running" and row["Health"] in {"", "healthy"}
+
+
+def _release(row: dict[str, str]) -> str:
+    """Which release's replica it is; empty for the other services."""
+    labels = dict(label.partition("=")[::2] for label in row["Labels"].split(","))
+    return labels.get("comentarios.release", "")
 
 
 def _line(healthy: bool, name: str, text: str, otherwise: str = "UNHEALTHY") -> None:
