@@ -83,7 +83,8 @@ def apply(target: Target) -> None:
     """Applies both folders, where their plans are not empty already.
 
     The first time the bucket of the states does not exist yet: the bootstrap is applied with a state on this machine,
-    which then moves into the bucket that it made. Interrupted in between, it carries on.
+    which then moves into the bucket that it made; the host begins before that has ended, unless Terraform asks its
+    question. Interrupted in between, it carries on.
 
     Raises:
         VerbError: Terraform is missing, a variable's file is missing, or a command failed (its output is above).
@@ -92,17 +93,39 @@ def apply(target: Target) -> None:
     bucket = bucket_name(target)
     new = _local_state(target).exists() or not _bucket_exists(target, bucket)
     unchanged = {BOOTSTRAP: False, HOST: False} if new else _compare(target, bucket)
-    if not unchanged[BOOTSTRAP]:
+
+    def bootstrap(then: Callable[[], None] = lambda: None) -> None:
         with _asking("terraform: state bucket and ECR (terraform/bootstrap)", target) as shown:
             if new:
-                _first_bootstrap(target, bucket, shown)
+                _first_bootstrap(target, bucket, shown, then)
             else:
                 run(target, BOOTSTRAP, "apply", "-input=false", *_approved(target), shown=shown)
-    if not all(unchanged.values()):
+
+    def host() -> None:
         with _asking("terraform: the host (terraform/)", target) as shown:
             if new:
                 init(target, bucket)
             run(target, HOST, "apply", "-input=false", *_approved(target), shown=shown)
+
+    if new and _approved(target):
+        _overlapping(bootstrap, host)
+        return
+    if not unchanged[BOOTSTRAP]:
+        bootstrap()
+    if not all(unchanged.values()):
+        host()
+
+
+def _overlapping(first: Callable[[Callable[[], None]], None], second: Callable[[], None]) -> None:
+    """Begins the second as soon as the first says that it may, and ends when both have; whichever fails, it raises."""
+    may = threading.Event()
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        running = pool.submit(first, may.set)
+        running.add_done_callback(lambda _: may.set())
+        may.wait()
+        if not running.done() or not running.exception():
+            second()
+        running.result()
 
 
 def _asking(what: str, target: Target) -> contextlib.AbstractContextManager[Step | None]:
@@ -168,11 +191,19 @@ def bucket_name(target: Target) -> str:
     return f"comentarios-{account(target)}-{region}-state"
 
 
-def run(target: Target, folder: Path, *arguments: str, shown: Step | None = None) -> None:
+def run(
+    target: Target,
+    folder: Path,
+    *arguments: str,
+    shown: Step | None = None,
+    then: Callable[[], None] = lambda: None,
+) -> None:
     """Runs Terraform in a folder. What it prints goes to a log, or to the screen where it shows a plan or asks.
 
     Args:
         shown: the step whose line says what Terraform does and how it ended.
+        then: is called when all that an apply still makes is a bucket's lifecycle rules. The provider watches for a
+            minute whether S3 agrees with itself on them, and nothing else needs them.
 
     Raises:
         VerbError: it is missing, or it failed: the failing line.
@@ -185,19 +216,26 @@ def run(target: Target, folder: Path, *arguments: str, shown: Step | None = None
             if subprocess.run(command, env=environment, check=False).returncode:
                 raise VerbError(f"{what} (see above)")
             return
-        if logged(command, log, env=environment, each=_follow(shown)):
+        if logged(command, log, env=environment, each=_follow(shown, then)):
             raise VerbError(failure(what, log))
     except FileNotFoundError:
         raise VerbError(MISSING) from None
 
 
-def _follow(shown: Step | None) -> Callable[[str], None]:
+def _follow(shown: Step | None, then: Callable[[], None]) -> Callable[[str], None]:
+    making: set[str] = set()
+
     def each(line: str) -> None:
         plain = re.sub(r"\x1b\[[0-9;]*m", "", line)
         if shown and (found := re.match(r"(?:Apply|Destroy) complete! Resources: (.*)\.$", plain)):
             shown.result = found[1]
         elif shown and (found := re.match(r"(\S+): (Creating|Modifying|Destroying|Refreshing state)\b", plain)):
             shown.detail = f"{found[2].lower()} {found[1]}"
+        if found := re.match(r"(\S+): (Creating\.|Modifying\.|Still |Creation complete|Modifications complete)", plain):
+            (making.discard if found[2].endswith("complete") else making.add)(found[1])
+            # After ten seconds nothing is about to begin, either.
+            if found[2] == "Still " and all("aws_s3_bucket_lifecycle_configuration" in one for one in making):
+                then()
 
     return each
 
@@ -243,7 +281,7 @@ def _local_state(target: Target) -> Path:
     return target.state / "bootstrap.tfstate"
 
 
-def _first_bootstrap(target: Target, bucket: str, shown: Step | None) -> None:
+def _first_bootstrap(target: Target, bucket: str, shown: Step | None, then: Callable[[], None]) -> None:
     """Applies the folder with a state on this machine, which then moves into the bucket that it made."""
     local_state = _local_state(target)
     # In a copy: another site may have its first run from here meanwhile, and a run that is killed changes nothing.
@@ -254,7 +292,7 @@ def _first_bootstrap(target: Target, bucket: str, shown: Step | None) -> None:
     override = f'terraform {{\n  backend "local" {{\n    path = "{local_state}"\n  }}\n}}\n'
     (folder / "backend_override.tf").write_text(override)
     run(target, folder, "init", "-input=false", "-reconfigure")
-    run(target, folder, "apply", "-input=false", *_approved(target), shown=shown)
+    run(target, folder, "apply", "-input=false", *_approved(target), shown=shown, then=then)
     # What Terraform knows of the state that moves.
     data = target.variables["TF_DATA_DIR"]
     shutil.rmtree(BOOTSTRAP / data, ignore_errors=True)
