@@ -9,12 +9,10 @@ import sys
 from botocore.exceptions import BotoCoreError, ClientError
 
 from cli import inputs, terraform
-from cli.errors import VerbError
 from cli.targets import target
-from sandbox import ownership
-from sandbox.config import Config
-from sandbox.errors import SandboxError
-from sandbox.progress import fail
+from common import ownership
+from common.errors import CommandError
+from common.progress import fail
 
 # Module and function of each; imported when it is called, for half of a short verb's time is importing.
 VERBS = {
@@ -64,15 +62,15 @@ def main() -> int:
         chosen = target()
         # For the children that are given no environment of their own, too.
         os.environ.update({name: value for name, value in chosen.variables.items() if name in {"LC_ALL", "PATH"}})
-        if chosen.is_sandbox and verb not in CLAIMS_ITSELF:
+        if chosen.sandbox and verb not in CLAIMS_ITSELF:
             # Somebody else's has the same addresses when this shell lacks the variables of one's own.
-            ownership.check(Config())
+            ownership.check(chosen.sandbox)
         if verb not in FROM_NOTHING:
             terraform.ensure_up(chosen)
         module, _, function = VERBS[verb].partition(".")
         result = getattr(importlib.import_module(f"cli.{module}"), function)(chosen)
         return result if isinstance(result, int) else 0
-    except (VerbError, SandboxError) as error:
+    except CommandError as error:
         return fail(str(error))
     except (BotoCoreError, ClientError) as error:
         return fail(f"AWS refuses or does not answer: {str(error).splitlines()[0]}")

@@ -7,9 +7,9 @@ import os
 import shlex
 
 from cli import host
-from cli.errors import VerbError
 from cli.targets import Target
-from sandbox.progress import say
+from common.errors import CommandError
+from common.progress import say
 
 BETWEEN = "----"
 WATCHDOG = "Watchdog"
@@ -50,11 +50,11 @@ def alerts(target: Target) -> int:
     """Says for every host what fires and what is silenced, until when; 1 where nothing could fire.
 
     Raises:
-        VerbError: there is no host, or Alertmanager does not answer.
+        CommandError: there is no host, or Alertmanager does not answer.
     """
     found = host.hosts(target)
     if not found:
-        raise VerbError("no host is running: run `make up`")
+        raise CommandError("no host is running: run `make up`")
     deaf = False
     for one in found:
         say(f"▸ {one.name}")
@@ -80,14 +80,14 @@ def silence(target: Target) -> None:
     """Silences ALERT on every host, or on HOST, FOR a time; ``FOR=0`` ends it.
 
     Raises:
-        VerbError: no alert was given, or Alertmanager does not answer.
+        CommandError: no alert was given, or Alertmanager does not answer.
     """
     alert, duration = os.environ.get("ALERT", ""), os.environ.get("FOR") or "2h"
     if not alert:
-        raise VerbError("which alert? `make silence ALERT=DiskFull FOR=2h`; `make alerts` lists them")
+        raise CommandError("which alert? `make silence ALERT=DiskFull FOR=2h`; `make alerts` lists them")
     found = [host.chosen(target)] if os.environ.get("HOST") else host.hosts(target)
     if not found:
-        raise VerbError("no host is running: run `make up`")
+        raise CommandError("no host is running: run `make up`")
     for one in found:
         _run(target, one, silencing(alert, duration, getpass.getuser()))
         what = "is not silenced" if duration == "0" else f"is silenced for {duration}"
@@ -98,5 +98,5 @@ def _run(target: Target, one: host.Host, command: str) -> str:
     done = host.run(target, one, f"{CONTAINER} sh -c {shlex.quote(command)}")
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no output"])[-1]
-        raise VerbError(f"{one.name}: Alertmanager does not do it: {last}; `make status` says what runs")
+        raise CommandError(f"{one.name}: Alertmanager does not do it: {last}; `make status` says what runs")
     return done.stdout

@@ -8,16 +8,16 @@ import shlex
 from typing import Any
 
 from cli import host
-from cli.errors import VerbError
 from cli.targets import Target
-from sandbox.progress import say, step
+from common.errors import CommandError
+from common.progress import say, step
 
 
 def backup(target: Target) -> None:
     """Makes a backup now and says what is in it.
 
     Raises:
-        VerbError: it failed; the host's own line.
+        CommandError: it failed; the host's own line.
     """
     with step("backup: copying, checking and uploading the comments"):
         made = _call(target, "run")
@@ -36,7 +36,7 @@ def restore(target: Target) -> dict[str, Any]:
     """Puts a backup in the database's place: FROM's, or the newest. The old database is kept.
 
     Raises:
-        VerbError: there is none, it is corrupt or foreign, somebody releases, or the API does not start with it.
+        CommandError: there is none, it is corrupt or foreign, somebody releases, or the API does not start with it.
     """
     name = os.environ.get("FROM") or ""
     with step(f"restore: {name or 'the newest backup'}"):
@@ -51,5 +51,5 @@ def _call(target: Target, command: str) -> Any:
     done = host.run(target, host.chosen(target), f"sudo comentarios-backup {command}", timeout=3600)
     if done.returncode:
         said = (done.stderr.strip().splitlines() or ["no answer from the host"])[-1]
-        raise VerbError(said)
+        raise CommandError(said)
     return json.loads(done.stdout)

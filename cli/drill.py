@@ -9,10 +9,10 @@ import time
 import requests
 
 from cli import backup, host, release, up
-from cli.errors import VerbError
 from cli.targets import Target
 from cli.terraform import client
-from sandbox.progress import say, step
+from common.errors import CommandError
+from common.progress import say, step
 
 RECOVERY_SECONDS = 300
 POSTED, POSTED_LATER = 20, 5
@@ -25,12 +25,12 @@ def drill(target: Target) -> int:
         1 when it took longer than RECOVERY_SECONDS, or a comment is lost that the newest backup held.
 
     Raises:
-        VerbError: a step failed, or on AWS the project's name was not typed.
+        CommandError: a step failed, or on AWS the project's name was not typed.
     """
     if not target.is_sandbox:
         typed = input("This terminates the host and deletes its data volume. Type the project's name (comentarios): ")
         if typed.strip() != "comentarios":
-            raise VerbError("nothing was removed: the name was not typed")
+            raise CommandError("nothing was removed: the name was not typed")
     lost_host, thread = host.chosen(target), f"drill-{secrets.token_hex(4)}"
     known = release.listing(target, lost_host)
     tag = next(one["tag"] for one in known["releases"] if one["number"] == known["live"])
@@ -71,7 +71,7 @@ def _post(edge: str, thread: str, first: int, count: int) -> None:
         body = {"email": "drill@example.com", "comment": str(number), "content_id": thread}
         reply = requests.post(f"{edge}/api/comment/new", json=body, timeout=30)
         if not _acknowledged(reply):
-            raise VerbError(f"comment {number} was not stored: status {reply.status_code}, {reply.text[:200]!r}")
+            raise CommandError(f"comment {number} was not stored: status {reply.status_code}, {reply.text[:200]!r}")
 
 
 def _acknowledged(reply: requests.Response) -> bool:

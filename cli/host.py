@@ -12,11 +12,11 @@ from typing import Any
 import yaml
 from botocore.exceptions import BotoCoreError, ClientError
 
-from cli.errors import VerbError
-from cli.targets import ROOT, Target
+from cli.targets import Target
 from cli.terraform import client
-from sandbox.config import Config
-from sandbox.docker import inspect
+from common.docker import inspect
+from common.errors import CommandError
+from common.paths import ROOT
 
 CONNECTION = ROOT / "inventory" / "group_vars" / "all" / "connection.yml"
 
@@ -38,7 +38,7 @@ def hosts(target: Target) -> list[Host]:
     The same that inventory/aws_ec2.yml asks; through Ansible it takes four seconds.
 
     Raises:
-        VerbError: EC2 does not answer.
+        CommandError: EC2 does not answer.
     """
     # SSH keeps the hosts' keys in it.
     target.state.mkdir(parents=True, exist_ok=True)
@@ -51,7 +51,7 @@ def hosts(target: Target) -> list[Host]:
         pages = client(target, "ec2").get_paginator("describe_instances").paginate(Filters=filters)
         found = [one for page in pages for group in page["Reservations"] for one in group["Instances"]]
     except (BotoCoreError, ClientError) as error:
-        raise VerbError(f"EC2 does not list the hosts: {error}") from None
+        raise CommandError(f"EC2 does not list the hosts: {error}") from None
     user = str(yaml.safe_load(CONNECTION.read_text())["ansible_user"])
     return sorted((_host(one, user) for one in found), key=lambda host: host.name)
 
@@ -72,25 +72,24 @@ def chosen(target: Target) -> Host:
     """The host that HOST names, else the first.
 
     Raises:
-        VerbError: there is none, or none of that name.
+        CommandError: there is none, or none of that name.
     """
     found = hosts(target)
     wanted = os.environ.get("HOST")
     if not found:
-        raise VerbError("no host is running: run `make up`")
+        raise CommandError("no host is running: run `make up`")
     for host in found:
         if wanted in (None, "", host.name):
             return host
-    raise VerbError(f"HOST={wanted} is not known: there is {', '.join(host.name for host in found)}")
+    raise CommandError(f"HOST={wanted} is not known: there is {', '.join(host.name for host in found)}")
 
 
 def edge(target: Target, host: Host) -> str:
     """URL of a host's edge as this machine reaches it, without a slash at the end."""
     if host.domain:
         return f"https://{host.domain}"
-    if target.is_sandbox:
-        config = Config()
-        container = inspect("container", f"{config.name}-{host.instance_id}")
+    if target.sandbox:
+        container = inspect("container", target.sandbox.host_name(host.instance_id))
         # As it was made, whatever EDGE_PORT says now.
         bindings = container["HostConfig"]["PortBindings"] if container else None
         if bindings:
@@ -156,17 +155,17 @@ def greet(target: Target, timeout: float = 300) -> list[Host]:
         timeout: seconds that a host may take to boot.
 
     Raises:
-        VerbError: there is no host, or one does not let us in: what SSH said.
+        CommandError: there is no host, or one does not let us in: what SSH said.
     """
     found = hosts(target)
     if not found:
-        raise VerbError("no host is running: run `make up`")
+        raise CommandError("no host is running: run `make up`")
     deadline = time.monotonic() + timeout
     for host in found:
         while (done := run(target, host, "true")).returncode:
             if time.monotonic() > deadline:
                 said = (done.stderr.strip().splitlines() or ["no answer"])[-1]
-                raise VerbError(f"{host.user}@{host.address} does not let us in: {said}")
+                raise CommandError(f"{host.user}@{host.address} does not let us in: {said}")
             time.sleep(1)
     return found
 

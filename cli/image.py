@@ -11,13 +11,13 @@ import time
 
 from botocore.exceptions import ClientError
 
-from cli.errors import VerbError
-from cli.targets import ROOT, Target
+from cli.targets import Target
 from cli.terraform import client
-from sandbox import images as sandbox_images
-from sandbox.config import Config
-from sandbox.docker import builder, docker, inspect
-from sandbox.progress import failure, logged, say, step
+from common import images as local_images
+from common.docker import builder, docker, inspect
+from common.errors import CommandError
+from common.paths import ROOT
+from common.progress import failure, logged, say, step
 
 REPOSITORY = "comentarios-api"
 PARTS = ("Dockerfile", "api.py", "comentarios", "image.py", "requirements.txt")
@@ -55,8 +55,8 @@ def in_ecr(target: Target, wanted: str) -> bool:
         if code == "ImageNotFoundException":
             return False
         if code == "RepositoryNotFoundException":
-            raise VerbError(f"ECR has no repository {REPOSITORY}: run `make up` first") from None
-        raise VerbError(f"ECR does not answer: {error}") from None
+            raise CommandError(f"ECR has no repository {REPOSITORY}: run `make up` first") from None
+        raise CommandError(f"ECR does not answer: {error}") from None
     return True
 
 
@@ -64,12 +64,12 @@ def ensure(target: Target) -> str:
     """The tag to run: ``TAG`` of the environment, which must be in ECR, or the working tree's, built and pushed if not.
 
     Raises:
-        VerbError: TAG is not in ECR, or the build or the push failed.
+        CommandError: TAG is not in ECR, or the build or the push failed.
     """
     given = os.environ.get("TAG")
     if given:
         if not in_ecr(target, given):
-            raise VerbError(f"ECR has no image {REPOSITORY}:{given}: `make images` lists what it has")
+            raise CommandError(f"ECR has no image {REPOSITORY}:{given}: `make images` lists what it has")
         return given
     wanted = _wanted()
     if in_ecr(target, wanted):
@@ -97,7 +97,7 @@ def prepare(target: Target) -> None:
     wanted = _wanted()
     try:
         known = in_ecr(target, os.environ.get("TAG") or wanted)
-    except VerbError:
+    except CommandError:
         known = False
     if not known and not os.environ.get("TAG"):
         _build_once(target, wanted)
@@ -108,19 +108,18 @@ def _build_once(target: Target, wanted: str) -> None:
     if not inspect("image", f"{REPOSITORY}:{wanted}"):
         with step(f"image: building {REPOSITORY}:{wanted}"):
             build(target, wanted)
-            sandbox_images.built(f"{REPOSITORY}:{wanted}")
+            local_images.built(f"{REPOSITORY}:{wanted}")
 
 
 def build(target: Target, wanted: str) -> None:
     """Builds ``comentarios-api:<tag>`` in this machine's engine."""
-    config = Config()
-    config.state.mkdir(parents=True, exist_ok=True)
-    base = sandbox_images.base(config)
+    target.state.mkdir(parents=True, exist_ok=True)
+    base = local_images.base(target.state)
     log = target.state / "logs" / "build-api.log"
     command = [sys.executable, str(ROOT / "api" / "image.py"), "build", "--tag", f"{REPOSITORY}:{wanted}"]
     command += ["--base", base, "--version", wanted, *(["--no-cache"] if _rebuild() else [])]
     if logged(command, log, env={**os.environ, **builder()}):
-        raise VerbError(failure("building the image failed", log))
+        raise CommandError(failure("building the image failed", log))
 
 
 def push(target: Target, wanted: str) -> None:
@@ -128,7 +127,7 @@ def push(target: Target, wanted: str) -> None:
     ecr = client(target, "ecr")
     uri = ecr.describe_repositories(repositoryNames=[REPOSITORY])["repositories"][0]["repositoryUri"]
     registry, _, name = uri.partition("/")
-    registry = target.push_registry or registry
+    registry = target.sandbox.push_address if target.sandbox else registry
     token = ecr.get_authorization_token()["authorizationData"][0]["authorizationToken"]
     user, _, password = base64.b64decode(token).decode().partition(":")
     # A client configuration of our own: the user's stays as it is.
@@ -145,7 +144,7 @@ def push(target: Target, wanted: str) -> None:
         if in_ecr(target, wanted):
             return
         time.sleep(0.5)
-    raise VerbError(f"ECR does not list {REPOSITORY}:{wanted} 30 s after the push: run the same command again")
+    raise CommandError(f"ECR does not list {REPOSITORY}:{wanted} 30 s after the push: run the same command again")
 
 
 def listing(target: Target) -> list[str]:

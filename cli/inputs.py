@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from cli.errors import VerbError
+from common.errors import CommandError
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
 NUMBER = r"[0-9]{1,6}"
@@ -58,10 +58,10 @@ def check(environment: Mapping[str, str]) -> None:
     """Looks at every input that is given.
 
     Raises:
-        VerbError: one is not what it may be.
+        CommandError: one is not what it may be.
     """
     for name, (pattern, refusal) in INPUTS.items():
         value = environment.get(name, "")
         if value and not re.fullmatch(pattern, value):
             shown = "".join(letter if letter.isprintable() else "?" for letter in value)
-            raise VerbError(f"{name}={shown} {refusal}")
+            raise CommandError(f"{name}={shown} {refusal}")

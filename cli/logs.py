@@ -10,8 +10,8 @@ import threading
 from collections.abc import Mapping
 
 from cli import host
-from cli.errors import VerbError
 from cli.targets import Target
+from common.errors import CommandError
 
 # In the words of each: API and edge write them in JSON, Prometheus, Alertmanager and Grafana as level=…
 LEVELS = ("debug", "info", "warning", "error")
@@ -53,11 +53,11 @@ def logs(target: Target) -> int:
     """Follows the logs of all hosts, or of HOST, until Ctrl-C; with several, each line has its host's name.
 
     Raises:
-        VerbError: there is no host, or the logs of one cannot be read.
+        CommandError: there is no host, or the logs of one cannot be read.
     """
     found = [host.chosen(target)] if os.environ.get("HOST") else host.hosts(target)
     if not found:
-        raise VerbError("no host is running: run `make up`")
+        raise CommandError("no host is running: run `make up`")
     asked = command(os.environ, colour=sys.stdout.isatty())
     # A terminal on the host: what follows there ends with the connection, and not with the next line.
     readers = [_reader(host.ssh(target, one, asked, "-tt")) for one in found]
@@ -81,7 +81,7 @@ def logs(target: Target) -> int:
         return 0
     failed = [one.name for one, reader in zip(found, readers, strict=True) if reader.wait()]
     if failed:
-        raise VerbError(f"{', '.join(failed)}: the logs cannot be read (see above); `make status` says what runs")
+        raise CommandError(f"{', '.join(failed)}: the logs cannot be read (see above); `make status` says what runs")
     return 0
 
 

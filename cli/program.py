@@ -11,9 +11,9 @@ import urllib.request
 import zipfile
 from pathlib import Path
 
-from cli.errors import VerbError
-from cli.targets import BIN
-from sandbox.progress import step
+from common.errors import CommandError
+from common.paths import BIN
+from common.progress import step
 
 VERSION = "1.11.4"
 SOURCE = "https://releases.hashicorp.com/terraform"
@@ -32,7 +32,7 @@ def ensure() -> None:
     """Sees that there is a `terraform` on the PATH; one that is not the machine's own lies in `.state/bin`.
 
     Raises:
-        VerbError: it can be neither found nor fetched: why, and what to do.
+        CommandError: it can be neither found nor fetched: why, and what to do.
     """
     if shutil.which("terraform"):
         return
@@ -52,17 +52,17 @@ def _fetch(own: Path) -> None:
     machine = platform.machine()
     kind = f"{sys.platform}_{MACHINES.get(machine, machine)}"
     if kind not in ARCHIVES:
-        raise VerbError(f"terraform is missing, and is not fetched for {kind}: {HELP}")
+        raise CommandError(f"terraform is missing, and is not fetched for {kind}: {HELP}")
     url = f"{SOURCE}/{VERSION}/terraform_{VERSION}_{kind}.zip"
     try:
         with urllib.request.urlopen(url, timeout=30) as reply:
             archive: bytes = reply.read()
     except OSError as error:
         reason = getattr(error, "reason", error)
-        raise VerbError(f"terraform is missing, and {url} cannot be fetched ({reason}): {HELP}") from None
+        raise CommandError(f"terraform is missing, and {url} cannot be fetched ({reason}): {HELP}") from None
     found = hashlib.sha256(archive).hexdigest()
     if found != ARCHIVES[kind]:
-        raise VerbError(f"{url} is not what was released (SHA-256 {found}), so it was not installed: {HELP}")
+        raise CommandError(f"{url} is not what was released (SHA-256 {found}), so it was not installed: {HELP}")
     beside = own.with_suffix(".new")
     beside.write_bytes(zipfile.ZipFile(io.BytesIO(archive)).read("terraform"))
     beside.chmod(0o755)

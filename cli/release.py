@@ -14,9 +14,10 @@ import time
 from typing import Any
 
 from cli import host, image, settings
-from cli.errors import VerbError
-from cli.targets import ROOT, Target
-from sandbox.progress import Step, failure, logged, say, step
+from cli.targets import Target
+from common.errors import CommandError
+from common.paths import ROOT
+from common.progress import Step, failure, logged, say, step
 
 COMMAND = "sudo comentarios-release"
 # Prints nothing where no release was ever begun.
@@ -28,7 +29,7 @@ def release(target: Target) -> None:
     """Builds and pushes the working tree's image (or takes TAG's), and rolls it out with its configuration.
 
     Raises:
-        VerbError: TAG is not in ECR, somebody else releases, or the release failed or was rolled back: why.
+        CommandError: TAG is not in ECR, somebody else releases, or the release failed or was rolled back: why.
     """
     begin = time.monotonic()
     entries = play(target, "release", "playbooks/release.yml", stack_api_tag=image.ensure(target))
@@ -39,7 +40,7 @@ def rollback(target: Target) -> None:
     """Goes back to the last good release, or to the one that TO names by number or tag.
 
     Raises:
-        VerbError: there is none, its image is not available any more, or it does not run: why.
+        CommandError: there is none, its image is not available any more, or it does not run: why.
     """
     begin = time.monotonic()
     entries = play(target, "rollback", "playbooks/rollback.yml", stack_rollback_to=os.environ.get("TO") or "")
@@ -72,7 +73,7 @@ def play(target: Target, what: str, playbook: str, **variables: Any) -> list[dic
         The releases that came of it, one a host at most.
 
     Raises:
-        VerbError: it failed, with the release's own reason where there is one, or it was interrupted.
+        CommandError: it failed, with the release's own reason where there is one, or it was interrupted.
     """
     bounds = {"stack_watch_seconds": "WATCH", "stack_ready_seconds": "READY"}
     variables |= {name: int(os.environ[given]) for name, given in bounds.items() if os.environ.get(given)}
@@ -91,14 +92,14 @@ def play(target: Target, what: str, playbook: str, **variables: Any) -> list[dic
             status = logged(command, log, cwd=ROOT, env=environment, each=follower.line, grace=10)
         except KeyboardInterrupt:
             ended = {one.name: _on_host(target, one, f"cancel --run {run}", 240) for one in found}
-            raise VerbError(f"interrupted: {_cancelled(ended)}") from None
+            raise CommandError(f"interrupted: {_cancelled(ended)}") from None
         finally:
             follower.end()
         # A group that the user was given counts from the next connection on.
         host.end_connections(target)
         if status:
             entries = [entry | {"host": one.name} for one in found for entry in _of_run(target, one, run)]
-            raise VerbError(_reason(entries) or failure(f"{playbook} failed", log))
+            raise CommandError(_reason(entries) or failure(f"{playbook} failed", log))
         known = {one.name: _known(target, one) for one in found}
     return [
         entry | {"host": name} for name, listed in known.items() for entry in listed["releases"] if entry["run"] == run
@@ -162,11 +163,11 @@ def listing(target: Target, one: host.Host) -> dict[str, Any]:
     """What a host knows of its releases: ``live`` (a number), ``releases`` (the oldest first), ``by``.
 
     Raises:
-        VerbError: it does not say so, or has none yet.
+        CommandError: it does not say so, or has none yet.
     """
     known = _known(target, one)
     if not known["releases"]:
-        raise VerbError(f"{one.name} knows of no release: run `make up`")
+        raise CommandError(f"{one.name} knows of no release: run `make up`")
     return known
 
 
@@ -174,7 +175,7 @@ def live(target: Target) -> dict[str, str]:
     """Name of each host → tag of the image that is live there; empty on one that has none yet.
 
     Raises:
-        VerbError: EC2 does not answer, or a host that has releases does not say which is live.
+        CommandError: EC2 does not answer, or a host that has releases does not say which is live.
     """
     known = {one.name: _known(target, one) for one in host.hosts(target)}
     return {
@@ -187,12 +188,12 @@ def _known(target: Target, one: host.Host) -> dict[str, Any]:
     """What `comentarios-release list` says. A host without a release may not have the program yet.
 
     Raises:
-        VerbError: it has releases and does not list them. Silence is not taken for a host that has none.
+        CommandError: it has releases and does not list them. Silence is not taken for a host that has none.
     """
     done = host.run(target, one, LIST)
     if done.returncode:
         said = (done.stderr.strip().splitlines() or ["no answer"])[-1]
-        raise VerbError(f"{one.name} does not say which releases it has: {said}")
+        raise CommandError(f"{one.name} does not say which releases it has: {said}")
     known: dict[str, Any] = (
         json.loads(done.stdout) if done.stdout.strip() else {"live": None, "releases": [], "by": None}
     )

@@ -15,10 +15,11 @@ from typing import Any
 
 import yaml
 
-from cli.errors import VerbError
-from cli.targets import ROOT, Target, exports
-from sandbox import files
-from sandbox.progress import say
+from cli.targets import Target, exports
+from common import files
+from common.errors import CommandError
+from common.paths import ROOT
+from common.progress import say
 
 FOLDER = ROOT / "settings"
 EXAMPLE = FOLDER / "example.yml"
@@ -62,7 +63,7 @@ def read(target: Target) -> Settings:
     """The settings of a target, checked; none where there is no file.
 
     Raises:
-        VerbError: the file is no YAML, a name is unknown, or a value has a wrong type: which, and what is right.
+        CommandError: the file is no YAML, a name is unknown, or a value has a wrong type: which, and what is right.
     """
     file = path(target)
     try:
@@ -70,21 +71,21 @@ def read(target: Target) -> Settings:
     except FileNotFoundError:
         return Settings()
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise VerbError(f"{_name(file)} is no YAML: {' '.join(str(error).split())}") from None
+        raise CommandError(f"{_name(file)} is no YAML: {' '.join(str(error).split())}") from None
     if not isinstance(given, dict):
-        raise VerbError(f"{_name(file)} must hold `ansible:` and `terraform:`, as {_name(EXAMPLE)} does")
+        raise CommandError(f"{_name(file)} must hold `ansible:` and `terraform:`, as {_name(EXAMPLE)} does")
     for section, values in given.items():
         _known(file, section, {"ansible": {}, "terraform": {}}, "section")
         if not isinstance(values or {}, dict):
-            raise VerbError(f"{_name(file)}: {section} must be a dictionary of variables")
+            raise CommandError(f"{_name(file)}: {section} must be a dictionary of variables")
     made = Settings(given.get("ansible") or {}, given.get("terraform") or {})
     if made.terraform and not target.is_sandbox:
-        raise VerbError(f"{_name(file)}: Terraform's variables of AWS stand in terraform/aws.tfvars")
+        raise CommandError(f"{_name(file)}: Terraform's variables of AWS stand in terraform/aws.tfvars")
     for name, value in made.ansible.items():
         _check(file, name, value, ansible_variables(), "variable of Ansible's")
     for name, value in made.terraform.items():
         if name in OWN:
-            raise VerbError(f"{_name(file)}: {name} is not yours to set here: {OWN[name]}")
+            raise CommandError(f"{_name(file)}: {name} is not yours to set here: {OWN[name]}")
         _check(file, name, value, terraform_variables(), "variable of Terraform's")
     return made
 
@@ -152,15 +153,15 @@ def _known(file: Path, name: object, known: dict[str, Any], what: str) -> None:
         return
     near = difflib.get_close_matches(str(name), known, 1, 0.6)
     help_ = f"did you mean {near[0]}?" if near else f"{_name(EXAMPLE)} says where they are listed"
-    raise VerbError(f"{_name(file)}: {name} is no {what}: {help_}")
+    raise CommandError(f"{_name(file)}: {name} is no {what}: {help_}")
 
 
 def _typed(where: str, value: Any, option: dict[str, Any]) -> None:
     words, types = TYPES.get(option.get("type", "raw"), ("", (object,)))
     if not isinstance(value, types) or (isinstance(value, bool) and bool not in types and object not in types):
-        raise VerbError(f"{where} must be {words}, and is {_shown(value)}")
+        raise CommandError(f"{where} must be {words}, and is {_shown(value)}")
     if option.get("choices") and value not in option["choices"]:
-        raise VerbError(f"{where} must be one of {', '.join(map(str, option['choices']))}, and is {_shown(value)}")
+        raise CommandError(f"{where} must be one of {', '.join(map(str, option['choices']))}, and is {_shown(value)}")
     inner = {"type": option["elements"]} if "elements" in option else {}
     if "options" in option:
         inner["options"] = option["options"]
@@ -171,11 +172,11 @@ def _typed(where: str, value: Any, option: dict[str, Any]) -> None:
         for name, one in value.items():
             if name not in option["options"]:
                 near = difflib.get_close_matches(str(name), option["options"], 1, 0.6)
-                raise VerbError(f"{where} has no {name}" + (f": did you mean {near[0]}?" if near else ""))
+                raise CommandError(f"{where} has no {name}" + (f": did you mean {near[0]}?" if near else ""))
             _typed(f"{where}.{name}", one, option["options"][name])
         for name, one in option["options"].items():
             if one.get("required") and name not in value:
-                raise VerbError(f"{where} lacks {name}")
+                raise CommandError(f"{where} lacks {name}")
 
 
 def _shown(value: Any) -> str:

@@ -9,10 +9,10 @@ import tempfile
 from pathlib import Path
 
 from cli import host
-from cli.errors import VerbError
 from cli.targets import Target
 from cli.tunnel import Door
-from sandbox.progress import say
+from common.errors import CommandError
+from common.progress import say
 
 # What listens on the host alone, the variable of its port here, and its port there.
 INSIDE = {
@@ -32,12 +32,14 @@ def tunnel(target: Target) -> int:
     """Grafana, Prometheus and Alertmanager on ports of 127.0.0.1, until Ctrl-C.
 
     Raises:
-        VerbError: a port is taken or is none, or the host does not answer.
+        CommandError: a port is taken or is none, or the host does not answer.
     """
     chosen = host.chosen(target)
     listed = host.run(target, chosen, "docker ps --format '{{.Label \"com.docker.compose.service\"}}'")
     if listed.returncode:
-        raise VerbError(f"{chosen.name} does not answer: {(listed.stderr.strip().splitlines() or ['no output'])[-1]}")
+        raise CommandError(
+            f"{chosen.name} does not answer: {(listed.stderr.strip().splitlines() or ['no output'])[-1]}"
+        )
     running = set(listed.stdout.split())
     ports = {name: (port(variable, there), there) for name, (variable, there) in INSIDE.items() if name in running}
     for name, (here, _) in ports.items():
@@ -58,17 +60,17 @@ def port(variable: str, default: int) -> int:
     """The port of 127.0.0.1 that a variable of the environment names.
 
     Raises:
-        VerbError: it is none, or something listens there.
+        CommandError: it is none, or something listens there.
     """
     text = os.environ.get(variable) or str(default)
     if not text.isdigit() or not 1 <= int(text) <= 65535:
-        raise VerbError(f"{variable}={text} is not a port: set it to a number from 1 to 65535")
+        raise CommandError(f"{variable}={text} is not a port: set it to a number from 1 to 65535")
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", int(text)))
         except OSError as error:
-            raise VerbError(
+            raise CommandError(
                 f"port {text} of 127.0.0.1 is taken ({error.strerror}): set {variable} to a free one"
             ) from None
     return int(text)

@@ -13,10 +13,10 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from cli.errors import VerbError
 from cli.targets import Target
 from cli.terraform import client
-from sandbox.progress import say
+from common.errors import CommandError
+from common.progress import say
 
 # Only rules that carry it are ever taken out: the administrators' own stay.
 DESCRIPTION = "pipeline"
@@ -27,7 +27,7 @@ def open_(target: Target) -> None:
     """Lets this machine in, and nobody whom an earlier job that died left in.
 
     Raises:
-        VerbError: the address cannot be found out, there is no group, or AWS refuses.
+        CommandError: the address cannot be found out, there is no group, or AWS refuses.
     """
     address = own_address()
     close(target)
@@ -40,7 +40,7 @@ def close(target: Target) -> None:
     """Takes out every rule that ``open_`` ever made.
 
     Raises:
-        VerbError: there is no group, or AWS refuses.
+        CommandError: there is no group, or AWS refuses.
     """
     for group in groups(target):
         rules = [
@@ -59,7 +59,9 @@ def groups(target: Target) -> list[dict[str, Any]]:
     filters = [{"Name": f"tag:{name}", "Values": [value]} for name, value in tags.items()]
     found: list[dict[str, Any]] = client(target, "ec2").describe_security_groups(Filters=filters)["SecurityGroups"]
     if not found:
-        raise VerbError("no security group carries the tags Project=comentarios and SshAccess=pipeline: run `make up`")
+        raise CommandError(
+            "no security group carries the tags Project=comentarios and SshAccess=pipeline: run `make up`"
+        )
     return found
 
 
@@ -67,7 +69,7 @@ def own_address() -> str:
     """The address by which AWS sees this machine; ADDRESS of the environment names another.
 
     Raises:
-        VerbError: it cannot be found out, or ADDRESS is no IPv4 address.
+        CommandError: it cannot be found out, or ADDRESS is no IPv4 address.
     """
     text = os.environ.get("ADDRESS")
     if not text:
@@ -75,13 +77,13 @@ def own_address() -> str:
             with urllib.request.urlopen(WHERE_AM_I, timeout=10) as reply:
                 text = reply.read().decode().strip()
         except (OSError, urllib.error.URLError) as error:
-            raise VerbError(
+            raise CommandError(
                 f"{WHERE_AM_I} does not say this machine's address ({error}): give it as ADDRESS=…"
             ) from None
     try:
         return str(ipaddress.IPv4Address(text))
     except ValueError:
-        raise VerbError(f"ADDRESS={text} is no IPv4 address") from None
+        raise CommandError(f"ADDRESS={text} is no IPv4 address") from None
 
 
 def _rule(address: str) -> dict[str, Any]:
@@ -95,4 +97,4 @@ def _change(target: Target, call: str, group: str, rules: list[dict[str, Any]]) 
     except ClientError as error:
         # The same address stands there as an administrator's: nothing to add.
         if error.response["Error"]["Code"] != "InvalidPermission.Duplicate":
-            raise VerbError(f"AWS does not change security group {group}: {error}") from None
+            raise CommandError(f"AWS does not change security group {group}: {error}") from None

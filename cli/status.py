@@ -6,12 +6,9 @@ import json
 from concurrent.futures import Future, ThreadPoolExecutor
 from subprocess import CompletedProcess
 
-from cli import doctor, host
+from cli import host, sandbox, terraform
 from cli.targets import Target
-from sandbox import __main__ as sandbox
-from sandbox import hosts, server
-from sandbox.config import Config
-from sandbox.progress import say
+from common.progress import say
 
 COMPOSE = "docker compose --project-directory /opt/comentarios ps --all --format json"
 Answer = CompletedProcess[str]
@@ -19,28 +16,19 @@ Answer = CompletedProcess[str]
 
 def status(target: Target) -> int:
     """Prints a line per component; returns 1 when one is not healthy."""
-    healthy = known = True
     # Everything is asked at once, and told in its order.
     with ThreadPoolExecutor() as pool:
-        if target.is_sandbox:
-            config = Config()
-            known = server.answers(config)
-            path = pool.submit(doctor.blocked, config) if known else None
-        found = host.hosts(target) if known else []
-        asked = [(one, *_ask(pool, target, one)) for one in found]
-        if target.is_sandbox:
-            healthy = not sandbox.status(config)
-            if not known and hosts.names(config):
-                # Which there are was said, as far as it can be known without the APIs.
-                return 1
-            if healthy and path and (problem := path.result()):
-                healthy = False
-                _line(False, "firewall", problem)
-        if not found:
+        if known := not target.is_sandbox or terraform.answers(target):
+            asked = [(one, *_ask(pool, target, one)) for one in host.hosts(target)]
+        healthy = not target.is_sandbox or sandbox.status()
+        if not known:
+            # The sandbox said which hosts there are, as far as that can be known without its APIs.
+            return 1
+        if not asked:
             _line(False, "hosts", "none is running: run `make up`")
         for one, stack, probe in asked:
             healthy &= _host(target, one, stack.result(), probe.result())
-    return 0 if healthy and found else 1
+    return 0 if healthy and asked else 1
 
 
 def _ask(pool: ThreadPoolExecutor, target: Target, one: host.Host) -> tuple[Future[Answer], Future[Answer]]:

@@ -16,13 +16,13 @@ import requests
 import yaml
 
 from cli import image
-from cli.errors import VerbError
-from cli.targets import ROOT, Target
+from cli.targets import Target
 from cli.venv import environment
-from sandbox import images
-from sandbox.docker import docker, inspect
-from sandbox.errors import SandboxError
-from sandbox.progress import say
+from common import images
+from common.docker import docker, inspect
+from common.errors import CommandError
+from common.paths import ROOT
+from common.progress import say
 
 LOCKS = ("api/requirements", *(f"requirements/{name}" for name in ("run", "test", "checkov", "uv")))
 # What the locks were made with: for every platform, and the oldest Python.
@@ -94,7 +94,7 @@ def _newer_debian() -> Iterator[str]:
             continue
         try:
             said = docker("run", "--rm", "--user", "0:0", "--entrypoint", "sh", built, "-c", UPGRADES, timeout=300)
-        except SandboxError as error:
+        except CommandError as error:
             yield f"{name}: not available: {_last(str(error))}"
             continue
         lines = upgrades(said)
@@ -215,12 +215,12 @@ def sbom(target: Target) -> None:
     """Writes what is in the API's image as CycloneDX: Debian's packages by dpkg's list, Python's by the lock.
 
     Raises:
-        VerbError: the image is not in this machine's engine, or a tool fails.
+        CommandError: the image is not in this machine's engine, or a tool fails.
     """
     tag = os.environ.get("TAG") or image.tag()
     name = f"{image.REPOSITORY}:{tag}"
     if not inspect("image", name):
-        raise VerbError(f"{name} is not in this machine's engine: `make image` builds it, or TAG= names another")
+        raise CommandError(f"{name} is not in this machine's engine: `make image` builds it, or TAG= names another")
     folder = target.state / "sbom"
     folder.mkdir(parents=True, exist_ok=True)
     debian, python = folder / f"{tag}-debian.cdx.json", folder / f"{tag}-python.cdx.json"
@@ -243,7 +243,7 @@ def _tool(program: str, *arguments: str | Path) -> None:
     command = [ROOT / ".venv" / "bin" / program, *arguments]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise VerbError(f"{program} failed: {_last(done.stderr)}")
+        raise CommandError(f"{program} failed: {_last(done.stderr)}")
 
 
 def _last(text: str) -> str:

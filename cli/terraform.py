@@ -7,6 +7,7 @@ import hashlib
 import os
 import re
 import shutil
+import socket
 import subprocess
 import threading
 from collections.abc import Callable
@@ -15,15 +16,16 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import botocore.config
 import botocore.session
 from botocore.exceptions import BotoCoreError, ClientError, NoRegionError
 
 from cli import program
-from cli.errors import VerbError
-from cli.targets import ROOT, STATE, Target, provider_mirror
-from sandbox import files, server
-from sandbox.config import Config
-from sandbox.progress import Step, failure, logged, say, step
+from cli.targets import Target, provider_mirror
+from common import files
+from common.errors import CommandError
+from common.paths import ROOT, STATE
+from common.progress import Step, failure, logged, say, step
 
 MISSING = f"terraform is missing: `make up` fetches it, or {program.HELP}"
 BOOTSTRAP, HOST = ROOT / "terraform" / "bootstrap", ROOT / "terraform"
@@ -32,22 +34,31 @@ _making = threading.Lock()
 
 def client(target: Target, service: str) -> Any:
     """A client of a service in the target's environment; made once for it, for every thread."""
-    os.environ.update(target.variables)
-    return _client(service, frozenset((name, value) for name, value in os.environ.items() if name.startswith("AWS_")))
+    environment = frozenset(item for item in target.environment().items() if item[0].startswith("AWS_"))
+    return _client(service, environment, target.is_sandbox)
 
 
 @cache
-def _client(service: str, _: frozenset[tuple[str, str]]) -> Any:
+def _client(service: str, environment: frozenset[tuple[str, str]], is_sandbox: bool) -> Any:
+    given = dict(environment)
+    own: dict[str, Any] = {"region_name": given.get("AWS_REGION")}
+    if is_sandbox:
+        own |= {
+            "endpoint_url": given["AWS_ENDPOINT_URL"],
+            "aws_access_key_id": given["AWS_ACCESS_KEY_ID"],
+            "aws_secret_access_key": given["AWS_SECRET_ACCESS_KEY"],
+            "config": botocore.config.Config(proxies={}),
+        }
     # One after the other: making them is not safe in threads, using them is.
     with _making:
-        return botocore.session.Session().create_client(service)
+        return botocore.session.Session().create_client(service, **own)
 
 
 def account(target: Target) -> str:
     """The AWS account's number, which shows that the credentials are good.
 
     Raises:
-        VerbError: credentials are missing, expired or refused, or the region is: which command helps.
+        CommandError: credentials are missing, expired or refused, or the region is: which command helps.
     """
     help_ = (
         "run `make up`"
@@ -59,24 +70,39 @@ def account(target: Target) -> str:
         client(target, "ec2")
         return str(client(target, "sts").get_caller_identity()["Account"])
     except NoRegionError as error:
-        raise VerbError(f"AWS does not know where: {error}; {help_}") from None
+        raise CommandError(f"AWS does not know where: {error}; {help_}") from None
     # RuntimeError is what botocore raises when credential_process hands out a session that has expired.
     except (BotoCoreError, ClientError, RuntimeError) as error:
-        raise VerbError(f"AWS does not accept who is asking: {str(error).splitlines()[0]}; {help_}") from None
+        raise CommandError(f"AWS does not accept who is asking: {str(error).splitlines()[0]}; {help_}") from None
 
 
 def ensure_up(target: Target) -> None:
     """Sees that there is something to act on.
 
     Raises:
-        VerbError: the sandbox is not up, or AWS does not accept the credentials: what to do.
+        CommandError: the sandbox is not up, or AWS does not accept the credentials: what to do.
     """
     if not target.is_sandbox:
         account(target)
     elif not target.state.exists():
-        raise VerbError("nothing is up: run `make up`")
-    elif not server.answers(Config()):
-        raise VerbError("the sandbox's AWS APIs do not answer: `make up` starts them again, nothing is lost")
+        raise CommandError("nothing is up: run `make up`")
+    elif not answers(target):
+        raise CommandError("the sandbox's AWS APIs do not answer: `make up` starts them again, nothing is lost")
+
+
+def answers(target: Target) -> bool:
+    """Whether the sandbox's APIs answer, and to this sandbox's key."""
+    assert target.sandbox
+    with socket.socket() as probe:
+        # Said at once; botocore would try again and again.
+        probe.settimeout(3)
+        if probe.connect_ex((target.sandbox.gateway, target.sandbox.aws_port)):
+            return False
+    try:
+        account(target)
+    except CommandError:
+        return False
+    return True
 
 
 def apply(target: Target) -> None:
@@ -86,7 +112,7 @@ def apply(target: Target) -> None:
     which then moves into the bucket that it made. Interrupted in between, it carries on.
 
     Raises:
-        VerbError: Terraform is missing, a variable's file is missing, or a command failed (its output is above).
+        CommandError: Terraform is missing, a variable's file is missing, or a command failed (its output is above).
     """
     prepare(target)
     bucket = bucket_name(target)
@@ -175,7 +201,7 @@ def run(target: Target, folder: Path, *arguments: str, shown: Step | None = None
         shown: the step whose line says what Terraform does and how it ended.
 
     Raises:
-        VerbError: it is missing, or it failed: the failing line.
+        CommandError: it is missing, or it failed: the failing line.
     """
     command, log = ["terraform", f"-chdir={folder}", *arguments], _log(target, folder, arguments[0])
     environment, what = _environment(target, folder), f"terraform {arguments[0]} failed in {folder.relative_to(ROOT)}"
@@ -183,12 +209,12 @@ def run(target: Target, folder: Path, *arguments: str, shown: Step | None = None
     try:
         if not quiet:
             if subprocess.run(command, env=environment, check=False).returncode:
-                raise VerbError(f"{what} (see above)")
+                raise CommandError(f"{what} (see above)")
             return
         if logged(command, log, env=environment, each=_follow(shown)):
-            raise VerbError(failure(what, log))
+            raise CommandError(failure(what, log))
     except FileNotFoundError:
-        raise VerbError(MISSING) from None
+        raise CommandError(MISSING) from None
 
 
 def _follow(shown: Step | None) -> Callable[[str], None]:
@@ -217,10 +243,10 @@ def _environment(target: Target, folder: Path) -> dict[str, str]:
 def prepare(target: Target) -> None:
     """Writes what Terraform reads from the state folder, and checks what it must find."""
     if not shutil.which("terraform"):
-        raise VerbError(MISSING)
+        raise CommandError(MISSING)
     write_cli_configuration()
     if not target.tfvars.exists():
-        raise VerbError(
+        raise CommandError(
             f"{target.tfvars} is missing: run `make up`"
             if target.is_sandbox
             else "terraform/aws.tfvars is missing: copy terraform/aws.tfvars.example and fill it in"
@@ -262,7 +288,7 @@ def _bucket_exists(target: Target, bucket: str) -> bool:
     except ClientError as error:
         if error.response["Error"]["Code"] in {"404", "NoSuchBucket"}:
             return False
-        raise VerbError(f"s3://{bucket} cannot be read: {error}") from None
+        raise CommandError(f"s3://{bucket} cannot be read: {error}") from None
     return True
 
 

@@ -8,11 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from cli import engine
-from cli.targets import ROOT, STATE, Target
-from sandbox import images
-from sandbox.config import Config
-from sandbox.progress import say
+from cli.targets import Target
+from common import engine, images
+from common.paths import ROOT, STATE
+from common.progress import say
 
 # A folder is a tier. The site takes longest, so one worker of `make test` has it from the start. Of the rest, what is
 # cheap fails first.
@@ -40,10 +39,10 @@ def bench(_: Target) -> int:
     return 1 if done or tested else 0
 
 
-def prove(_: Target) -> int:
+def prove(target: Target) -> int:
     """Runs the long proofs, the API's first, and prints their tables; returns 1 when one failed."""
     with engine.running(STATE / "engine"):
-        base = images.base(Config())
+        base = images.base(target.state)
         command: list[str | Path] = [sys.executable, ROOT / "api" / "bench" / "prove.py", "--base", base]
         proved = subprocess.run(command, cwd=ROOT, check=False).returncode
         os.environ["PROVE"] = "yes"

@@ -12,14 +12,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from cli import doctor, engine, host, image, program, release, settings, terraform
-from cli.errors import VerbError
-from cli.targets import ROOT, STATE, Target
-from sandbox import __main__ as sandbox
-from sandbox import debian
-from sandbox import images as sandbox_images
-from sandbox.config import Config
-from sandbox.progress import say, step
+from cli import doctor, host, image, program, release, sandbox, settings, terraform
+from cli.targets import Target
+from common import apt, engine, row
+from common import images as local_images
+from common.config import Config
+from common.errors import CommandError
+from common.paths import ROOT, STATE
+from common.progress import say, step
 
 TOOLS = {
     "git": "install git",
@@ -36,20 +36,17 @@ def up(target: Target) -> None:
     # Terraform, Ansible and SSH keep things in the state folder that are nobody else's business.
     os.umask(0o077)
     settings.apply(target)
-    if target.is_sandbox:
-        config = Config()
-        sandbox.start(config)
+    if target.sandbox:
+        sandbox.run("start")
         # The first start made the keys.
-        target.variables.update(config.credentials())
-        doctor.require_path(config)
-        _variables(target)
+        target.variables.update(target.sandbox.credentials())
+        _variables(target, target.sandbox)
         # Terraform waits most of its time, so the images are built meanwhile.
         with ThreadPoolExecutor() as pool:
             images = pool.submit(_images, target)
             terraform.apply(target)
             images.result()
-        with step("sandbox: the hosts that EC2 lists"):
-            sandbox.sync(config)
+        sandbox.run("sync")
     else:
         terraform.apply(target)
     release.play(target, "site", "site.yml", stack_api_tag=_tag(target))
@@ -72,7 +69,7 @@ def _announcement(target: Target, lasted: Path) -> str:
 
 def _images(target: Target) -> None:
     """Every image that this machine builds: the sandbox's, the stack's, the API's."""
-    sandbox.build(Config())
+    sandbox.run("build")
     if not host.hosts(target):
         image.prepare(target)
 
@@ -127,13 +124,13 @@ def down(target: Target, images: bool = False) -> None:
     if target.is_sandbox:
         if target.state.exists() or engine.answers():
             if not engine.answers():
-                raise VerbError(
+                raise CommandError(
                     "no Docker Engine answers, so nothing was removed and nothing forgotten: start it, then the same "
                     "command again"
                 )
-            sandbox.down(Config())
+            sandbox.run("down")
             if images:
-                sandbox_images.remove_all()
+                local_images.remove_all()
         engine.stop(STATE / "engine")
         for folder in (terraform.BOOTSTRAP, terraform.HOST):
             shutil.rmtree(folder / ".terraform" / target.state.name, ignore_errors=True)
@@ -183,43 +180,42 @@ def confirm(what: str) -> None:
     """Has the project's name typed before something is removed.
 
     Raises:
-        VerbError: it was not, or there is nobody to type it.
+        CommandError: it was not, or there is nobody to type it.
     """
     try:
         typed = input(f"{what} Type the project's name (comentarios) to go on: ")
     except EOFError:
         typed = ""
     if typed.strip() != "comentarios":
-        raise VerbError("nothing was removed: the name was not typed")
+        raise CommandError("nothing was removed: the name was not typed")
 
 
 def preflight(target: Target) -> None:
     """Everything that would make a later step fail, as one line now.
 
     Raises:
-        VerbError: a tool is missing, no engine answers, or AWS does not accept the credentials.
+        CommandError: a tool is missing, no engine answers, or AWS does not accept the credentials.
     """
     _tools()
     program.ensure()
     engine.ensure(STATE / "engine")
-    doctor.require(target)
+    row.require(doctor.quick(target))
     if not target.is_sandbox:
         say(f"▸ AWS account {terraform.account(target)}")
 
 
 def _tools() -> None:
     missing = [name for name in TOOLS if not shutil.which(name)]
-    if "ssh" in missing and debian.may_install():
-        with step("installing openssh-client"), contextlib.suppress(debian.PackageError):
-            debian.install("openssh-client")
+    if "ssh" in missing and apt.may_install():
+        with step("installing openssh-client"), contextlib.suppress(CommandError):
+            apt.install("openssh-client")
         missing = [name for name in TOOLS if not shutil.which(name)]
     if missing:
-        raise VerbError(f"{missing[0]} is missing: {TOOLS[missing[0]]} and put it on the PATH")
+        raise CommandError(f"{missing[0]} is missing: {TOOLS[missing[0]]} and put it on the PATH")
 
 
-def _variables(target: Target) -> None:
+def _variables(target: Target, config: Config) -> None:
     """What Terraform and SSH need of this machine: a key pair and the variables' values."""
-    config = Config()
     key = target.state / "ssh" / "id_ed25519"
     key.parent.mkdir(parents=True, exist_ok=True)
     if not key.exists():

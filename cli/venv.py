@@ -14,9 +14,10 @@ import sys
 import time
 from pathlib import Path
 
-from sandbox import debian
+from common import apt
+from common.errors import CommandError
+from common.paths import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 LOCKS = ROOT / "requirements"
 OLDEST = (3, 11)
@@ -59,9 +60,9 @@ def make_empty() -> bool:
     shutil.rmtree(VENV, ignore_errors=True)
     command: list[str | Path] = [sys.executable, "-m", "venv", VENV]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode and debian.may_install():
-        with contextlib.suppress(debian.PackageError):
-            debian.install("python3-venv")
+    if done.returncode and apt.may_install():
+        with contextlib.suppress(CommandError):
+            apt.install("python3-venv")
         shutil.rmtree(VENV, ignore_errors=True)
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:

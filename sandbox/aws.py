@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
-from sandbox.errors import SandboxError
+from common.errors import CommandError
+from common.keys import Keys
 from sandbox.journal import Entry, Journal, now
-from sandbox.keys import Keys
 from sandbox.machine import NAMES, Answer, Deleted, Environ, Machine, Secret
 from sandbox.signature import Refused, refusal, verify
 
@@ -45,7 +45,7 @@ class Apis:
         count: how many changing requests there were.
 
     Raises:
-        SandboxError: the journal cannot be replayed, or an answer differs from what it was.
+        CommandError: the journal cannot be replayed, or an answer differs from what it was.
     """
 
     def __init__(self, path: Path, own: Keys, host: str) -> None:
@@ -127,7 +127,7 @@ class Apis:
             try:
                 answer = self._machine.answer(entry.environ, entry.body, entry.nonce, entry.time)
                 self._journal.add(entry, answer)
-            except (OSError, SandboxError):
+            except (OSError, CommandError):
                 # moto knows more than the journal now, or is gone: only a replay can bring them together.
                 traceback.print_exc()
                 os._exit(1)

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from sandbox.docker import docker
-from sandbox.errors import SandboxError
+from common.docker import docker
+from common.errors import CommandError
 
 # By number, as in the kernel's include/uapi/linux/capability.h.
 NAMES = (
@@ -40,7 +40,7 @@ def create(*arguments: str) -> None:
     """``docker create`` with all capabilities that machine and engine have, but those that are withheld.
 
     Raises:
-        SandboxError: the engine refuses for another reason.
+        CommandError: the engine refuses for another reason.
     """
     wanted = [name for name in bounding() if name not in WITHHELD]
     while True:
@@ -48,7 +48,7 @@ def create(*arguments: str) -> None:
         try:
             docker("create", *given, *arguments)
             return
-        except SandboxError as error:
+        except CommandError as error:
             refused = REFUSED.search(str(error))
             if not refused or refused[1] not in wanted:
                 raise

@@ -10,8 +10,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from sandbox import files
-from sandbox.config import ECR_HOST, Config
+from common import files
+from common.config import ECR_HOST, Config
 
 
 def make(config: Config) -> None:

@@ -11,8 +11,8 @@ from typing import Any
 import botocore.session
 from botocore.config import Config as ClientConfig
 
-from sandbox import keys
-from sandbox.config import REGION, Config
+from common import keys
+from common.config import REGION, Config
 
 GONE = {"shutting-down", "terminated"}
 # boto3 on top of it takes as long again to import, and every verb waits for that. A session reads the services' models

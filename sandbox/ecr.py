@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Collection
 
-from sandbox import ec2, files, registry
-from sandbox.config import Config
+from common import files
+from common.config import Config
+from sandbox import ec2, registry
 
 
 def sync(config: Config, deleted: Collection[str]) -> None:

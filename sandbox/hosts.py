@@ -11,10 +11,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sandbox import capabilities, ec2, files, keys
-from sandbox.config import Config
-from sandbox.docker import docker, inspect
-from sandbox.errors import SandboxError
+from common import files, keys
+from common.config import Config
+from common.docker import copy_into, docker, inspect
+from common.errors import CommandError
+from sandbox import capabilities, ec2
 
 INSTANCE_LABEL = "comentarios.instance"
 
@@ -46,13 +47,13 @@ def recognise(config: Config, known: set[str], count: int) -> None:
         count: how many changing requests the journal has.
 
     Raises:
-        SandboxError: there is a host that they do not know, or a volume though they were never told anything.
+        CommandError: there is a host that they do not know, or a volume though they were never told anything.
     """
     found = [f"host {identity}" for identity in sorted(names(config).keys() - known)]
     if not count and (volume := has_volumes(config)):
         found.append(f"volume {volume}")
     if found:
-        raise SandboxError(
+        raise CommandError(
             f"the AWS APIs know nothing of {found[0]}, which may hold comments: {config.state}/aws.journal is not the "
             "one that it was made from. Put that one back, or `make down` removes the sandbox with its data; nothing "
             "was changed or removed"
@@ -68,7 +69,7 @@ def sync(config: Config, image: str, deleted: Iterable[str] = ()) -> list[str]:
         deleted: EBS volumes that the API was told to delete: their files are removed.
 
     Raises:
-        SandboxError: a host cannot be made or started (its port is taken, say).
+        CommandError: a host cannot be made or started (its port is taken, say).
     """
     with _alone(config):
         wanted = {instance.id: instance for instance in ec2.instances(config)}
@@ -88,14 +89,14 @@ def sync(config: Config, image: str, deleted: Iterable[str] = ()) -> list[str]:
                 _make(config, instance, image)
                 done.append(f"{identity}: {instance.type} host at {instance.private_ip} started")
             elif status in {"exited", "dead"} and instance.state == "running":
-                docker("start", _name(config, identity))
+                docker("start", config.host_name(identity))
                 done.append(f"{identity}: host started")
             elif status in {"running", "restarting"} and instance.state == "stopped":
-                docker("stop", _name(config, identity))
+                docker("stop", config.host_name(identity))
                 done.append(f"{identity}: host stopped")
             if instance.state == "running":
                 for volume, size in instance.volumes:
-                    docker("exec", _name(config, identity), "sandbox-attach", volume, str(size))
+                    docker("exec", config.host_name(identity), "sandbox-attach", volume, str(size))
         _delete_volumes(config, image, set(deleted))
         return done
 
@@ -138,7 +139,7 @@ def _detach(config: Config, image: str, *volumes: str) -> None:
 
 
 def _make(config: Config, instance: ec2.Instance, image: str) -> None:
-    name = _name(config, instance.id)
+    name = config.host_name(instance.id)
     for volume in (f"{name}-docker", _volumes_name(config)):
         docker("volume", "create", "--label", config.label, volume)
     edge_taken = any(
@@ -193,22 +194,18 @@ def _make(config: Config, instance: ec2.Instance, image: str) -> None:
             "metadata_service_timeout = 5\nmetadata_service_num_attempts = 5\n"
         ),
     }
-    files.copy_into(name, content)
+    copy_into(name, content)
     # For root alone: with it, whoever is on the network could ask in the host's name.
     proof = keys.load(config.state).proof(instance.id)
     environment = f"METADATA_ADDRESS={config.gateway}:{config.metadata_port}\nMETADATA_PROOF={proof}\n"
-    files.copy_into(name, {"etc/sandbox/environment": environment}, mode=0o600)
+    copy_into(name, {"etc/sandbox/environment": environment}, mode=0o600)
     docker("start", name)
 
 
 def _remove(config: Config, identity: str) -> None:
-    name = _name(config, identity)
+    name = config.host_name(identity)
     docker("rm", "--force", "--volumes", name)
     docker("volume", "rm", "--force", f"{name}-docker")
-
-
-def _name(config: Config, identity: str) -> str:
-    return f"{config.name}-{identity}"
 
 
 @contextmanager

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sandbox import files
-from sandbox.errors import SandboxError
+from common import files
+from common.errors import CommandError
 from sandbox.machine import VERSION, Answer, Environ
 
 FORMAT = 2
@@ -54,13 +54,13 @@ class Journal:
         count: how many entries it has so far.
 
     Raises:
-        SandboxError: it is of another version, or cannot be read.
+        CommandError: it is of another version, or cannot be read.
     """
 
     def __init__(self, path: Path) -> None:
         self._path, self._end = path, path.with_name(f"{path.name}.end")
         if not path.exists() and self._known_end()[0]:
-            raise SandboxError(
+            raise CommandError(
                 f"{path} is missing, which said what the AWS APIs were told: put it back, or `make down` removes "
                 f"the sandbox with its data; {NOTHING}"
             )
@@ -95,7 +95,7 @@ class Journal:
         """Compares the answer that an entry gets now with the one that it got.
 
         Raises:
-            SandboxError: they differ.
+            CommandError: they differ.
         """
         digest = self._bound(entry, answer)
         if json.loads(self._lines[entry.number]).get("digest") != digest:
@@ -135,15 +135,15 @@ class Journal:
         except (ValueError, KeyError, TypeError, IndexError):
             raise self._spoilt("its first line is not that of a journal of this version") from None
         if version != (FORMAT, VERSION):
-            raise SandboxError(
+            raise CommandError(
                 f"{self._path} was written with moto {head['moto']}, and {VERSION} is installed, which may answer "
                 f"otherwise: go back to the commit that had it, or `make down` removes the sandbox with its data; "
                 f"{NOTHING}"
             )
         return dict(head)
 
-    def _spoilt(self, what: str) -> SandboxError:
-        return SandboxError(
+    def _spoilt(self, what: str) -> CommandError:
+        return CommandError(
             f"{self._path} does not say any more what the AWS APIs were told: {what}. Put the right one back, or "
             f"`make down` removes the sandbox with its data; {NOTHING}"
         )

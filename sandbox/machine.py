@@ -28,8 +28,9 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import Any
 
-from sandbox.config import ACCOUNT, REGION, ROOT
-from sandbox.errors import SandboxError
+from common.config import ACCOUNT, REGION
+from common.errors import CommandError
+from common.paths import ROOT
 
 Environ = dict[str, Any]
 # Where WSGI's environment keeps the spelling of headers with underscores.
@@ -129,7 +130,7 @@ class Machine:
             self._pipe.send((name, arguments))
             return self._pipe.recv()
         except (EOFError, OSError):
-            raise SandboxError(
+            raise CommandError(
                 "moto's process has ended: see the log's last lines; `make up` starts it again"
             ) from None
 

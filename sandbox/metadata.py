@@ -17,8 +17,9 @@ from typing import Any
 
 from werkzeug.wrappers import Request, Response
 
-from sandbox import ec2, keys
-from sandbox.config import ACCOUNT, REGION, Config
+from common import keys
+from common.config import ACCOUNT, REGION, Config
+from sandbox import ec2
 
 SESSION = datetime.timedelta(hours=1)
 

@@ -10,10 +10,10 @@ import urllib.error
 import urllib.request
 from typing import Any
 
-from sandbox import files, keys
-from sandbox.config import ECR_HOST, ECR_USER, Config
-from sandbox.docker import docker, inspect
-from sandbox.errors import SandboxError
+from common import keys
+from common.config import ECR_HOST, ECR_USER, Config
+from common.docker import copy_into, docker, inspect
+from common.errors import CommandError
 
 REGISTRY_UID = 10002  # the user in images/registry/Dockerfile
 CONFIGURATION = {
@@ -35,7 +35,7 @@ def up(config: Config, image: str) -> bool:
     """Starts the registry unless it runs already from this image; returns whether it had to.
 
     Raises:
-        SandboxError: it does not answer within 15 s.
+        CommandError: it does not answer within 15 s.
     """
     # Large, and `make status` asks the registry for its tags only.
     import bcrypt
@@ -71,13 +71,13 @@ def up(config: Config, image: str) -> bool:
         "etc/sandbox/registry.pem": (config.state / "ecr.pem").read_text(),
         "etc/sandbox/registry.key": (config.state / "ecr.key").read_text(),
     }
-    files.copy_into(name, content, uid=REGISTRY_UID, mode=0o600)
+    copy_into(name, content, uid=REGISTRY_UID, mode=0o600)
     docker("start", name)
     for _ in range(75):
         if tags(config) is not None:
             return True
         time.sleep(0.2)
-    raise SandboxError(f"the registry does not answer on {config.push_address}: see `docker logs {name}`")
+    raise CommandError(f"the registry does not answer on {config.push_address}: see `docker logs {name}`")
 
 
 def tags(config: Config) -> dict[str, list[str]] | None:

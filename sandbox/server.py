@@ -14,9 +14,11 @@ from pathlib import Path
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from sandbox import ec2, keys
-from sandbox.config import ROOT, Config
-from sandbox.errors import SandboxError
+from common import keys
+from common.config import Config
+from common.errors import CommandError
+from common.paths import ROOT
+from sandbox import ec2
 
 START_SECONDS = 300.0
 FOLLOW_SECONDS = 5.0  # the most that a change goes unnoticed when no request announced it
@@ -77,7 +79,7 @@ def start(config: Config) -> bool:
     """Starts the process unless it runs; returns whether it had to.
 
     Raises:
-        SandboxError: it ended or does not answer within START_SECONDS: the last line of its log.
+        CommandError: it ended or does not answer within START_SECONDS: the last line of its log.
     """
     if _pid(config) and answers(config):
         return False
@@ -101,7 +103,7 @@ def start(config: Config) -> bool:
             return True
         time.sleep(0.2)
     last = (log.read_text().strip().splitlines() or ["no output"])[-1].removeprefix("✗ ")
-    raise SandboxError(f"the sandbox's AWS APIs do not start: {last} (whole log: {log})")
+    raise CommandError(f"the sandbox's AWS APIs do not start: {last} (whole log: {log})")
 
 
 def stop(config: Config) -> bool:

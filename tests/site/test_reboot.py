@@ -11,7 +11,7 @@ import subprocess
 import requests
 
 from cli import host
-from sandbox.config import Config
+from common.config import Config
 from tests.support.site import Site
 
 

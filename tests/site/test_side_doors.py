@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from sandbox.config import Config
+from common.config import Config
 from tests.site.monitoring.browser import Browser
 from tests.site.monitoring.clients import http as ask
 from tests.support import ports

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.docker import inspect
+from common.docker import inspect
 from tests.support.site import environment, run
 
 # Below the ports that the kernel gives to clients, any of which may be in use just now.

@@ -11,8 +11,9 @@ import yaml
 
 from cli import __main__ as main
 from cli import host, inputs, release
-from cli.errors import VerbError
-from cli.targets import ROOT, Target
+from cli.targets import Target
+from common.errors import CommandError
+from common.paths import ROOT
 
 GOOD = {
     "V": ["1", "0"],
@@ -86,7 +87,7 @@ def test_empty_is_not_given(name: str) -> None:
 @pytest.mark.parametrize("value", BAD)
 @pytest.mark.parametrize("name", [name for name in GOOD if name not in FREE])
 def test_bad(name: str, value: str) -> None:
-    with pytest.raises(VerbError) as raised:
+    with pytest.raises(CommandError) as raised:
         inputs.check({name: value})
     text = str(raised.value)
     assert text.startswith(f"{name}=") and inputs.INPUTS[name][1] in text and text.isprintable()

@@ -12,8 +12,8 @@ import pytest
 
 from cli import host as hosts
 from cli import logs
-from cli.errors import VerbError
 from cli.targets import Target
+from common.errors import CommandError
 
 ID = "97f0c3e0a1b24d5e"
 LINES = f"""\
@@ -138,7 +138,7 @@ class TestHosts:
         self, target: Target, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
         self.given(monkeypatch, {"one": "echo a", "second": "exit 255"})
-        with pytest.raises(VerbError, match="^second: the logs cannot be read"):
+        with pytest.raises(CommandError, match="^second: the logs cannot be read"):
             logs.logs(target)
         assert capsys.readouterr().out == "one     a\n"
 
@@ -166,5 +166,5 @@ class TestHosts:
 
     def test_no_host(self, target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
         self.given(monkeypatch, {})
-        with pytest.raises(VerbError, match="no host is running"):
+        with pytest.raises(CommandError, match="no host is running"):
             logs.logs(target)

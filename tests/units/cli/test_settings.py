@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from cli import settings
-from cli.errors import VerbError
 from cli.targets import Target, target
+from common.errors import CommandError
 
 Given = Callable[..., Target]
 
@@ -61,13 +61,13 @@ def given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Given:
 )
 def test_refused(given: Given, text: str, line: str) -> None:
     chosen = given(text)
-    with pytest.raises(VerbError) as refused:
+    with pytest.raises(CommandError) as refused:
         settings.read(chosen)
     assert line in str(refused.value) and "\n" not in str(refused.value)
 
 
 def test_terraform_of_aws_has_its_own_file(given: Given) -> None:
-    with pytest.raises(VerbError, match=r"terraform/aws\.tfvars"):
+    with pytest.raises(CommandError, match=r"terraform/aws\.tfvars"):
         settings.read(given("terraform: {instance_type: t3.small}", "aws"))
 
 

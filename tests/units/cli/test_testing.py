@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from cli import engine, inputs, testing
-from cli.targets import ROOT, target
+from cli import inputs, testing
+from cli.targets import target
+from common import engine
+from common.paths import ROOT
 
 
 @pytest.fixture

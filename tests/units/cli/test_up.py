@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from cli import host, image, release, terraform, up
-from cli.targets import ROOT, Target
+from cli.targets import Target
+from common.paths import ROOT
 
 TREE = "aaaaaaaaaaaa"
 

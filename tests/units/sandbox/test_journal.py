@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from common.errors import CommandError
 from sandbox import journal
-from sandbox.errors import SandboxError
 from sandbox.journal import Entry, Journal
 from sandbox.machine import Answer
 
@@ -40,7 +40,7 @@ def replayed(path: Path, machine: Callable[[Entry], Answer] = answered) -> Journ
 def refusal(path: Path, machine: Callable[[Entry], Answer] = answered) -> str:
     """The one line of a replay that must stop, and that leaves the journal as it is."""
     before = path.read_bytes() if path.exists() else None
-    with pytest.raises(SandboxError) as caught:
+    with pytest.raises(CommandError) as caught:
         replayed(path, machine)
     assert (path.read_bytes() if path.exists() else None) == before
     line = str(caught.value)

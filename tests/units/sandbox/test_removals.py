@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 
+from common import docker, files, keys, ownership
+from common import images as local_images
+from common.config import Config
+from common.errors import CommandError
 from sandbox import __main__ as command
-from sandbox import docker, ec2, ecr, files, hosts, images, keys, ownership, registry
-from sandbox.config import Config
-from sandbox.errors import SandboxError
+from sandbox import ec2, ecr, hosts, images, registry
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -33,7 +35,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
         told.append(arguments)
         return ""
 
-    for module in (hosts, ownership, command, images):
+    for module in (hosts, ownership, command, images, local_images):
         monkeypatch.setattr(module, "docker", tell, raising=False)
         monkeypatch.setattr(module, "inspect", lambda kind, name: {"Id": name, "Containers": {}, "Labels": {}})
     return told
@@ -88,7 +90,7 @@ def test_hosts_that_the_apis_do_not_know(
     if not text:
         hosts.recognise(config, known, count)
         return
-    with pytest.raises(SandboxError, match=f"know nothing of {text}.*nothing was changed or removed$"):
+    with pytest.raises(CommandError, match=f"know nothing of {text}.*nothing was changed or removed$"):
         hosts.recognise(config, known, count)
     assert calls == []
 
@@ -125,7 +127,7 @@ def test_image_is_deleted_when_the_api_was_told(
 def test_state_that_is_gone(config: Config, calls: list[tuple[str, ...]], monkeypatch: Any) -> None:
     there(monkeypatch, "i-1")
     monkeypatch.setattr(ownership, "left_over", lambda _: True)
-    with pytest.raises(SandboxError, match="its i-1 is there.*nothing was changed or removed$"):
+    with pytest.raises(CommandError, match="its i-1 is there.*nothing was changed or removed$"):
         command.start(config)
     assert calls == []
 
@@ -153,16 +155,16 @@ def test_engine_out_of_reach(tmp_path: Path) -> None:
 )
 def test_absent(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     def absent(*_: str) -> str:
-        raise SandboxError(text)
+        raise CommandError(text)
 
     monkeypatch.setattr(docker, "docker", absent)
     assert docker.inspect("container", "x") is None
 
 
 def test_only_what_this_clone_built(calls: list[tuple[str, ...]], monkeypatch: Any, tmp_path: Path) -> None:
-    monkeypatch.setattr(images, "BUILT", tmp_path / "built")
+    monkeypatch.setattr(local_images, "BUILT", tmp_path / "built")
     for image in ("base", "host:1", "host:1", "api:2"):
-        images.built(image)
-    images.remove_all()
+        local_images.built(image)
+    local_images.remove_all()
     assert [call[1:] for call in calls if call[0] == "rmi"] == [("api:2",), ("host:1",), ("base",)]
     assert not (tmp_path / "built").exists()

@@ -1,16 +1,11 @@
-"""Files of the sandbox: in its state folder, and copied into containers."""
+"""Files that are private to their owner, written whole or not at all."""
 
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import stat
-import subprocess
-import tarfile
 from pathlib import Path
-
-from sandbox.errors import SandboxError
 
 
 def write(path: Path, content: str) -> bool:
@@ -34,24 +29,3 @@ def make_private(folder: Path) -> None:
             mode = path.lstat().st_mode
             if mode & 0o077 and not stat.S_ISLNK(mode):
                 path.chmod(stat.S_IMODE(mode) & 0o700)
-
-
-def copy_into(container: str, content: dict[str, str], uid: int = 0, mode: int = 0o644) -> None:
-    """Writes files into a container that need not run yet.
-
-    Args:
-        content: paths without the leading slash, and what each is to hold. Folders that are missing are made.
-        uid: the files' owner.
-    """
-    archive = io.BytesIO()
-    with tarfile.open(fileobj=archive, mode="w") as tar:
-        for path, text in content.items():
-            data = text.encode()
-            entry = tarfile.TarInfo(path)
-            entry.size, entry.mode, entry.uid, entry.gid = len(data), mode, uid, uid
-            tar.addfile(entry, io.BytesIO(data))
-    done = subprocess.run(
-        ["docker", "cp", "-", f"{container}:/"], input=archive.getvalue(), capture_output=True, check=False
-    )
-    if done.returncode:
-        raise SandboxError(f"copying files into {container}: {done.stderr.decode().strip()}")

@@ -76,8 +76,7 @@ def fail(text: str) -> int:
 @contextlib.contextmanager
 def step(what: str) -> Iterator[Step]:
     """A step for as long as the block runs. Steps may overlap; one that fails leaves its error to the caller."""
-    running = Step(what)
-    with _shown(running):
+    with shown(Step(what)) as running:
         yield running
     result = f": {running.result}" if running.result else ""
     say(f"✓ {what}{result} ({running.seconds:.1f} s)")
@@ -223,10 +222,11 @@ def _terraform(lines: list[str]) -> str:
 
 
 @contextlib.contextmanager
-def _shown(running: Step) -> Iterator[None]:
+def shown(running: Step) -> Iterator[Step]:
+    """Shows that something runs; not how it ended."""
     if not verbose() and sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
         with _moving(running):
-            yield
+            yield running
         return
     over = threading.Event()
 
@@ -242,7 +242,7 @@ def _shown(running: Step) -> Iterator[None]:
     else:
         thread.start()
     try:
-        yield
+        yield running
     finally:
         over.set()
         if thread.ident:

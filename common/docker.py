@@ -1,26 +1,28 @@
-"""The Docker command line, as the sandbox uses it.
+"""The Docker command line.
 
 The command line and not the API's client: ``--security-opt systempaths=unconfined`` exists only there.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
 import subprocess
+import tarfile
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from sandbox.errors import SandboxError
-from sandbox.progress import failure, logged
+from common.errors import CommandError
+from common.progress import failure, logged
 
 # What engines and clients of all versions say of what is not there.
 ABSENT = re.compile(r"no such|not found", re.IGNORECASE)
 
 
-def docker(*arguments: str, stdin: str | None = None, timeout: float = 120, check: bool = True) -> str:
+def docker(*arguments: str, stdin: str | bytes | None = None, timeout: float = 120, check: bool = True) -> str:
     """Runs ``docker`` and returns what it printed.
 
     Args:
@@ -28,33 +30,33 @@ def docker(*arguments: str, stdin: str | None = None, timeout: float = 120, chec
         check: whether a non-zero exit status is an error; otherwise the output so far is returned.
 
     Raises:
-        SandboxError: the engine cannot be reached, or the command failed: its last line.
+        CommandError: the engine cannot be reached, or the command failed: its last line.
     """
     try:
-        done = subprocess.run(
-            ["docker", *arguments], input=stdin, capture_output=True, text=True, timeout=timeout, check=False
-        )
+        given = stdin.encode() if isinstance(stdin, str) else stdin
+        done = subprocess.run(["docker", *arguments], input=given, capture_output=True, timeout=timeout, check=False)
     except FileNotFoundError:
-        raise SandboxError("docker is not installed: run `make up`, or install Docker Engine") from None
+        raise CommandError("docker is not installed: run `make up`, or install Docker Engine") from None
     except subprocess.TimeoutExpired:
-        raise SandboxError(f"docker {arguments[0]} took longer than {timeout:.0f} s") from None
+        raise CommandError(f"docker {arguments[0]} took longer than {timeout:.0f} s") from None
+    output, errors = (stream.decode(errors="replace") for stream in (done.stdout, done.stderr))
     if check and done.returncode:
         # Newer clients end with advice on `--help`. What keeps `docker exec` from starting is told on standard output.
-        said = (done.stderr + done.stdout if done.returncode in {126, 127} else done.stderr).splitlines()
+        said = (errors + output if done.returncode in {126, 127} else errors).splitlines()
         lines = [line for line in said if line.strip() and not line.startswith(("Run '", "See '"))]
-        raise SandboxError(f"docker {' '.join(arguments[:2])}: {(lines or [f'exit status {done.returncode}'])[-1]}")
-    return done.stdout
+        raise CommandError(f"docker {' '.join(arguments[:2])}: {(lines or [f'exit status {done.returncode}'])[-1]}")
+    return output
 
 
 def inspect(kind: str, name: str) -> dict[str, Any] | None:
     """``docker <kind> inspect`` of one object (container, network, volume, image), None when there is none.
 
     Raises:
-        SandboxError: the engine does not say, because it cannot be reached, say.
+        CommandError: the engine does not say, because it cannot be reached, say.
     """
     try:
         found: list[dict[str, Any]] = json.loads(docker(kind, "inspect", name))
-    except SandboxError as error:
+    except CommandError as error:
         if ABSENT.search(str(error)):
             return None
         raise
@@ -70,7 +72,7 @@ def builder() -> dict[str, str]:
     """
     try:
         docker("buildx", "version")
-    except SandboxError:
+    except CommandError:
         return {"DOCKER_BUILDKIT": "0"}
     # An image is one manifest: a list with attestations beside it cannot be rewritten or put into ECR as one.
     return {"DOCKER_BUILDKIT": "1", "BUILDX_NO_DEFAULT_ATTESTATIONS": "1", "BUILDKIT_PROGRESS": "plain"}
@@ -80,7 +82,7 @@ def build(folder: Path, tag: str, *, labels: tuple[str, ...], arguments: dict[st
     """Builds an image from a folder, its output kept in a log file.
 
     Raises:
-        SandboxError: the build failed: its last line, and where the whole log is.
+        CommandError: the build failed: its last line, and where the whole log is.
     """
     command = ["docker", "build", "--tag", tag, *(f"--label={label}" for label in labels)]
     if builder()["DOCKER_BUILDKIT"] == "0":
@@ -89,4 +91,21 @@ def build(folder: Path, tag: str, *, labels: tuple[str, ...], arguments: dict[st
     for name, value in arguments.items():
         command += ["--build-arg", f"{name}={value}"]
     if logged([*command, str(folder)], log, env={**os.environ, **builder()}):
-        raise SandboxError(failure(f"building {tag} failed", log))
+        raise CommandError(failure(f"building {tag} failed", log))
+
+
+def copy_into(container: str, content: dict[str, str], uid: int = 0, mode: int = 0o644) -> None:
+    """Writes files into a container that need not run yet.
+
+    Args:
+        content: paths without the leading slash, and what each is to hold. Folders that are missing are made.
+        uid: the files' owner.
+    """
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        for path, text in content.items():
+            data = text.encode()
+            entry = tarfile.TarInfo(path)
+            entry.size, entry.mode, entry.uid, entry.gid = len(data), mode, uid, uid
+            tar.addfile(entry, io.BytesIO(data))
+    docker("cp", "-", f"{container}:/", stdin=archive.getvalue())

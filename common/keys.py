@@ -10,7 +10,7 @@ import string
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from sandbox import files
+from common import files
 
 ALPHABET = string.ascii_uppercase + "234567"
 

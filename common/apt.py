@@ -10,15 +10,12 @@ import shutil
 import subprocess
 import time
 
-from sandbox.progress import say
+from common.errors import CommandError
+from common.progress import say
 
 # A fresh machine updates itself when it boots, and our own steps run side by side.
 WAIT_SECONDS = 300
 LOCKED = ("Could not get lock", "Unable to lock", "Unable to acquire the dpkg frontend lock")
-
-
-class PackageError(Exception):
-    """What apt-get said, in one line."""
 
 
 def may_install() -> bool:
@@ -33,10 +30,10 @@ def install(*packages: str, where_known: tuple[str, ...] = ()) -> None:
         where_known: packages that not every release of the distribution has.
 
     Raises:
-        PackageError: it may not be done here, or apt-get failed.
+        CommandError: it may not be done here, or apt-get failed.
     """
     if not may_install():
-        raise PackageError(f"`apt-get install {' '.join(packages)}` as root is needed")
+        raise CommandError(f"`apt-get install {' '.join(packages)}` as root is needed")
     deadline = time.monotonic() + WAIT_SECONDS
     _run(["update"], deadline)
     # Asked only now: a fresh machine has no lists before.
@@ -66,7 +63,7 @@ def _run(command: list[str], deadline: float) -> None:
             return
         if not any(text in done.stderr for text in LOCKED) or time.monotonic() > deadline:
             lines = done.stderr.strip().splitlines() or ["no output"]
-            raise PackageError(f"apt-get {command[0]}: {lines[-1]}")
+            raise CommandError(f"apt-get {command[0]}: {lines[-1]}")
         if not told:
             say("  waiting for another apt-get on this machine")
             told = True

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from cli.errors import VerbError
-from sandbox import debian
-from sandbox.progress import step
+from common import apt
+from common.errors import CommandError
+from common.progress import step
 
 SOCKET = Path("/var/run/docker.sock")
 INSTALL = "install Docker Engine (Debian, Ubuntu: `apt-get install docker.io` as root), start it, then again"
@@ -30,23 +30,23 @@ def ensure(state: Path) -> None:
         state: folder for the engine's log and process id.
 
     Raises:
-        VerbError: there is none, and it is not ours to install or start: what to do.
+        CommandError: there is none, and it is not ours to install or start: what to do.
     """
     if answers():
         return
     if os.environ.get("DOCKER_HOST"):
-        raise VerbError(
+        raise CommandError(
             f"no Docker Engine answers at DOCKER_HOST={os.environ['DOCKER_HOST']}: start it, or unset DOCKER_HOST"
         )
     if denied():
-        raise VerbError(
+        raise CommandError(
             f"the Docker Engine runs, but {_user()} may not use it: "
             f"`sudo usermod -aG docker {_user()}`, then log in again"
         )
     if not (shutil.which("dockerd") and shutil.which("docker")):
         _install()
     if os.geteuid() != 0:
-        raise VerbError("no Docker Engine answers: start it (`sudo systemctl start docker`), then the same command")
+        raise CommandError("no Docker Engine answers: start it (`sudo systemctl start docker`), then the same command")
     with step("starting the Docker Engine"):
         if Path("/run/systemd/system").exists():
             subprocess.run(["systemctl", "start", "docker"], check=False, capture_output=True)
@@ -56,7 +56,7 @@ def ensure(state: Path) -> None:
             if answers():
                 return
             time.sleep(0.5)
-    raise VerbError(f"the Docker Engine does not answer within 60 s: see {state}/logs/dockerd.log or its journal")
+    raise CommandError(f"the Docker Engine does not answer within 60 s: see {state}/logs/dockerd.log or its journal")
 
 
 @contextmanager
@@ -102,14 +102,14 @@ def denied() -> bool:
 
 
 def _install() -> None:
-    if not debian.may_install():
-        raise VerbError(f"no Docker Engine answers: {INSTALL}")
+    if not apt.may_install():
+        raise CommandError(f"no Docker Engine answers: {INSTALL}")
     with step("installing the Docker Engine (docker.io)"):
         try:
             # From Debian 13 on the client is a package of its own, which docker.io only recommends.
-            debian.install("docker.io", "iptables", where_known=("docker-cli",))
-        except debian.PackageError as error:
-            raise VerbError(f"{error}; {INSTALL}") from None
+            apt.install("docker.io", "iptables", where_known=("docker-cli",))
+        except CommandError as error:
+            raise CommandError(f"{error}; {INSTALL}") from None
 
 
 def _start(state: Path) -> None:

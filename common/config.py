@@ -7,10 +7,10 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sandbox import keys
-from sandbox.errors import SandboxError
+from common import keys
+from common.errors import CommandError
+from common.paths import STATE
 
-ROOT = Path(__file__).resolve().parent.parent
 ACCOUNT = "123456789012"
 REGION = "us-east-1"
 ECR_HOST = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"
@@ -20,7 +20,7 @@ ECR_USER = "AWS"
 def _port(variable: str, default: int) -> int:
     value = os.environ.get(variable) or str(default)
     if not value.isdigit() or not 1 <= int(value) <= 65535:
-        raise SandboxError(f"{variable}={value} is not a port: set it to a number from 1 to 65535")
+        raise CommandError(f"{variable}={value} is not a port: set it to a number from 1 to 65535")
     return int(value)
 
 
@@ -29,9 +29,9 @@ def _subnet() -> ipaddress.IPv4Network:
     try:
         subnet = ipaddress.IPv4Network(value)
     except ValueError as error:
-        raise SandboxError(f"SANDBOX_SUBNET={value}: {error}; set it to a private network like 10.83.0.0/24") from None
+        raise CommandError(f"SANDBOX_SUBNET={value}: {error}; set it to a private network like 10.83.0.0/24") from None
     if not subnet.is_private or not 16 <= subnet.prefixlen <= 26:
-        raise SandboxError(
+        raise CommandError(
             f"SANDBOX_SUBNET={value}: set it to a private network of /16 to /26, the sizes that a VPC's subnet has"
         )
     return subnet
@@ -48,6 +48,7 @@ class Config:
         metadata_port: TCP port of the instance metadata service, there too (``SANDBOX_METADATA_PORT``).
         registry_port: TCP port on 127.0.0.1 where this machine pushes to ECR (``SANDBOX_REGISTRY_PORT``).
         edge_port: TCP port on 127.0.0.1 that reaches port 80 of the first host (``EDGE_PORT``).
+        grafana_image: an image of Grafana in place of the inventory's (``GRAFANA_IMAGE``).
         state: folder of everything that is kept between runs (``SANDBOX_STATE``).
     """
 
@@ -57,9 +58,8 @@ class Config:
     metadata_port: int = field(default_factory=lambda: _port("SANDBOX_METADATA_PORT", 4567))
     registry_port: int = field(default_factory=lambda: _port("SANDBOX_REGISTRY_PORT", 4568))
     edge_port: int = field(default_factory=lambda: _port("EDGE_PORT", 8080))
-    state: Path = field(
-        default_factory=lambda: Path(os.environ.get("SANDBOX_STATE") or ROOT / ".state" / "sandbox").absolute()
-    )
+    grafana_image: str = field(default_factory=lambda: os.environ.get("GRAFANA_IMAGE", ""))
+    state: Path = field(default_factory=lambda: Path(os.environ.get("SANDBOX_STATE") or STATE / "sandbox").absolute())
 
     @property
     def gateway(self) -> str:
@@ -70,6 +70,10 @@ class Config:
     def registry_address(self) -> str:
         """The registry's address: the last one that an instance cannot be given."""
         return str(self.subnet[3])
+
+    def host_name(self, instance: str) -> str:
+        """The name of the container that is an EC2 instance's host."""
+        return f"{self.name}-{instance}"
 
     @property
     def endpoint(self) -> str:

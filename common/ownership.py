@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sandbox import files, keys
-from sandbox.config import Config
-from sandbox.docker import docker, inspect
-from sandbox.errors import SandboxError
+from common import files, keys
+from common.config import Config
+from common.docker import docker, inspect
+from common.errors import CommandError
 
 STATE_LABEL = "comentarios.sandbox.state"
 
@@ -23,19 +23,19 @@ def check(config: Config) -> None:
     """Finds that the folder is no other sandbox's, and the sandbox no other folder's.
 
     Raises:
-        SandboxError: one of them is; the message says which, and which variables choose others.
+        CommandError: one of them is; the message says which, and which variables choose others.
     """
     record = _record(config)
     name = record.read_text().strip() if record.exists() else config.name
     if name != config.name:
-        raise SandboxError(
+        raise CommandError(
             f"{config.state} is the state of the sandbox {name}, not of {config.name}: set SANDBOX_NAME={name}, "
             "or SANDBOX_STATE to another folder"
         )
     elsewhere = owner(config)
     # A folder that is gone has no use for what it made.
     if elsewhere and elsewhere != config.state and (elsewhere / record.name).exists():
-        raise SandboxError(
+        raise CommandError(
             f"the sandbox {config.name} is that of {elsewhere}: `make down` there, or set SANDBOX_NAME, "
             "SANDBOX_SUBNET, SANDBOX_REGISTRY_PORT and EDGE_PORT to have another beside it"
         )

@@ -1,0 +1,96 @@
+"""The images in this machine's engine that both the sandbox's and the API's image come from, and who removes them."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from common import apt, files
+from common.docker import docker, inspect
+from common.errors import CommandError
+from common.paths import ROOT, STATE
+from common.progress import failure, logged, say
+
+PREFIX = "comentarios-sandbox"
+UPSTREAM_BASE = "debian:trixie-slim"
+OWN_BASE = f"{PREFIX}/debian:13"
+IMAGE_LABEL = "comentarios.image=sandbox"
+# What was built by another clone is that one's to remove.
+CLONE_LABEL = f"comentarios.clone={ROOT}"
+BUILT = STATE / "built"
+IMAGE_VARIABLES = ROOT / "inventory" / "group_vars" / "all" / "images.yml"
+# Variable of the stack's image → folder that builds its stand-in. Grafana has none: Debian has no package of it.
+STAND_INS = {
+    "edge_image": "haproxy",
+    "prometheus_image": "prometheus",
+    "alertmanager_image": "alertmanager",
+    "node_exporter_image": "node-exporter",
+}
+
+
+def base(state: Path) -> str:
+    """A Debian 13 image in the engine: upstream's where it is or can be pulled, else one that mmdebstrap makes.
+
+    Args:
+        state: folder for the log, and for the archive while it is made.
+
+    Raises:
+        CommandError: neither is available; says what to install.
+    """
+    for image in (UPSTREAM_BASE, OWN_BASE):
+        if inspect("image", image):
+            return image
+    if available(UPSTREAM_BASE):
+        docker("pull", UPSTREAM_BASE, timeout=600)
+        return UPSTREAM_BASE
+    say(f"  {UPSTREAM_BASE} cannot be pulled here: making {OWN_BASE} with mmdebstrap")
+    if not shutil.which("mmdebstrap"):
+        _install_mmdebstrap()
+    log = state / "logs" / "mmdebstrap.log"
+    archive = state / "debian.tar"
+    if logged(["mmdebstrap", "--variant=minbase", "trixie", archive], log, umask=0o022):
+        raise CommandError(failure("mmdebstrap failed", log))
+    docker("import", "--change", f"LABEL {IMAGE_LABEL}", str(archive), OWN_BASE, timeout=600)
+    archive.unlink()
+    built(OWN_BASE)
+    return OWN_BASE
+
+
+def available(image: str) -> bool:
+    """Whether a registry hands the image out; False also when it does not answer within 20 s."""
+    try:
+        docker("manifest", "inspect", image, timeout=20)
+    except CommandError:
+        return False
+    return True
+
+
+def newest(folder: str) -> str | None:
+    """The newest image of ``sandbox/images/<folder>`` in the engine, whoever built it; None when there is none."""
+    return next(iter(docker("images", "--quiet", f"{PREFIX}/{folder}").split()), None)
+
+
+def built(image: str) -> None:
+    """Records that an image was built by this clone, so that `make clean` removes it."""
+    known = BUILT.read_text().split() if BUILT.exists() else []
+    files.write(BUILT, "\n".join(dict.fromkeys([*known, image])) + "\n")
+
+
+def remove_all() -> None:
+    """Removes every image that this clone built, unless somebody else's container or image needs it."""
+    # The last ones built stand on the first ones.
+    for image in reversed(BUILT.read_text().split() if BUILT.exists() else []):
+        docker("rmi", image, check=False)
+    docker("image", "prune", "--force", "--filter", f"label={CLONE_LABEL}")
+    BUILT.unlink(missing_ok=True)
+
+
+def _install_mmdebstrap() -> None:
+    try:
+        # The keys come with Debian, not with Ubuntu.
+        apt.install("mmdebstrap", "debian-archive-keyring")
+    except CommandError as error:
+        raise CommandError(
+            f"{UPSTREAM_BASE} cannot be pulled and mmdebstrap is missing: {error}, "
+            "or give this machine access to Docker Hub"
+        ) from None

@@ -1,0 +1,31 @@
+"""What the sandbox finds of this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from common.config import Config
+from sandbox import checks
+
+
+@pytest.mark.parametrize(
+    ("program", "answer", "rule"),
+    [
+        ("ufw", "Status: active", "sudo ufw allow proto tcp from 10.83.0.0/24 to 10.83.0.1 port 4566,4567"),
+        ("firewall-cmd", "running", "--add-source=10.83.0.0/24"),
+        ("none", "", "sudo iptables -I INPUT -p tcp -s 10.83.0.0/24 -d 10.83.0.1 -m multiport --dports 4566,4567"),
+    ],
+)
+def test_firewall_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, program: str, answer: str, rule: str
+) -> None:
+    for name in ("SANDBOX_SUBNET", "SANDBOX_AWS_PORT", "SANDBOX_METADATA_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / program).write_text(f"#!/bin/sh\necho '{answer}'\n")
+    (tmp_path / program).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(checks, "_enabled", lambda *_: False)
+    name, command = checks.firewall(Config())
+    assert rule in command and (name == program or program in ("firewall-cmd", "none"))
