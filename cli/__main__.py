@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 import sys
+from collections.abc import Callable, Mapping
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -55,6 +57,14 @@ FROM_NOTHING = {"bench", "check", "clean", "doctor", "down", "env", "outdated", 
 CLAIMS_ITSELF = {"bench", "check", "clean", "doctor", "down", "outdated", "prove", "sbom", "test", "up"}
 
 
+def arguments(verb: Callable[..., object], environment: Mapping[str, str]) -> dict[str, str]:
+    """The inputs that a verb takes after the target, empty when not given: parameter `tag` is TAG, `for_` is FOR."""
+    taken = list(inspect.signature(verb).parameters.values())[1:]
+    return {
+        one.name: environment.get(one.name.rstrip("_").upper(), "") for one in taken if one.kind != one.KEYWORD_ONLY
+    }
+
+
 def main() -> int:
     verb = sys.argv[1]
     try:
@@ -68,7 +78,8 @@ def main() -> int:
         if verb not in FROM_NOTHING:
             terraform.ensure_up(chosen)
         module, _, function = VERBS[verb].partition(".")
-        result = getattr(importlib.import_module(f"cli.{module}"), function)(chosen)
+        called = getattr(importlib.import_module(f"cli.{module}"), function)
+        result = called(chosen, **arguments(called, os.environ))
         return result if isinstance(result, int) else 0
     except CommandError as error:
         return fail(str(error))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import os
 import shlex
 
 from cli import host
@@ -52,11 +51,8 @@ def alerts(target: Target) -> int:
     Raises:
         CommandError: there is no host, or Alertmanager does not answer.
     """
-    found = host.hosts(target)
-    if not found:
-        raise CommandError("no host is running: run `make up`")
     deaf = False
-    for one in found:
+    for one in host.several(target):
         say(f"▸ {one.name}")
         # One question: each takes the host half a second before Alertmanager hears of it.
         answers: list[list[str]] = [[]]
@@ -76,19 +72,16 @@ def alerts(target: Target) -> int:
     return int(deaf)
 
 
-def silence(target: Target) -> None:
-    """Silences ALERT on every host, or on HOST, FOR a time; ``FOR=0`` ends it.
+def silence(target: Target, alert: str, for_: str, host_: str) -> None:
+    """Silences an alert on every host, or on the one of this name, for a time; ``0`` ends it.
 
     Raises:
         CommandError: no alert was given, or Alertmanager does not answer.
     """
-    alert, duration = os.environ.get("ALERT", ""), os.environ.get("FOR") or "2h"
+    duration = for_ or "2h"
     if not alert:
         raise CommandError("which alert? `make silence ALERT=DiskFull FOR=2h`; `make alerts` lists them")
-    found = [host.chosen(target)] if os.environ.get("HOST") else host.hosts(target)
-    if not found:
-        raise CommandError("no host is running: run `make up`")
-    for one in found:
+    for one in host.several(target, host_):
         _run(target, one, silencing(alert, duration, getpass.getuser()))
         what = "is not silenced" if duration == "0" else f"is silenced for {duration}"
         say(f"▸ {one.name}: {alert} {what}")

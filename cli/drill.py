@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import time
 
@@ -18,7 +17,7 @@ RECOVERY_SECONDS = 300
 POSTED, POSTED_LATER = 20, 5
 
 
-def drill(target: Target) -> int:
+def drill(target: Target, host_: str = "") -> int:
     """Loses the host with its data volume for real, and measures until its comments and its release are live again.
 
     Returns:
@@ -31,21 +30,19 @@ def drill(target: Target) -> int:
         typed = input("This terminates the host and deletes its data volume. Type the project's name (comentarios): ")
         if typed.strip() != "comentarios":
             raise CommandError("nothing was removed: the name was not typed")
-    lost_host, thread = host.chosen(target), f"drill-{secrets.token_hex(4)}"
+    lost_host, thread = host.chosen(target, host_), f"drill-{secrets.token_hex(4)}"
     known = release.listing(target, lost_host)
     tag = next(one["tag"] for one in known["releases"] if one["number"] == known["live"])
     _post(host.edge(target, lost_host), thread, 0, POSTED)
-    backup.backup(target)
+    backup.backup(target, host_)
     _post(host.edge(target, lost_host), thread, POSTED, POSTED_LATER)
     with step(f"drill: terminating {lost_host.name} and deleting its data volume"):
         _lose(target, lost_host)
     begin = time.monotonic()
-    os.environ["TAG"] = tag
-    up.up(target)
-    os.environ.pop("FROM", None)
-    backup.restore(target)
+    up.up(target, tag)
+    backup.restore(target, host_=host_)
     seconds = time.monotonic() - begin
-    reply = requests.get(f"{host.edge(target, host.chosen(target))}/api/comment/list/{thread}", timeout=30)
+    reply = requests.get(f"{host.edge(target, host.chosen(target, host_))}/api/comment/list/{thread}", timeout=30)
     found = [one["comment"] for one in reply.json()] if reply.status_code == 200 else []
     missing = len({str(number) for number in range(POSTED)} - set(found))
     say("| recovery | bound | comments of the newest backup lost | comments after it lost | release live |")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import time
 from collections.abc import Mapping
@@ -68,20 +67,29 @@ def _host(instance: dict[str, Any], user: str) -> Host:
     )
 
 
-def chosen(target: Target) -> Host:
-    """The host that HOST names, else the first.
+def several(target: Target, name: str = "") -> list[Host]:
+    """The host of this name, or all.
 
     Raises:
         CommandError: there is none, or none of that name.
     """
-    found = hosts(target)
-    wanted = os.environ.get("HOST")
+    found = [chosen(target, name)] if name else hosts(target)
     if not found:
         raise CommandError("no host is running: run `make up`")
+    return found
+
+
+def chosen(target: Target, name: str = "") -> Host:
+    """The host of this name, or the first one.
+
+    Raises:
+        CommandError: there is none, or none of that name.
+    """
+    found = several(target)
     for host in found:
-        if wanted in (None, "", host.name):
+        if name in ("", host.name):
             return host
-    raise CommandError(f"HOST={wanted} is not known: there is {', '.join(host.name for host in found)}")
+    raise CommandError(f"HOST={name} is not known: there is {', '.join(host.name for host in found)}")
 
 
 def edge(target: Target, host: Host) -> str:
@@ -157,9 +165,7 @@ def greet(target: Target, timeout: float = 300) -> list[Host]:
     Raises:
         CommandError: there is no host, or one does not let us in: what SSH said.
     """
-    found = hosts(target)
-    if not found:
-        raise CommandError("no host is running: run `make up`")
+    found = several(target)
     deadline = time.monotonic() + timeout
     for host in found:
         while (done := run(target, host, "true")).returncode:

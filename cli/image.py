@@ -23,7 +23,7 @@ REPOSITORY = "comentarios-api"
 PARTS = ("Dockerfile", "api.py", "comentarios", "image.py", "requirements.txt")
 
 
-def tag() -> str:
+def tree_tag() -> str:
     """The working tree's tag: the commit, and after it a digest of the image's sources when they differ from it."""
     commit = _git("rev-parse", "--short=12", "HEAD") or "nocommit"
     if commit != "nocommit" and not _git("status", "--porcelain", "--", *(f"api/{part}" for part in PARTS)):
@@ -37,13 +37,9 @@ def tag() -> str:
     return f"{commit}-{digest.hexdigest()[:8]}"
 
 
-def _wanted() -> str:
-    """The working tree's tag; with REBUILD the day's after it, for the same sources with that day's packages."""
-    return f"{tag()}-{time.strftime('%Y%m%d', time.gmtime())}" if _rebuild() else tag()
-
-
-def _rebuild() -> bool:
-    return os.environ.get("REBUILD") == "yes"
+def _wanted(rebuild: bool) -> str:
+    """The working tree's tag. A rebuild of the same sources, with today's packages, has the date after it."""
+    return f"{tree_tag()}-{time.strftime('%Y%m%d', time.gmtime())}" if rebuild else tree_tag()
 
 
 def in_ecr(target: Target, wanted: str) -> bool:
@@ -60,30 +56,32 @@ def in_ecr(target: Target, wanted: str) -> bool:
     return True
 
 
-def ensure(target: Target) -> str:
-    """The tag to run: ``TAG`` of the environment, which must be in ECR, or the working tree's, built and pushed if not.
+def ensure(target: Target, tag: str = "", rebuild: bool = False) -> str:
+    """The tag to run: the one that is given, which must be in ECR, or the working tree's, which is pushed if missing.
+
+    Args:
+        rebuild: builds the working tree's image again, with today's packages of Debian.
 
     Raises:
-        CommandError: TAG is not in ECR, or the build or the push failed.
+        CommandError: the tag is not in ECR, or the build or the push failed.
     """
-    given = os.environ.get("TAG")
-    if given:
-        if not in_ecr(target, given):
-            raise CommandError(f"ECR has no image {REPOSITORY}:{given}: `make images` lists what it has")
-        return given
-    wanted = _wanted()
+    if tag:
+        if not in_ecr(target, tag):
+            raise CommandError(f"ECR has no image {REPOSITORY}:{tag}: `make images` lists what it has")
+        return tag
+    wanted = _wanted(rebuild)
     if in_ecr(target, wanted):
         say(f"▸ image: {REPOSITORY}:{wanted} is in ECR")
         return wanted
-    _build_once(target, wanted)
+    _build_once(target, wanted, rebuild)
     with step(f"image: pushing {REPOSITORY}:{wanted} to ECR"):
         push(target, wanted)
     return wanted
 
 
-def push_verb(target: Target) -> None:
+def push_verb(target: Target, tag: str, rebuild: str) -> None:
     """``make image``: the tag that is in ECR now."""
-    say(ensure(target))
+    say(ensure(target, tag, rebuild == "yes"))
 
 
 def images(target: Target) -> None:
@@ -94,30 +92,30 @@ def images(target: Target) -> None:
 
 def prepare(target: Target) -> None:
     """Builds the working tree's image where ``ensure`` would, before there is an ECR to ask."""
-    wanted = _wanted()
+    wanted = _wanted(rebuild=False)
     try:
-        known = in_ecr(target, os.environ.get("TAG") or wanted)
+        known = in_ecr(target, wanted)
     except CommandError:
         known = False
-    if not known and not os.environ.get("TAG"):
-        _build_once(target, wanted)
+    if not known:
+        _build_once(target, wanted, rebuild=False)
 
 
-def _build_once(target: Target, wanted: str) -> None:
+def _build_once(target: Target, wanted: str, rebuild: bool) -> None:
     # The tag names the content: an image that the engine has already is the one that would be built.
     if not inspect("image", f"{REPOSITORY}:{wanted}"):
         with step(f"image: building {REPOSITORY}:{wanted}"):
-            build(target, wanted)
+            build(target, wanted, rebuild)
             local_images.built(f"{REPOSITORY}:{wanted}")
 
 
-def build(target: Target, wanted: str) -> None:
+def build(target: Target, wanted: str, rebuild: bool = False) -> None:
     """Builds ``comentarios-api:<tag>`` in this machine's engine."""
     target.state.mkdir(parents=True, exist_ok=True)
     base = local_images.base(target.state)
     log = target.state / "logs" / "build-api.log"
     command = [sys.executable, str(ROOT / "api" / "image.py"), "build", "--tag", f"{REPOSITORY}:{wanted}"]
-    command += ["--base", base, "--version", wanted, *(["--no-cache"] if _rebuild() else [])]
+    command += ["--base", base, "--version", wanted, *(["--no-cache"] if rebuild else [])]
     if logged(command, log, env={**os.environ, **builder()}):
         raise CommandError(failure("building the image failed", log))
 

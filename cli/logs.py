@@ -7,7 +7,6 @@ import shlex
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
 
 from cli import host
 from cli.targets import Target
@@ -25,40 +24,55 @@ ERASE = "\x1b[2K"
 COMPOSE = ("docker", "compose", "--project-directory", "/opt/comentarios")
 
 
-def command(given: Mapping[str, str], colour: bool = False) -> str:
+def command(
+    service: str = "",
+    level: str = "",
+    request: str = "",
+    since: str = "",
+    grep: str = "",
+    follow: str = "",
+    *,
+    colour: bool = False,
+) -> str:
     """The command for a host's shell. It fails when the logs cannot be read, and not when no line matches."""
     filters = []
-    if level := given.get("LEVEL"):
+    if level:
         words = "|".join(WORDS[one] for one in LEVELS[LEVELS.index(level) :])
         filters.append(["-iE", "-e", rf'(level|lvl)"?[=:] ?"?({words})\b'])
-    if request := given.get("REQUEST"):
+    if request:
         # The API's name for it and the edge's.
         filters.append(["-E", "-e", rf'id": ?"{request.replace(".", "[.]")}"'])
-    if text := given.get("GREP"):
-        filters.append(["-iF", "-e", text])
-    since = given.get("SINCE", "")
+    if grep:
+        filters.append(["-iF", "-e", grep])
     # The engine knows no days.
     since = f"{int(since[:-1]) * 24}h" if since.endswith("d") else since
     # Of what is filtered, all that is kept; else the newest.
     begin = ["--since", since] if since else [] if filters else ["--tail", "100"]
-    follow = [] if given.get("FOLLOW") == "no" else ["--follow"]
-    service = ["--", given["SERVICE"]] if given.get("SERVICE") else []
+    following = [] if follow == "no" else ["--follow"]
+    services = ["--", service] if service else []
     plain = [] if colour else ["--ansi", "never"]
-    parts = [shlex.join([*COMPOSE, *plain, "logs", *follow, *begin, *service])]
+    parts = [shlex.join([*COMPOSE, *plain, "logs", *following, *begin, *services])]
     parts += [f"{{ {shlex.join(['grep', '--line-buffered', *one])} || [ $? -eq 1 ]; }}" for one in filters]
     return shlex.join(["bash", "-c", f"set -o pipefail; {' | '.join(parts)}"])
 
 
-def logs(target: Target) -> int:
-    """Follows the logs of all hosts, or of HOST, until Ctrl-C; with several, each line has its host's name.
+def logs(
+    target: Target,
+    host_: str = "",
+    service: str = "",
+    level: str = "",
+    request: str = "",
+    since: str = "",
+    grep: str = "",
+    follow: str = "",
+) -> int:
+    """Follows the logs of all hosts, or of one, until Ctrl-C; with several, each line has its host's name.
 
     Raises:
         CommandError: there is no host, or the logs of one cannot be read.
     """
-    found = [host.chosen(target)] if os.environ.get("HOST") else host.hosts(target)
-    if not found:
-        raise CommandError("no host is running: run `make up`")
-    asked = command(os.environ, colour=sys.stdout.isatty())
+    found = host.several(target, host_)
+    asked = command(service, level, request, since, grep, follow, colour=sys.stdout.isatty())
     # A terminal on the host: what follows there ends with the connection, and not with the next line.
     readers = [_reader(host.ssh(target, one, asked, "-tt")) for one in found]
     width = max(len(one.name) for one in found)

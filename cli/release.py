@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import getpass
 import json
-import os
 import re
 import secrets
 import shlex
 import socket
 import threading
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from cli import host, image, settings
@@ -25,25 +25,26 @@ LIST = """sudo sh -c 'set -- /opt/comentarios/releases/*/release.json; [ ! -e "$
 NO_RELEASES = '{"live": null, "releases": [], "by": null}'
 
 
-def release(target: Target) -> None:
-    """Builds and pushes the working tree's image (or takes TAG's), and rolls it out with its configuration.
+def release(target: Target, tag: str, rebuild: str, watch: str, ready: str) -> None:
+    """Builds and pushes the working tree's image, or takes the tag's, and rolls it out with its configuration.
 
     Raises:
-        CommandError: TAG is not in ECR, somebody else releases, or the release failed or was rolled back: why.
+        CommandError: the tag is not in ECR, somebody else releases, or the release failed or was rolled back: why.
     """
     begin = time.monotonic()
-    entries = play(target, "release", "playbooks/release.yml", stack_api_tag=image.ensure(target))
+    tag = image.ensure(target, tag, rebuild == "yes")
+    entries = play(target, "release", "playbooks/release.yml", watch, ready, stack_api_tag=tag)
     say(_outcome(entries, "released", begin) or "✓ nothing to release: this image and configuration are live already")
 
 
-def rollback(target: Target) -> None:
-    """Goes back to the last good release, or to the one that TO names by number or tag.
+def rollback(target: Target, to: str, watch: str, ready: str) -> None:
+    """Goes back to the last good release, or to the one with this number or tag.
 
     Raises:
         CommandError: there is none, its image is not available any more, or it does not run: why.
     """
     begin = time.monotonic()
-    entries = play(target, "rollback", "playbooks/rollback.yml", stack_rollback_to=os.environ.get("TO") or "")
+    entries = play(target, "rollback", "playbooks/rollback.yml", watch, ready, stack_rollback_to=to)
     say(_outcome(entries, "rolled back", begin) or "✓ nothing to roll back")
 
 
@@ -64,10 +65,14 @@ def releases(target: Target) -> None:
             say(row.format(*_columns(entry, known["live"])).rstrip())
 
 
-def play(target: Target, what: str, playbook: str, **variables: Any) -> list[dict[str, Any]]:
+def play(
+    target: Target, what: str, playbook: str, watch: str = "", ready: str = "", **variables: Any
+) -> list[dict[str, Any]]:
     """Runs a playbook that may release, under a name that others are told when they want to release meanwhile.
 
-    WATCH and READY of the environment bound how long a release is watched and may take to get ready, in seconds.
+    Args:
+        watch: seconds for which a release is watched; empty leaves them to the roles.
+        ready: seconds that a release may take to get ready.
 
     Returns:
         The releases that came of it, one a host at most.
@@ -75,15 +80,15 @@ def play(target: Target, what: str, playbook: str, **variables: Any) -> list[dic
     Raises:
         CommandError: it failed, with the release's own reason where there is one, or it was interrupted.
     """
-    bounds = {"stack_watch_seconds": "WATCH", "stack_ready_seconds": "READY"}
-    variables |= {name: int(os.environ[given]) for name, given in bounds.items() if os.environ.get(given)}
+    bounds = {"stack_watch_seconds": watch, "stack_ready_seconds": ready}
+    variables |= {name: int(seconds) for name, seconds in bounds.items() if seconds}
     settings.apply(target)
     log = target.state / "logs" / f"ansible-{what}.log"
     run = secrets.token_hex(8)
     with step(f"ansible: {playbook}") as shown:
         shown.detail = "waiting for SSH"
         found = host.greet(target)
-        variables |= {"stack_owner": owner(), "stack_run": run}
+        variables |= {"stack_owner": owner(target.environment()), "stack_run": run}
         command = ["ansible-playbook", playbook, "--extra-vars", extra_variables(variables)]
         follower = Follower(target, found, run, shown)
         try:
@@ -200,10 +205,10 @@ def _known(target: Target, one: host.Host) -> dict[str, Any]:
     return known
 
 
-def owner() -> str:
+def owner(environment: Mapping[str, str]) -> str:
     """Who is asking, for others to read."""
-    if os.environ.get("GITHUB_ACTIONS"):
-        return f"{os.environ['GITHUB_ACTOR']} (workflow run {os.environ['GITHUB_RUN_ID']})"
+    if environment.get("GITHUB_ACTIONS"):
+        return f"{environment['GITHUB_ACTOR']} (workflow run {environment['GITHUB_RUN_ID']})"
     return f"{getpass.getuser()}@{socket.gethostname()}"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import subprocess
 import tempfile
@@ -14,34 +13,30 @@ from cli.tunnel import Door
 from common.errors import CommandError
 from common.progress import say
 
-# What listens on the host alone, the variable of its port here, and its port there.
-INSIDE = {
-    "grafana": ("GRAFANA_PORT", 3000),
-    "prometheus": ("PROMETHEUS_PORT", 9090),
-    "alertmanager": ("ALERTMANAGER_PORT", 9093),
-}
+# What listens on the host's loopback, and its port, which it has here, too, unless another is given.
+INSIDE = {"grafana": 3000, "prometheus": 9090, "alertmanager": 9093}
 
 
-def ssh(target: Target) -> int:
-    """A shell on the host, or CMD there; its exit status."""
-    command = os.environ.get("CMD") or ""
-    return subprocess.run(host.ssh(target, host.chosen(target), command), check=False).returncode
+def ssh(target: Target, cmd: str, host_: str) -> int:
+    """A shell on the host, or one command there; its exit status."""
+    return subprocess.run(host.ssh(target, host.chosen(target, host_), cmd), check=False).returncode
 
 
-def tunnel(target: Target) -> int:
+def tunnel(target: Target, host_: str, grafana_port: str, prometheus_port: str, alertmanager_port: str) -> int:
     """Grafana, Prometheus and Alertmanager on ports of 127.0.0.1, until Ctrl-C.
 
     Raises:
         CommandError: a port is taken or is none, or the host does not answer.
     """
-    chosen = host.chosen(target)
+    chosen = host.chosen(target, host_)
+    given = {"grafana": grafana_port, "prometheus": prometheus_port, "alertmanager": alertmanager_port}
     listed = host.run(target, chosen, "docker ps --format '{{.Label \"com.docker.compose.service\"}}'")
     if listed.returncode:
         raise CommandError(
             f"{chosen.name} does not answer: {(listed.stderr.strip().splitlines() or ['no output'])[-1]}"
         )
     running = set(listed.stdout.split())
-    ports = {name: (port(variable, there), there) for name, (variable, there) in INSIDE.items() if name in running}
+    ports = {name: (port(name, given[name], there), there) for name, there in INSIDE.items() if name in running}
     for name, (here, _) in ports.items():
         say(f"  {name.capitalize():<13} http://127.0.0.1:{here}")
     if "grafana" in ports:
@@ -56,13 +51,13 @@ def tunnel(target: Target) -> int:
         return _until_interrupted(host.forwards(target, chosen, sockets))
 
 
-def port(variable: str, default: int) -> int:
-    """The port of 127.0.0.1 that a variable of the environment names.
+def port(name: str, given: str, default: int) -> int:
+    """The port of 127.0.0.1 for a service: the one that is given, or the default.
 
     Raises:
         CommandError: it is none, or something listens there.
     """
-    text = os.environ.get(variable) or str(default)
+    text, variable = given or str(default), f"{name.upper()}_PORT"
     if not text.isdigit() or not 1 <= int(text) <= 65535:
         raise CommandError(f"{variable}={text} is not a port: set it to a number from 1 to 65535")
     with socket.socket() as probe:

@@ -6,7 +6,6 @@ In the security group that Terraform tagged for it, and in no other: the pipelin
 from __future__ import annotations
 
 import ipaddress
-import os
 import urllib.error
 import urllib.request
 from typing import Any
@@ -23,13 +22,13 @@ DESCRIPTION = "pipeline"
 WHERE_AM_I = "https://checkip.amazonaws.com"
 
 
-def open_(target: Target) -> None:
+def open_(target: Target, address: str) -> None:
     """Lets this machine in, and nobody whom an earlier job that died left in.
 
     Raises:
         CommandError: the address cannot be found out, there is no group, or AWS refuses.
     """
-    address = own_address()
+    address = own_address(address)
     close(target)
     for group in groups(target):
         _change(target, "authorize_security_group_ingress", group["GroupId"], [_rule(address)])
@@ -65,13 +64,12 @@ def groups(target: Target) -> list[dict[str, Any]]:
     return found
 
 
-def own_address() -> str:
-    """The address by which AWS sees this machine; ADDRESS of the environment names another.
+def own_address(text: str) -> str:
+    """The address that is given, or the one by which AWS sees this machine.
 
     Raises:
         CommandError: it cannot be found out, or ADDRESS is no IPv4 address.
     """
-    text = os.environ.get("ADDRESS")
     if not text:
         try:
             with urllib.request.urlopen(WHERE_AM_I, timeout=10) as reply:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -211,13 +210,13 @@ def vulnerable(found: list[dict[str, Any]]) -> list[str]:
     return lines or [f"none is known of {len(found)} packages"]
 
 
-def sbom(target: Target) -> None:
+def sbom(target: Target, tag: str) -> None:
     """Writes what is in the API's image as CycloneDX: Debian's packages by dpkg's list, Python's by the lock.
 
     Raises:
         CommandError: the image is not in this machine's engine, or a tool fails.
     """
-    tag = os.environ.get("TAG") or image.tag()
+    tag = tag or image.tree_tag()
     name = f"{image.REPOSITORY}:{tag}"
     if not inspect("image", name):
         raise CommandError(f"{name} is not in this machine's engine: `make image` builds it, or TAG= names another")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import re
 import shutil
 import socket
@@ -293,4 +292,4 @@ def _bucket_exists(target: Target, bucket: str) -> bool:
 
 
 def _approved(target: Target) -> list[str]:
-    return ["-auto-approve"] if target.is_sandbox or os.environ.get("APPROVE") == "yes" else []
+    return ["-auto-approve"] if target.is_sandbox else []

@@ -45,10 +45,9 @@ def prove(target: Target) -> int:
         base = images.base(target.state)
         command: list[str | Path] = [sys.executable, ROOT / "api" / "bench" / "prove.py", "--base", base]
         proved = subprocess.run(command, cwd=ROOT, check=False).returncode
-        os.environ["PROVE"] = "yes"
         for file in (FAULTS, TABLES):
             file.unlink(missing_ok=True)
-        tested = _pytest(*PROVE)
+        tested = _pytest(*PROVE, prove=True)
         _print_faults()
         say(TABLES.read_text() if TABLES.exists() else "")
         return 1 if tested or proved else 0
@@ -74,19 +73,20 @@ def check(_: Target) -> int:
     return _pytest("-n", "auto", "--dist", "worksteal", *TIERS["check"])
 
 
-def test(_: Target) -> int:
+def test(_: Target, tiers: str) -> int:
     """Runs every test once: what needs the site on one worker, the rest on another. Returns pytest's exit status.
 
-    TIERS of the environment chooses some, as CI does, whose jobs run side by side.
+    Args:
+        tiers: those that run; CI chooses some, for its jobs run side by side.
     """
-    tiers = (os.environ.get("TIERS") or " ".join(TIERS)).split()
-    folders = [folder for tier in TIERS if tier in tiers for folder in TIERS[tier]]
+    chosen = tiers.split() or list(TIERS)
+    folders = [folder for tier in TIERS if tier in chosen for folder in TIERS[tier]]
     with engine.running(STATE / "engine"):
         return _pytest("-n", "2", "--dist", "loadscope", "--no-loadscope-reorder", *folders)
 
 
-def _pytest(*arguments: str) -> int:
+def _pytest(*arguments: str, prove: bool = False) -> int:
     """Runs pytest; its own summary is the last that is printed."""
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--durations=15", *arguments]
-    path = f"{ROOT / '.venv' / 'bin'}:{os.environ['PATH']}"
-    return subprocess.run(command, cwd=ROOT, env={**os.environ, "PATH": path}, check=False).returncode
+    environment = {**os.environ, "PROVE": "yes" if prove else ""}
+    return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode

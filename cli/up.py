@@ -28,7 +28,7 @@ TOOLS = {
 }
 
 
-def up(target: Target) -> None:
+def up(target: Target, tag: str = "", rebuild: str = "", watch: str = "", ready: str = "", edge_port: str = "") -> None:
     """Makes everything of the target that is not there yet, and changes nothing that is; the live image stays live."""
     begin, lasted = time.monotonic(), target.state / "up-seconds"
     say(_announcement(target, lasted))
@@ -43,17 +43,17 @@ def up(target: Target) -> None:
         _variables(target, target.sandbox)
         # Terraform waits most of its time, so the images are built meanwhile.
         with ThreadPoolExecutor() as pool:
-            images = pool.submit(_images, target)
+            images = pool.submit(_images, target, tag)
             terraform.apply(target)
             images.result()
         sandbox.run("sync")
     else:
         terraform.apply(target)
-    release.play(target, "site", "site.yml", stack_api_tag=_tag(target))
+    release.play(target, "site", "site.yml", watch, ready, stack_api_tag=_tag(target, tag, rebuild == "yes"))
     seconds = time.monotonic() - begin
     lasted.write_text(f"{seconds:.0f}")
     say(f"✓ up in {seconds:.0f} s")
-    urls(target)
+    urls(target, edge_port)
 
 
 def _announcement(target: Target, lasted: Path) -> str:
@@ -67,44 +67,43 @@ def _announcement(target: Target, lasted: Path) -> str:
     )
 
 
-def _images(target: Target) -> None:
+def _images(target: Target, tag: str) -> None:
     """Every image that this machine builds: the sandbox's, the stack's, the API's."""
     sandbox.run("build")
-    if not host.hosts(target):
+    if not tag and not host.hosts(target):
         image.prepare(target)
 
 
-def _tag(target: Target) -> str:
-    """The image to run: TAG's, or else the live one (empty: each host's own), or else the working tree's.
+def _tag(target: Target, tag: str, rebuild: bool) -> str:
+    """The image to run: the tag's, or else the live one (empty: each host's own), or else the working tree's.
 
     The working tree is released by `make release` alone: who changes an address from a branch does not mean to release
     the branch, nor who runs this after a rollback the release that was bad.
     """
     host.greet(target)
-    if os.environ.get("TAG"):
-        return image.ensure(target)
+    if tag:
+        return image.ensure(target, tag)
     live = release.live(target)
     if not any(live.values()):
-        return image.ensure(target)
+        return image.ensure(target, rebuild=rebuild)
     say(_compared(live))
     return "" if all(live.values()) else next(filter(None, live.values()))
 
 
 def _compared(live: dict[str, str]) -> str:
     """The live image beside the working tree's."""
-    tags, wanted = sorted(set(filter(None, live.values()))), image.tag()
+    tags, wanted = sorted(set(filter(None, live.values()))), image.tree_tag()
     other = "" if tags == [wanted] else f"; the working tree is {wanted}: `make release` rolls it out"
     return f"▸ image: {', '.join(tags)} stays live{other}"
 
 
-def urls(target: Target) -> None:
+def urls(target: Target, edge_port: str) -> None:
     """Prints where things are."""
     first = host.chosen(target)
     edge = host.edge(target, first)
     say(f"  API         {edge}/api/comment/list/1 (documentation: {edge}/docs)")
-    asked = os.environ.get("EDGE_PORT")
-    if target.is_sandbox and asked and edge.startswith("http://127.0.0.1:") and not edge.endswith(f":{asked}"):
-        say(f"              EDGE_PORT={asked} is for a host that is made new: this one keeps its port")
+    if target.is_sandbox and edge_port and edge.startswith("http://127.0.0.1:") and not edge.endswith(f":{edge_port}"):
+        say(f"              EDGE_PORT={edge_port} is for a host that is made new: this one keeps its port")
     say("  Prometheus, Alertmanager, Grafana: `make tunnel`")
     say(f"  host        `make ssh` ({first.name}, {first.instance_id})")
     variables = target.state / "inventory" / "group_vars" / "all.yml"
@@ -114,7 +113,7 @@ def urls(target: Target) -> None:
         )
 
 
-def down(target: Target, images: bool = False) -> None:
+def down(target: Target, delete_data: str = "", *, images: bool = False) -> None:
     """Removes what ``up`` made: all of it in the sandbox; on AWS the host, after its name was typed.
 
     Args:
@@ -136,12 +135,11 @@ def down(target: Target, images: bool = False) -> None:
             shutil.rmtree(folder / ".terraform" / target.state.name, ignore_errors=True)
         shutil.rmtree(target.state, ignore_errors=True)
         return
-    _down_on_aws(target)
+    _down_on_aws(target, delete_data == "yes")
 
 
-def _down_on_aws(target: Target) -> None:
-    """Takes the host away and keeps the comments' volume and the backups, unless DELETE_DATA=yes."""
-    delete = os.environ.get("DELETE_DATA") == "yes"
+def _down_on_aws(target: Target, delete: bool) -> None:
+    """Takes the host away and keeps the comments' volume and the backups, unless they are to be deleted."""
     terraform.prepare(target)
     bucket = terraform.bucket_name(target)
     what = (
@@ -159,9 +157,9 @@ def _down_on_aws(target: Target) -> None:
     say(f"  kept: s3://{bucket} and ECR (terraform/bootstrap), which hold the state and the images")
 
 
-def clean(target: Target) -> None:
+def clean(target: Target, delete_data: str) -> None:
     """``down``, and the images that were built."""
-    down(target, images=True)
+    down(target, delete_data, images=True)
 
 
 def plan(target: Target) -> int:
@@ -228,7 +226,5 @@ def _variables(target: Target, config: Config) -> None:
         "ssh_public_key": key.with_suffix(".pub").read_text().strip(),
         "vpc_cidr": str(config.subnet),
     }
-    if os.environ.get("INSTANCE_TYPE"):
-        values["instance_type"] = os.environ["INSTANCE_TYPE"]
     values |= settings.read(target).terraform
     target.tfvars.write_text(json.dumps(values, indent=2))

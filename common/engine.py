@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
 import shutil
@@ -132,4 +133,4 @@ def _is_dockerd(pid: int) -> bool:
 
 
 def _user() -> str:
-    return os.environ.get("USER") or str(os.geteuid())
+    return getpass.getuser()

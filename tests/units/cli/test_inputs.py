@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import subprocess
 from pathlib import Path
@@ -155,3 +156,18 @@ def test_ansibles_variables_are_no_templates() -> None:
     given = {"owner": "{{ lookup('pipe', 'id') }} é \"'\n#", "seconds": 7, "to": ""}
     assert yaml.load(release.extra_variables(given), Loader) == given
     assert unsafe == [given["owner"], ""]
+
+
+# Read by the outermost layer itself, for every verb.
+FOR_EVERY_VERB = {"V", "TARGET", "GRAFANA_IMAGE"}
+
+
+def test_every_input_is_taken_by_a_verb() -> None:
+    everything = dict.fromkeys(inputs.INPUTS, "given")
+    taken = set()
+    for named in main.VERBS.values():
+        module, _, function = named.partition(".")
+        given = main.arguments(getattr(importlib.import_module(f"cli.{module}"), function), everything)
+        assert set(given.values()) <= {"given"}, named
+        taken |= {name.rstrip("_").upper() for name in given}
+    assert taken == set(inputs.INPUTS) - FOR_EVERY_VERB

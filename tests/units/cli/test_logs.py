@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,7 +44,8 @@ def host(tmp_path: Path) -> Path:
 def shown(host: Path, **given: str) -> list[int]:
     """The numbers of the lines that are shown."""
     environment = {**os.environ, "PATH": f"{host}:{os.environ['PATH']}"}
-    command = logs.command(given)
+    chosen: dict[str, Any] = {name.lower(): value for name, value in given.items()}
+    command = logs.command(**chosen)
     done = subprocess.run(["sh", "-c", command], env=environment, capture_output=True, text=True, check=True)
     lines = LINES.splitlines()
     return [lines.index(line) for line in done.stdout.splitlines()]
@@ -104,16 +106,14 @@ def test_logs_that_cannot_be_read_are_an_error(host: Path) -> None:
 
 def test_it_is_one_word_of_bash() -> None:
     """Whatever shell the user of the host has."""
-    assert shlex.split(logs.command({"GREP": "it's"}))[:2] == ["bash", "-c"]
+    assert shlex.split(logs.command(grep="it's"))[:2] == ["bash", "-c"]
 
 
 class TestHosts:
     """Real processes in the place of SSH's, for each host a command of its own."""
 
     @pytest.fixture
-    def target(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Target:
-        for name in ("HOST", "SERVICE", "LEVEL", "REQUEST", "SINCE", "GREP", "FOLLOW"):
-            monkeypatch.delenv(name, raising=False)
+    def target(self, tmp_path: Path) -> Target:
         return Target("sandbox", tmp_path, {})
 
     @staticmethod
@@ -144,8 +144,7 @@ class TestHosts:
 
     def test_chosen(self, target: Target, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
         self.given(monkeypatch, {"one": "echo a", "second": "echo b"})
-        monkeypatch.setenv("HOST", "second")
-        assert logs.logs(target) == 0
+        assert logs.logs(target, "second") == 0
         assert capsys.readouterr().out == "b\n"
 
     def test_who_has_seen_enough_is_no_error(self, target: Target, monkeypatch: pytest.MonkeyPatch) -> None:

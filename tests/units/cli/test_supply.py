@@ -116,8 +116,7 @@ def test_registry_that_is_not_there() -> None:
 
 
 def test_rebuilt_image_is_another_tag_of_the_same_sources(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(image, "tag", lambda: "0123456789ab")
+    monkeypatch.setattr(image, "tree_tag", lambda: "0123456789ab")
     monkeypatch.setattr("cli.image.time.strftime", lambda *_: "20260701")
-    assert image._wanted() == "0123456789ab"
-    monkeypatch.setenv("REBUILD", "yes")
-    assert image._wanted() == "0123456789ab-20260701"
+    assert image._wanted(rebuild=False) == "0123456789ab"
+    assert image._wanted(rebuild=True) == "0123456789ab-20260701"

@@ -75,17 +75,15 @@ def test_terraform_configuration_that_cannot_be_read(monkeypatch: pytest.MonkeyP
     provider_mirror()
 
 
-def test_ports_of_the_tunnel(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ports_of_the_tunnel() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         number = taken.getsockname()[1]
-        monkeypatch.setenv("GRAFANA_PORT", str(number))
         with pytest.raises(
             CommandError, match=f"port {number} of 127.0.0.1 is taken .*: set GRAFANA_PORT to a free one"
         ):
-            shell.port("GRAFANA_PORT", 3000)
-    monkeypatch.setenv("GRAFANA_PORT", "many")
+            shell.port("grafana", str(number), 3000)
     with pytest.raises(CommandError, match="GRAFANA_PORT=many is not a port"):
-        shell.port("GRAFANA_PORT", 3000)
+        shell.port("grafana", "many", 3000)
 
 
 def test_user_outside_the_group_docker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
