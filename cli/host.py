@@ -114,14 +114,8 @@ def ssh(target: Target, host: Host, command: str = "", *options: str) -> list[st
     return [
         # SSH takes the first of two values: the caller's. It reads options as it does its files: a path with a space
         # stands in quotes.
-        *(
-            "ssh",
-            *options,
-            "-o",
-            f"HostKeyAlias={host.instance_id}",
-            "-o",
-            f'UserKnownHostsFile="{target.state}/known_hosts"',
-        ),
+        *("ssh", *options),
+        *("-o", f"HostKeyAlias={host.instance_id}", "-o", f'UserKnownHostsFile="{target.state}/known_hosts"'),
         *("-o", "StrictHostKeyChecking=accept-new", "-o", "ConnectTimeout=10", "-o", "LogLevel=ERROR"),
         *("-o", "ControlMaster=auto", "-o", f'ControlPath="{control}"', "-o", "ControlPersist=60"),
         *("-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3"),

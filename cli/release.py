@@ -22,7 +22,6 @@ from common.progress import Step, failure, logged, say, step
 COMMAND = "sudo comentarios-release"
 # Prints nothing where no release was ever begun.
 LIST = """sudo sh -c 'set -- /opt/comentarios/releases/*/release.json; [ ! -e "$1" ] || comentarios-release list'"""
-NO_RELEASES = '{"live": null, "releases": [], "by": null}'
 
 
 def release(target: Target, tag: str, rebuild: str, watch: str, ready: str) -> None:

@@ -11,6 +11,7 @@ import socket
 import sys
 import time
 import urllib.request
+from collections.abc import Callable
 from dataclasses import asdict
 
 import yaml
@@ -202,25 +203,26 @@ def _wait_for_ssh(instance: ec2.Instance) -> None:
     raise CommandError(f"{instance.id} does not answer on {instance.private_ip}:22 within 60 s: see `docker logs`")
 
 
+COMMANDS: dict[str, Callable[[Config], int | None]] = {
+    "up": up,
+    "start": start,
+    "build": build,
+    "sync": sync,
+    "status": status,
+    "check": check,
+    "down": down,
+    "serve": server.serve,
+}
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m sandbox", description=__doc__)
-    parser.add_argument("command", choices=["up", "start", "build", "sync", "status", "check", "down", "serve"])
+    parser.add_argument("command", choices=COMMANDS)
     command = parser.parse_args().command
     # What it keeps is nobody else's business: the journal holds passwords, backups and Terraform's states.
     os.umask(0o077)
     try:
-        config = Config()
-        action = {
-            "up": up,
-            "start": start,
-            "build": build,
-            "sync": sync,
-            "status": status,
-            "check": check,
-            "down": down,
-            "serve": server.serve,
-        }[command]
-        return action(config) or 0
+        return COMMANDS[command](Config()) or 0
     except CommandError as error:
         return fail(str(error))
     except KeyboardInterrupt:

@@ -23,15 +23,7 @@ INSTANCE_LABEL = "comentarios.instance"
 def names(config: Config) -> dict[str, dict[str, Any]]:
     """The containers that are hosts of this sandbox: instance id → ``docker inspect``."""
     listed = docker(
-        *(
-            "ps",
-            "--all",
-            "--quiet",
-            "--filter",
-            f"label={config.label}",
-            "--filter",
-            f"label={INSTANCE_LABEL}",
-        )
+        *("ps", "--all", "--quiet", "--filter", f"label={config.label}", "--filter", f"label={INSTANCE_LABEL}")
     ).split()
     if not listed:
         return {}
@@ -152,25 +144,11 @@ def _make(config: Config, instance: ec2.Instance, image: str) -> None:
     cpus = min(instance.cpus, int(docker("info", "--format", "{{.NCPU}}")))
     capabilities.create(
         *("--name", name, "--hostname", instance.hostname),
-        *(
-            "--label",
-            config.label,
-            "--label",
-            f"{INSTANCE_LABEL}={instance.id}",
-            "--restart",
-            "unless-stopped",
-        ),
+        *("--label", config.label, "--label", f"{INSTANCE_LABEL}={instance.id}", "--restart", "unless-stopped"),
         *("--network", config.name, "--ip", instance.private_ip),
         *([] if edge_taken else ["--publish", f"127.0.0.1:{config.edge_port}:80"]),
-        # As much as the instance type has, so that what fits it is tried and not hoped.
-        *(
-            "--memory",
-            f"{instance.memory}m",
-            "--memory-swap",
-            f"{instance.memory}m",
-            "--cpus",
-            str(cpus),
-        ),
+        # As much as the instance type has, so that what does not fit it fails here, too.
+        *("--memory", f"{instance.memory}m", "--memory-swap", f"{instance.memory}m", "--cpus", str(cpus)),
         # What else a Docker Engine inside needs, short of --privileged, which some machines cannot give.
         *("--security-opt", "seccomp=unconfined", "--security-opt", "apparmor=unconfined"),
         *("--security-opt", "systempaths=unconfined"),
@@ -179,10 +157,8 @@ def _make(config: Config, instance: ec2.Instance, image: str) -> None:
         *("--volume", f"{_volumes_name(config)}:/var/lib/sandbox-ebs"),
         image,
     )
-    seed, metadata = (
-        "var/lib/cloud/seed/nocloud",
-        {"instance-id": instance.id, "local-hostname": instance.hostname},
-    )
+    seed = "var/lib/cloud/seed/nocloud"
+    metadata = {"instance-id": instance.id, "local-hostname": instance.hostname}
     content = {
         f"{seed}/meta-data": json.dumps(metadata | {"public-keys": list(instance.public_keys)}),
         f"{seed}/user-data": ec2.user_data(config, instance) or "#cloud-config\n{}\n",

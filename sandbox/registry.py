@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import json
-import ssl
 import time
-import urllib.error
-import urllib.request
 from typing import Any
+
+import requests
 
 from common import keys
 from common.config import ECR_HOST, ECR_USER, Config
@@ -54,12 +52,7 @@ def up(config: Config, image: str) -> bool:
     docker(
         *("create", "--name", name, "--label", config.label, "--restart", "unless-stopped"),
         *("--network", config.name, "--ip", config.registry_address, "--network-alias", ECR_HOST),
-        *(
-            "--publish",
-            f"127.0.0.1:{config.registry_port}:443",
-            "--volume",
-            f"{name}-images:/var/lib/registry",
-        ),
+        *("--publish", f"127.0.0.1:{config.registry_port}:443", "--volume", f"{name}-images:/var/lib/registry"),
         *("--cap-drop", "ALL", "--security-opt", "no-new-privileges"),
         image,
     )
@@ -83,41 +76,43 @@ def up(config: Config, image: str) -> bool:
 def tags(config: Config) -> dict[str, list[str]] | None:
     """The tags of every repository in the store, None while it does not answer."""
     try:
-        names = _get(config, "/v2/_catalog?n=1000")["repositories"] or []
-        return {name: _get(config, f"/v2/{name}/tags/list")["tags"] or [] for name in names}
+        names = _json(config, "/v2/_catalog?n=1000").get("repositories") or []
+        return {name: _json(config, f"/v2/{name}/tags/list").get("tags") or [] for name in names}
     except OSError:
         return None
 
 
 def manifest(config: Config, repository: str, tag: str) -> tuple[str, str]:
     """A tag's manifest and its media type."""
-    response = _open(config, f"/v2/{repository}/manifests/{tag}")
-    return response.read().decode(), response.headers["Content-Type"]
+    reply = _ask(config, f"/v2/{repository}/manifests/{tag}")
+    reply.raise_for_status()
+    return reply.text, reply.headers["Content-Type"]
 
 
 def delete(config: Config, repository: str, tag: str) -> None:
     """Removes a tag's manifest from the store."""
-    digest = _open(config, f"/v2/{repository}/manifests/{tag}").headers["Docker-Content-Digest"]
-    _open(config, f"/v2/{repository}/manifests/{digest}", method="DELETE")
+    digest = _ask(config, f"/v2/{repository}/manifests/{tag}").headers["Docker-Content-Digest"]
+    _ask(config, f"/v2/{repository}/manifests/{digest}", "DELETE").raise_for_status()
 
 
-def _get(config: Config, path: str) -> Any:
-    try:
-        return json.loads(_open(config, path).read())
-    except urllib.error.HTTPError as error:
-        if error.code == 404:  # a repository whose every tag was deleted
-            return {"tags": [], "repositories": []}
-        raise
+def _json(config: Config, path: str) -> Any:
+    reply = _ask(config, path)
+    if reply.status_code == 404:  # a repository whose every tag was deleted
+        return {}
+    reply.raise_for_status()
+    return reply.json()
 
 
-def _open(config: Config, path: str, method: str = "GET") -> Any:
-    token = base64.b64encode(f"{ECR_USER}:{keys.load(config.state).registry}".encode()).decode()
+def _ask(config: Config, path: str, method: str = "GET") -> requests.Response:
     accept = "application/vnd.docker.distribution.manifest.v2+json, application/vnd.oci.image.manifest.v1+json"
-    request = urllib.request.Request(
-        f"https://{config.push_address}{path}",
-        headers={"Authorization": f"Basic {token}", "Accept": f"{accept}, application/json"},
-        method=method,
-    )
-    context = ssl.create_default_context(cafile=str(config.state / "ca.pem"))
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
-    return opener.open(request, timeout=10)
+    with requests.Session() as session:
+        # Neither a proxy nor a CA that the environment names is meant for the store.
+        session.trust_env = False
+        return session.request(
+            method,
+            f"https://{config.push_address}{path}",
+            auth=(ECR_USER, keys.load(config.state).registry),
+            headers={"Accept": f"{accept}, application/json"},
+            verify=str(config.state / "ca.pem"),
+            timeout=10,
+        )

@@ -30,7 +30,6 @@ AUTHORIZATION = re.compile(
     r"SignedHeaders=([^,\s]+),\s*Signature=([0-9a-f]{64})\s*"
 )
 UNSIGNED = {"UNSIGNED-PAYLOAD", "STREAMING-UNSIGNED-PAYLOAD-TRAILER"}
-EMPTY = hashlib.sha256(b"").hexdigest()
 
 # What is wrong → code and status of EC2, of the other services that take forms, of S3, and of those that speak JSON.
 CODES = {
