@@ -86,7 +86,7 @@ def manifest(config: Config, repository: str, tag: str) -> tuple[str, str]:
     """A tag's manifest and its media type."""
     reply = _ask(config, f"/v2/{repository}/manifests/{tag}")
     reply.raise_for_status()
-    return reply.text, reply.headers["Content-Type"]
+    return reply.content.decode(), reply.headers["Content-Type"]
 
 
 def delete(config: Config, repository: str, tag: str) -> None:
