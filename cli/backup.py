@@ -13,10 +13,10 @@ from common.progress import say, step
 
 
 def backup(target: Target, host_: str = "") -> None:
-    """Makes a backup now and says what is in it.
+    """Makes a backup now and prints what is in it.
 
     Raises:
-        CommandError: it failed; the host's own line.
+        CommandError: it failed; the message is the host's.
     """
     with step("backup: copying, checking and uploading the comments"):
         made = _call(target, "run", host_)
@@ -32,22 +32,23 @@ def backups(target: Target, host_: str = "") -> None:
 
 
 def restore(target: Target, from_: str = "", host_: str = "") -> dict[str, Any]:
-    """Puts a backup in the database's place: the one of this name, or the newest. The old database is kept.
+    """Replaces the database by a backup: the one of this name, or the newest. The old database is kept.
 
     Raises:
-        CommandError: there is none, it is corrupt or foreign, somebody releases, or the API does not start with it.
+        CommandError: there is no such backup, it is corrupt or foreign, a release is under way, or the API does not
+            start with it.
     """
     with step(f"restore: {from_ or 'the newest backup'}"):
         done: dict[str, Any] = _call(target, f"restore --from={shlex.quote(from_)}", host_)
-    say(f"  {done['comments']} comments of {done['restored']['name']} are live; there were {done['before']}")
+    say(f"  {done['comments']} comments of {done['restored']['name']} are live; before, there were {done['before']}")
     if done["kept"]:
-        say(f"  the database from before is kept: {done['kept']}")
+        say(f"  the old database is kept: {done['kept']}")
     return done
 
 
 def _call(target: Target, command: str, name: str) -> Any:
     done = host.run(target, host.chosen(target, name), f"sudo comentarios-backup {command}", timeout=3600)
     if done.returncode:
-        said = (done.stderr.strip().splitlines() or ["no answer from the host"])[-1]
+        said = (done.stderr.strip().splitlines() or ["the host does not answer"])[-1]
         raise CommandError(said)
     return json.loads(done.stdout)

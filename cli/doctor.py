@@ -1,4 +1,4 @@
-"""``make doctor``: every prerequisite and path, what was found, and what to do. ``make up`` asks the quick part."""
+"""``make doctor``: checks every prerequisite and says what to do. ``make up`` runs the quick checks."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ REGISTRIES = {
     "PyPI": ("https://pypi.org/simple/", "Python's packages: set PIP_INDEX_URL to a mirror"),
     "Docker Hub": (
         "https://registry-1.docker.io/v2/",
-        "images of the stack: stand-ins are built from Debian's packages",
+        "images of the stack: they are built from Debian's packages instead",
     ),
     "Debian": (
         "http://deb.debian.org/debian/dists/trixie/Release",
@@ -37,7 +37,7 @@ REGISTRIES = {
 
 
 def doctor(target: Target) -> int:
-    """Prints the table; returns 1 when something would stop `make up`."""
+    """Prints a table; returns 1 when something would stop `make up`."""
     rows = [*quick(target), *slow()]
     if target.is_sandbox and engine.answers():
         rows += sandbox.checks()
@@ -49,7 +49,7 @@ def doctor(target: Target) -> int:
 
 
 def quick(target: Target) -> Iterator[Row]:
-    """What this machine itself says, within two seconds."""
+    """Checks of this machine, within two seconds."""
     yield _terraform()
     yield _locale(target)
     yield _memory()
@@ -63,12 +63,12 @@ def _compose() -> Row:
     done = subprocess.run(["docker", "compose", "version", "--short"], capture_output=True, text=True, check=False)
     if done.returncode:
         packages = "docker-compose of Debian 13, docker-compose-v2 of Ubuntu, docker-compose-plugin of Docker's"
-        return Row("compose", NOTE, "`docker compose` is missing", f"only development needs it here: {packages}")
+        return Row("compose", NOTE, "`docker compose` is missing", f"only development needs it: {packages}")
     return Row("compose", GOOD, done.stdout.strip())
 
 
 def slow() -> Iterator[Row]:
-    """What has to be asked for elsewhere, and what `make up` does not need."""
+    """Checks that use the network, and of what `make up` does not need."""
     if shutil.which("docker"):
         yield _compose()
     with ThreadPoolExecutor() as pool:
@@ -77,7 +77,7 @@ def slow() -> Iterator[Row]:
 
 def _terraform() -> Row:
     if not shutil.which("terraform"):
-        instead = "OpenTofu takes its place" if shutil.which("tofu") else f"`make up` fetches {program.VERSION}"
+        instead = "OpenTofu takes its place" if shutil.which("tofu") else f"`make up` downloads {program.VERSION}"
         return Row("terraform", NOTE, "terraform is missing", instead)
     done = subprocess.run(["terraform", "version", "-json"], capture_output=True, text=True, check=False)
     found = re.search(r'"terraform_version":\s*"(\d+)\.(\d+)[^"]*"', done.stdout)
@@ -86,13 +86,13 @@ def _terraform() -> Row:
         return Row("terraform", BAD, f"`terraform version` fails: {last}", "install Terraform 1.10 or later")
     if (int(found[1]), int(found[2])) < OLDEST_TERRAFORM:
         version = f"{found[1]}.{found[2]}"
-        return Row("terraform", BAD, f"terraform is {version}", "install 1.10 or later: the lock of its state needs it")
+        return Row("terraform", BAD, f"terraform is {version}", "install 1.10 or later, which can lock its state in S3")
     return Row("terraform", GOOD, found[0].split('"')[3])
 
 
 def _locale(target: Target) -> Row:
     if replaced := target.variables.get("LC_ALL"):
-        return Row("locale", NOTE, f"no UTF-8 locale is in force: children get {replaced}")
+        return Row("locale", NOTE, f"no UTF-8 locale is set: {replaced} is used")
     return Row("locale", GOOD, os.environ.get("LC_ALL") or os.environ.get("LANG") or "UTF-8")
 
 
@@ -102,7 +102,7 @@ def _memory() -> Row:
     except OSError:
         found = None
     if not found:
-        return Row("memory", NOTE, "not known here")
+        return Row("memory", NOTE, "unknown")
     free = int(found[1]) // 1024
     if free < NEEDED_MIB:
         return Row("memory", NOTE, f"{free} MiB free", f"{NEEDED_MIB} MiB are needed for the host and the builds")
@@ -112,14 +112,19 @@ def _memory() -> Row:
 def _engine() -> Row:
     if not engine.answers():
         if engine.denied():
-            return Row("engine", BAD, "the Docker Engine runs, but you may not use it", "join the group docker")
-        return Row("engine", NOTE, "none answers", "`make up` installs or starts one as root; else start it")
+            return Row(
+                "engine",
+                BAD,
+                "the Docker Engine runs, but this user may not use it",
+                "add the user to the group docker",
+            )
+        return Row("engine", NOTE, "not running", "as root, `make up` installs and starts it; otherwise start it")
     known = json.loads(docker("info", "--format", "{{json .}}"))
     version, cgroup = known["ServerVersion"], known.get("CgroupVersion", "?")
     found = f"Docker Engine {version}, cgroup v{cgroup}, {known['OSType']}/{known['Architecture']}"
     numbers = tuple(int(one) for one in re.findall(r"\d+", version)[:2])
     if numbers < OLDEST_ENGINE:
-        return Row("engine", BAD, found, "20.10 or later is needed: a host's own cgroup came with it")
+        return Row("engine", BAD, found, "20.10 or later is needed for private cgroups")
     return Row("engine", GOOD, found)
 
 
@@ -133,7 +138,7 @@ def _registry(name: str) -> Row:
         urllib.request.urlopen(urllib.request.Request(url, headers={"User-Agent": "comentarios"}), timeout=5).close()
     except urllib.error.HTTPError as error:
         if error.code not in {401, 405}:
-            return Row(name, NOTE, f"answers {error.code}", help_)
+            return Row(name, NOTE, f"answers with status {error.code}", help_)
     except OSError as error:
         return Row(name, NOTE, f"cannot be reached ({getattr(error, 'reason', error)})", help_)
     return Row(name, GOOD, "can be reached")

@@ -1,4 +1,4 @@
-"""``make drill``: the host and its data volume are lost, and nothing but minutes with them."""
+"""``make drill``: destroys the host and its data volume, rebuilds both and restores the comments."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ POSTED, POSTED_LATER = 20, 5
 
 
 def drill(target: Target, host_: str = "") -> int:
-    """Loses the host with its data volume for real, and measures until its comments and its release are live again.
+    """Destroys the host and its data volume, and measures the time until its comments and its release are live again.
 
     Returns:
-        1 when it took longer than RECOVERY_SECONDS, or a comment is lost that the newest backup held.
+        1 when it took longer than RECOVERY_SECONDS, or a comment of the newest backup is lost.
 
     Raises:
         CommandError: a step failed, or on AWS the project's name was not typed.
@@ -72,7 +72,7 @@ def _post(edge: str, thread: str, first: int, count: int) -> None:
 
 
 def _acknowledged(reply: requests.Response) -> bool:
-    """Whether the API says so in the body: a proxy may say 200 for a request that nobody has seen."""
+    """Whether the body is the API's own success: a proxy may answer 200 in its place."""
     try:
         return bool(reply.ok and reply.json()["status"] == "SUCCESS")
     except (ValueError, KeyError, TypeError):

@@ -1,4 +1,4 @@
-"""The hosts that EC2 lists, and SSH to them with the very options that Ansible uses."""
+"""The hosts that EC2 lists, and SSH to them with the options that Ansible uses."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CONNECTION = ROOT / "inventory" / "group_vars" / "all" / "connection.yml"
 
 @dataclass(frozen=True)
 class Host:
-    """One host, under the name that it has in the inventory."""
+    """One host, with its name in the inventory."""
 
     name: str
     address: str
@@ -32,14 +32,14 @@ class Host:
 
 
 def hosts(target: Target) -> list[Host]:
-    """Every running host that Terraform made, by one question to the EC2 API.
+    """Every running host that Terraform created, by one request to the EC2 API.
 
-    The same that inventory/aws_ec2.yml asks; through Ansible it takes four seconds.
+    inventory/aws_ec2.yml sends the same request; through Ansible it takes four seconds.
 
     Raises:
         CommandError: EC2 does not answer.
     """
-    # SSH keeps the hosts' keys in it.
+    # SSH keeps the hosts' keys in this folder.
     target.state.mkdir(parents=True, exist_ok=True)
     target.connections.mkdir(parents=True, exist_ok=True, mode=0o700)
     filters = [
@@ -89,16 +89,16 @@ def chosen(target: Target, name: str = "") -> Host:
     for host in found:
         if name in ("", host.name):
             return host
-    raise CommandError(f"HOST={name} is not known: there is {', '.join(host.name for host in found)}")
+    raise CommandError(f"HOST={name} is not known: the hosts are {', '.join(host.name for host in found)}")
 
 
 def edge(target: Target, host: Host) -> str:
-    """URL of a host's edge as this machine reaches it, without a slash at the end."""
+    """The URL by which this machine reaches a host's edge, without a slash at the end."""
     if host.domain:
         return f"https://{host.domain}"
     if target.sandbox:
         container = inspect("container", target.sandbox.host_name(host.instance_id))
-        # As it was made, whatever EDGE_PORT says now.
+        # A host keeps the port that it was created with, whatever EDGE_PORT is now.
         bindings = container["HostConfig"]["PortBindings"] if container else None
         if bindings:
             return f"http://127.0.0.1:{bindings['80/tcp'][0]['HostPort']}"
@@ -106,14 +106,12 @@ def edge(target: Target, host: Host) -> str:
 
 
 def ssh(target: Target, host: Host, command: str = "", *options: str) -> list[str]:
-    """The command line of ``ssh`` to a host, where a command is never taken for an option."""
+    """The command line of ``ssh`` to a host. The remote command is never taken for an option."""
     key = target.variables.get("ANSIBLE_PRIVATE_KEY_FILE")
-    # One connection for all that is asked within a minute. It is named after the instance: its address may be another's
-    # tomorrow.
+    # All commands within a minute share one connection. Its name is the instance's id, since addresses are reused.
     control = target.connections / host.instance_id
     return [
-        # SSH takes the first of two values: the caller's. It reads options as it does its files: a path with a space
-        # stands in quotes.
+        # Of two values SSH takes the first, so the caller's come first. As in its files, paths with spaces need quotes.
         *("ssh", *options),
         *("-o", f"HostKeyAlias={host.instance_id}", "-o", f'UserKnownHostsFile="{target.state}/known_hosts"'),
         *("-o", "StrictHostKeyChecking=accept-new", "-o", "ConnectTimeout=10", "-o", "LogLevel=ERROR"),
@@ -127,9 +125,9 @@ def ssh(target: Target, host: Host, command: str = "", *options: str) -> list[st
 
 
 def forwards(target: Target, host: Host, ports: Mapping[str, int]) -> list[str]:
-    """The command line of ``ssh`` that only forwards to ports of the host's loopback.
+    """The command line of ``ssh`` that only forwards ports to the host's loopback.
 
-    Over a connection of its own: what a shared one forwards would outlive the command.
+    It has a connection of its own: a shared one would keep forwarding after the command ends.
 
     Args:
         ports: `127.0.0.1:PORT` of this machine, or the path of a socket → port of the host.
@@ -140,7 +138,7 @@ def forwards(target: Target, host: Host, ports: Mapping[str, int]) -> list[str]:
 
 
 def run(target: Target, host: Host, command: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
-    """Runs one command on a host and returns what it printed; it is not checked."""
+    """Runs a command on a host and returns its output; the exit status is not checked."""
     command_line = ssh(target, host, command)
     try:
         return subprocess.run(
@@ -151,13 +149,13 @@ def run(target: Target, host: Host, command: str, timeout: float = 60) -> subpro
 
 
 def greet(target: Target, timeout: float = 300) -> list[Host]:
-    """Waits until every host lets us in.
+    """Waits until every host accepts SSH.
 
     Args:
         timeout: seconds that a host may take to boot.
 
     Raises:
-        CommandError: there is no host, or one does not let us in: what SSH said.
+        CommandError: there is no host, or one does not accept the connection; why.
     """
     found = several(target)
     deadline = time.monotonic() + timeout
@@ -165,7 +163,7 @@ def greet(target: Target, timeout: float = 300) -> list[Host]:
         while (done := run(target, host, "true")).returncode:
             if time.monotonic() > deadline:
                 said = (done.stderr.strip().splitlines() or ["no answer"])[-1]
-                raise CommandError(f"{host.user}@{host.address} does not let us in: {said}")
+                raise CommandError(f"{host.user}@{host.address} does not accept SSH: {said}")
             time.sleep(1)
     return found
 

@@ -1,4 +1,4 @@
-"""The API's image: its tag, built once, pushed to ECR, where a tag is never overwritten."""
+"""The API's image: built once, and pushed to ECR under a tag that is never overwritten."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PARTS = ("Dockerfile", "api.py", "comentarios", "image.py", "requirements.txt")
 
 
 def tree_tag() -> str:
-    """The working tree's tag: the commit, and after it a digest of the image's sources when they differ from it."""
+    """The working tree's tag: the commit, followed by a digest of the image's sources if they differ from it."""
     commit = _git("rev-parse", "--short=12", "HEAD") or "nocommit"
     if commit != "nocommit" and not _git("status", "--porcelain", "--", *(f"api/{part}" for part in PARTS)):
         return commit
@@ -67,7 +67,7 @@ def ensure(target: Target, tag: str = "", rebuild: bool = False) -> str:
     """
     if tag:
         if not in_ecr(target, tag):
-            raise CommandError(f"ECR has no image {REPOSITORY}:{tag}: `make images` lists what it has")
+            raise CommandError(f"ECR has no image {REPOSITORY}:{tag}: `make images` lists the images")
         return tag
     wanted = _wanted(rebuild)
     if in_ecr(target, wanted):
@@ -80,7 +80,7 @@ def ensure(target: Target, tag: str = "", rebuild: bool = False) -> str:
 
 
 def push_verb(target: Target, tag: str, rebuild: str) -> None:
-    """``make image``: the tag that is in ECR now."""
+    """``make image``: pushes the image and prints its tag."""
     say(ensure(target, tag, rebuild == "yes"))
 
 
@@ -91,7 +91,7 @@ def images(target: Target) -> None:
 
 
 def prepare(target: Target) -> None:
-    """Builds the working tree's image where ``ensure`` would, before there is an ECR to ask."""
+    """Builds the image that ``ensure`` will push, before ECR exists."""
     wanted = _wanted(rebuild=False)
     try:
         known = in_ecr(target, wanted)
@@ -102,7 +102,7 @@ def prepare(target: Target) -> None:
 
 
 def _build_once(target: Target, wanted: str, rebuild: bool) -> None:
-    # The tag names the content: an image that the engine has already is the one that would be built.
+    # The tag identifies the content: an image with this tag need not be built again.
     if not inspect("image", f"{REPOSITORY}:{wanted}"):
         with step(f"image: building {REPOSITORY}:{wanted}"):
             build(target, wanted, rebuild)
@@ -121,14 +121,14 @@ def build(target: Target, wanted: str, rebuild: bool = False) -> None:
 
 
 def push(target: Target, wanted: str) -> None:
-    """Pushes the image that was built, with a token that ECR gives out for it, and waits until ECR lists it."""
+    """Pushes the image with a token from ECR, and waits until ECR lists it."""
     ecr = client(target, "ecr")
     uri = ecr.describe_repositories(repositoryNames=[REPOSITORY])["repositories"][0]["repositoryUri"]
     registry, _, name = uri.partition("/")
     registry = target.sandbox.push_address if target.sandbox else registry
     token = ecr.get_authorization_token()["authorizationData"][0]["authorizationToken"]
     user, _, password = base64.b64decode(token).decode().partition(":")
-    # A client configuration of our own: the user's stays as it is.
+    # A Docker configuration of our own: the user's is not changed.
     login, remote = target.state / "docker", f"{registry}/{name}:{wanted}"
     try:
         docker(*("--config", str(login), "login", "--username", user, "--password-stdin", registry), stdin=password)

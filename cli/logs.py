@@ -1,4 +1,4 @@
-"""``make logs``: the stack's log lines of every host, those that are asked for, as they come."""
+"""``make logs``: follows the logs of the stack on every host, with filters."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cli import host
 from cli.targets import Target
 from common.errors import CommandError
 
-# In the words of each: API and edge write them in JSON, Prometheus, Alertmanager and Grafana as level=…
+# The API and the edge write JSON; Prometheus, Alertmanager and Grafana write level=…
 LEVELS = ("debug", "info", "warning", "error")
 WORDS = {
     "debug": "debug|dbug",
@@ -34,19 +34,19 @@ def command(
     *,
     colour: bool = False,
 ) -> str:
-    """The command for a host's shell. It fails when the logs cannot be read, and not when no line matches."""
+    """The command for a host's shell. It fails when the logs cannot be read, but not when no line matches."""
     filters = []
     if level:
         words = "|".join(WORDS[one] for one in LEVELS[LEVELS.index(level) :])
         filters.append(["-iE", "-e", rf'(level|lvl)"?[=:] ?"?({words})\b'])
     if request:
-        # The API's name for it and the edge's.
+        # `request_id` in the API's lines, `id` in the edge's.
         filters.append(["-E", "-e", rf'id": ?"{request.replace(".", "[.]")}"'])
     if grep:
         filters.append(["-iF", "-e", grep])
-    # The engine knows no days.
+    # The engine does not know days.
     since = f"{int(since[:-1]) * 24}h" if since.endswith("d") else since
-    # Of what is filtered, all that is kept; else the newest.
+    # With a filter all lines that are kept; otherwise the newest ones.
     begin = ["--since", since] if since else [] if filters else ["--tail", "100"]
     following = [] if follow == "no" else ["--follow"]
     services = ["--", service] if service else []
@@ -73,7 +73,7 @@ def logs(
     """
     found = host.several(target, host_)
     asked = command(service, level, request, since, grep, follow, colour=sys.stdout.isatty())
-    # A terminal on the host: what follows there ends with the connection, and not with the next line.
+    # With a terminal on the host, following ends with the connection; without one, at the next line.
     readers = [_reader(host.ssh(target, one, asked, "-tt")) for one in found]
     width = max(len(one.name) for one in found)
     enough = threading.Event()
@@ -95,7 +95,7 @@ def logs(
         return 0
     failed = [one.name for one, reader in zip(found, readers, strict=True) if reader.wait()]
     if failed:
-        raise CommandError(f"{', '.join(failed)}: the logs cannot be read (see above); `make status` says what runs")
+        raise CommandError(f"{', '.join(failed)}: the logs cannot be read (see above and `make status`)")
     return 0
 
 
@@ -111,10 +111,10 @@ def _print(
     assert reader.stdout
     try:
         for line in reader.stdout:
-            # Compose erases the line before each, on a terminal or not.
+            # Compose writes a code that erases the line, even without a terminal.
             print(f"{prefix}{line.rstrip().replace(ERASE, '')}", flush=True)
     except BrokenPipeError:
-        # Who reads has seen enough: `make logs | head`.
+        # The reader has closed the pipe: `make logs | head`.
         enough.set()
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         for one in readers:

@@ -1,4 +1,4 @@
-"""``make ssh`` and ``make tunnel``: what ends when the person ends it."""
+"""``make ssh`` and ``make tunnel``: both run until the user ends them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cli.tunnel import Door
 from common.errors import CommandError
 from common.progress import say
 
-# What listens on the host's loopback, and its port, which it has here, too, unless another is given.
+# Services on the host's loopback and their ports. `make tunnel` uses the same ports here by default.
 INSIDE = {"grafana": 3000, "prometheus": 9090, "alertmanager": 9093}
 
 
@@ -23,10 +23,10 @@ def ssh(target: Target, cmd: str, host_: str) -> int:
 
 
 def tunnel(target: Target, host_: str, grafana_port: str, prometheus_port: str, alertmanager_port: str) -> int:
-    """Grafana, Prometheus and Alertmanager on ports of 127.0.0.1, until Ctrl-C.
+    """Forwards Grafana, Prometheus and Alertmanager to ports of 127.0.0.1, until Ctrl-C.
 
     Raises:
-        CommandError: a port is taken or is none, or the host does not answer.
+        CommandError: a port is invalid or in use, or the host does not answer.
     """
     chosen = host.chosen(target, host_)
     given = {"grafana": grafana_port, "prometheus": prometheus_port, "alertmanager": alertmanager_port}
@@ -40,10 +40,10 @@ def tunnel(target: Target, host_: str, grafana_port: str, prometheus_port: str, 
     for name, (here, _) in ports.items():
         say(f"  {name.capitalize():<13} http://127.0.0.1:{here}")
     if "grafana" in ports:
-        say("  Grafana's user is admin, its password is in SSM (/comentarios/grafana/admin_password) and on the host:")
+        say("  Grafana's user is admin. The password is in SSM (/comentarios/grafana/admin_password) and on the host:")
         say("  make ssh CMD='sudo cat /opt/comentarios/grafana/secrets/admin_password'")
     say("  Ctrl-C ends the tunnel.")
-    # SSH listens where no browser gets to: what one may ask, cli/tunnel.py says.
+    # SSH listens on sockets that no browser reaches; cli/tunnel.py decides which requests pass.
     with tempfile.TemporaryDirectory(prefix="comentarios-tunnel-") as folder:
         for name, (here, _) in ports.items():
             Door(here, Path(folder, name)).serve()
@@ -52,10 +52,10 @@ def tunnel(target: Target, host_: str, grafana_port: str, prometheus_port: str, 
 
 
 def port(name: str, given: str, default: int) -> int:
-    """The port of 127.0.0.1 for a service: the one that is given, or the default.
+    """The port of 127.0.0.1 for a service: the given one, or the default.
 
     Raises:
-        CommandError: it is none, or something listens there.
+        CommandError: it is invalid or in use.
     """
     text, variable = given or str(default), f"{name.upper()}_PORT"
     if not text.isdigit() or not 1 <= int(text) <= 65535:
@@ -66,13 +66,13 @@ def port(name: str, given: str, default: int) -> int:
             probe.bind(("127.0.0.1", int(text)))
         except OSError as error:
             raise CommandError(
-                f"port {text} of 127.0.0.1 is taken ({error.strerror}): set {variable} to a free one"
+                f"port {text} of 127.0.0.1 is in use ({error.strerror}): set {variable} to a free port"
             ) from None
     return int(text)
 
 
 def _until_interrupted(command: list[str]) -> int:
-    """Runs what ends by Ctrl-C, which is then no error."""
+    """Runs a command that the user ends with Ctrl-C, which is not an error."""
     try:
         return subprocess.run(command, check=False).returncode
     except KeyboardInterrupt:

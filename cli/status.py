@@ -1,4 +1,4 @@
-"""``make status``: a line per component, healthy or not, with version and URL."""
+"""``make status``: one line per component with its health, version and URL."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ Answer = CompletedProcess[str]
 
 
 def status(target: Target) -> int:
-    """Prints a line per component; returns 1 when one is not healthy."""
-    # Everything is asked at once, and told in its order.
+    """Prints one line per component; returns 1 if one is not healthy."""
+    # All queries run in parallel; the output keeps its order.
     with ThreadPoolExecutor() as pool:
         if known := not target.is_sandbox or terraform.answers(target):
             asked = [(one, *_ask(pool, target, one)) for one in host.hosts(target)]
         healthy = not target.is_sandbox or sandbox.status()
         if not known:
-            # The sandbox said which hosts there are, as far as that can be known without its APIs.
+            # The sandbox's own status has listed its hosts.
             return 1
         if not asked:
-            _line(False, "hosts", "none is running: run `make up`")
+            _line(False, "hosts", "no host is running: run `make up`")
         for one, stack, probe in asked:
             healthy &= _host(target, one, stack.result(), probe.result())
     return 0 if healthy and asked else 1
 
 
 def _ask(pool: ThreadPoolExecutor, target: Target, one: host.Host) -> tuple[Future[Answer], Future[Answer]]:
-    # On the host itself, whatever the domain's DNS record says; its certificate is checked all the same.
+    # Asked on the host, so that DNS does not matter; the certificate is still verified.
     url = f"https://{one.domain}/readyz" if one.domain else "http://127.0.0.1/readyz"
     probe = f"curl --silent --show-error --fail --max-time 10 --connect-to ::127.0.0.1: {url}"
     return pool.submit(host.run, target, one, COMPOSE), pool.submit(host.run, target, one, probe)
@@ -51,8 +51,8 @@ def _host(target: Target, one: host.Host, stack: Answer, probe: Answer) -> bool:
         word = "starting" if row["Health"] == "starting" else "UNHEALTHY"
         _line(good, f"{one.name} {row['Service']}", f"{row['Image'].rpartition(':')[2]}  {row['Status']}", word)
     if not any(row["Service"] == "grafana" for row in rows):
-        say("not run    Grafana: its image can neither be pulled nor is it in the local engine (GRAFANA_IMAGE=…)")
-    # The edge has a status of its own in each reply that it gives in the API's place.
+        say("not run    Grafana: its image is not available (set GRAFANA_IMAGE)")
+    # The edge's own replies have another status in their body.
     good = probe.returncode == 0 and '"status":"SUCCESS"' in probe.stdout
     _line(good, f"{one.name} API through the edge", f"{host.edge(target, one)}/")
     return healthy and good

@@ -1,6 +1,6 @@
-"""The environment in which the field's own tools work against what ``make up`` made: ``eval "$(make -s env)"``.
+"""The environment in which other tools work with what ``make up`` created: ``eval "$(make -s env)"``.
 
-The two targets differ in this and in nothing else.
+The two targets differ only in this environment.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""``make check`` and ``make test``: pytest, with a Docker Engine for as long as it runs."""
+"""``make check``, ``make test``, ``make prove`` and ``make bench``: pytest, and a Docker Engine while it runs."""
 
 from __future__ import annotations
 

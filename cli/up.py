@@ -1,4 +1,4 @@
-"""``make up`` and ``make down``: everything, from nothing, and away again."""
+"""``make up``, ``make down``, ``make clean`` and ``make plan``."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ TOOLS = {
 
 
 def up(target: Target, tag: str = "", rebuild: str = "", watch: str = "", ready: str = "", edge_port: str = "") -> None:
-    """Makes everything of the target that is not there yet, and changes nothing that is; the live image stays live."""
+    """Creates everything that is missing in the target. The live image stays live."""
     begin, lasted = time.monotonic(), target.state / "up-seconds"
     say(_announcement(target, lasted))
     preflight(target)
-    # Terraform, Ansible and SSH keep things in the state folder that are nobody else's business.
+    # The state folder holds private files of Terraform, Ansible and SSH.
     os.umask(0o077)
     settings.apply(target)
     if target.sandbox:
         sandbox.run("start")
-        # The first start made the keys.
+        # The first start created the keys.
         target.variables.update(target.sandbox.credentials())
         _variables(target, target.sandbox)
-        # Terraform waits most of its time, so the images are built meanwhile.
+        # Terraform mostly waits, so the images are built at the same time.
         with ThreadPoolExecutor() as pool:
             images = pool.submit(_images, target, tag)
             terraform.apply(target)
@@ -57,28 +57,28 @@ def up(target: Target, tag: str = "", rebuild: str = "", watch: str = "", ready:
 
 
 def _announcement(target: Target, lasted: Path) -> str:
-    """What comes, and about how long it takes: as long as the last time, if there was one."""
+    """What will happen, and how long it took the last time."""
     where = "a sandbox of AWS on this machine" if target.is_sandbox else "AWS"
     took = f"took {lasted.read_text()} s last time" if lasted.exists() else "takes about four minutes the first time"
     logs = os.path.relpath(target.state / "logs", Path.cwd())
     return (
         f"▸ make up: {where}, its host by Terraform, the API's image, the host's configuration by Ansible; {took}\n"
-        f"  details: V=1 prints them, {logs}/ keeps them; Ctrl-C, and the same command later, lose nothing"
+        f"  details: V=1 prints them, {logs}/ keeps them; after Ctrl-C, run the same command again"
     )
 
 
 def _images(target: Target, tag: str) -> None:
-    """Every image that this machine builds: the sandbox's, the stack's, the API's."""
+    """Builds all images: the sandbox's, the stack's and the API's."""
     sandbox.run("build")
     if not tag and not host.hosts(target):
         image.prepare(target)
 
 
 def _tag(target: Target, tag: str, rebuild: bool) -> str:
-    """The image to run: the tag's, or else the live one (empty: each host's own), or else the working tree's.
+    """The tag to run: the given one, or the live one (empty: each host keeps its own), or the working tree's.
 
-    The working tree is released by `make release` alone: who changes an address from a branch does not mean to release
-    the branch, nor who runs this after a rollback the release that was bad.
+    Only `make release` rolls out the working tree. `make up` from a branch must not release the branch, and after a
+    rollback it must not release the bad version again.
     """
     host.greet(target)
     if tag:
@@ -91,41 +91,38 @@ def _tag(target: Target, tag: str, rebuild: bool) -> str:
 
 
 def _compared(live: dict[str, str]) -> str:
-    """The live image beside the working tree's."""
+    """Compares the live image with the working tree's."""
     tags, wanted = sorted(set(filter(None, live.values()))), image.tree_tag()
     other = "" if tags == [wanted] else f"; the working tree is {wanted}: `make release` rolls it out"
     return f"▸ image: {', '.join(tags)} stays live{other}"
 
 
 def urls(target: Target, edge_port: str) -> None:
-    """Prints where things are."""
+    """Prints the URLs."""
     first = host.chosen(target)
     edge = host.edge(target, first)
     say(f"  API         {edge}/api/comment/list/1 (documentation: {edge}/docs)")
     if target.is_sandbox and edge_port and edge.startswith("http://127.0.0.1:") and not edge.endswith(f":{edge_port}"):
-        say(f"              EDGE_PORT={edge_port} is for a host that is made new: this one keeps its port")
+        say(f"              EDGE_PORT={edge_port} applies to new hosts: this one keeps its port")
     say("  Prometheus, Alertmanager, Grafana: `make tunnel`")
     say(f"  host        `make ssh` ({first.name}, {first.instance_id})")
     variables = target.state / "inventory" / "group_vars" / "all.yml"
     if target.is_sandbox and "grafana_enabled: false" in variables.read_text():
-        say(
-            "  Grafana     not running: its image can neither be pulled nor is it in the local engine (GRAFANA_IMAGE=…)"
-        )
+        say("  Grafana     not running: its image is not available (set GRAFANA_IMAGE)")
 
 
 def down(target: Target, delete_data: str = "", *, images: bool = False) -> None:
-    """Removes what ``up`` made: all of it in the sandbox; on AWS the host, after its name was typed.
+    """Removes what ``up`` created: everything in the sandbox; on AWS the host, after a confirmation.
 
     Args:
-        images: whether the images that were built go too; they are kept as a cache otherwise.
+        images: whether to remove the built images, too; otherwise they stay as a cache.
     """
     host.end_connections(target)
     if target.is_sandbox:
         if target.state.exists() or engine.answers():
             if not engine.answers():
                 raise CommandError(
-                    "no Docker Engine answers, so nothing was removed and nothing forgotten: start it, then the same "
-                    "command again"
+                    "no Docker Engine answers, so nothing was removed: start it, then run the same command again"
                 )
             sandbox.run("down")
             if images:
@@ -139,7 +136,7 @@ def down(target: Target, delete_data: str = "", *, images: bool = False) -> None
 
 
 def _down_on_aws(target: Target, delete: bool) -> None:
-    """Takes the host away and keeps the comments' volume and the backups, unless they are to be deleted."""
+    """Removes the host. The comments' volume and the backups stay unless they are to be deleted, too."""
     terraform.prepare(target)
     bucket = terraform.bucket_name(target)
     what = (
@@ -147,18 +144,18 @@ def _down_on_aws(target: Target, delete: bool) -> None:
     )
     confirm(f"This removes {what}.")
     terraform.init(target, bucket)
-    # Parked in both cases: where it was before, the host would be made anew only to be removed.
+    # Parked in both cases: otherwise a parked host would be created only to be removed.
     change = ["-var", "parked=true", *(["-var", "delete_data=true"] if delete else [])]
     terraform.run(target, terraform.HOST, "apply", "-input=false", "-auto-approve", *change)
     if delete:
         terraform.run(target, terraform.HOST, "destroy", "-input=false", "-auto-approve", *change)
     else:
-        say("  kept: the data volume and the backups; DELETE_DATA=yes removes them, too")
+        say("  kept: the data volume and the backups; DELETE_DATA=yes would remove them")
     say(f"  kept: s3://{bucket} and ECR (terraform/bootstrap), which hold the state and the images")
 
 
 def clean(target: Target, delete_data: str) -> None:
-    """``down``, and the images that were built."""
+    """``down``, and the removal of the built images."""
     down(target, delete_data, images=True)
 
 
@@ -175,13 +172,13 @@ def plan(target: Target) -> int:
 
 
 def confirm(what: str) -> None:
-    """Has the project's name typed before something is removed.
+    """Asks the user to type the project's name before something is removed.
 
     Raises:
-        CommandError: it was not, or there is nobody to type it.
+        CommandError: the name was not typed, or standard input is closed.
     """
     try:
-        typed = input(f"{what} Type the project's name (comentarios) to go on: ")
+        typed = input(f"{what} Type the project's name (comentarios) to continue: ")
     except EOFError:
         typed = ""
     if typed.strip() != "comentarios":
@@ -189,7 +186,7 @@ def confirm(what: str) -> None:
 
 
 def preflight(target: Target) -> None:
-    """Everything that would make a later step fail, as one line now.
+    """Checks everything that would make a later step fail.
 
     Raises:
         CommandError: a tool is missing, no engine answers, or AWS does not accept the credentials.
@@ -213,7 +210,7 @@ def _tools() -> None:
 
 
 def _variables(target: Target, config: Config) -> None:
-    """What Terraform and SSH need of this machine: a key pair and the variables' values."""
+    """Creates a key pair for SSH, and writes the values of Terraform's variables."""
     key = target.state / "ssh" / "id_ed25519"
     key.parent.mkdir(parents=True, exist_ok=True)
     if not key.exists():

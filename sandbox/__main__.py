@@ -45,8 +45,8 @@ def start(config: Config) -> None:
             )
         with step("sandbox: removing what one of this name left behind, whose state is gone"):
             _remove(config)
-    ownership.record(config)
     row.require(checks.before_start(config))
+    ownership.record(config)
     with step(f"sandbox: AWS on {config.endpoint}, ECR on {config.push_address}, network {config.subnet}"):
         _network(config)
         base = base_image(config.state)

@@ -56,7 +56,7 @@ def test_missing_tool(tmp_path):
 
 
 def test_unknown_target():
-    assert refusal(TARGET="gcp") == "✗ TARGET=gcp is not known: it is `sandbox` (the default) or `aws`"
+    assert refusal(TARGET="gcp") == "✗ TARGET=gcp is not a target: give `sandbox` (the default) or `aws`"
 
 
 def test_engine_that_is_not_there():
@@ -147,11 +147,11 @@ class TestAws:
 
     def test_no_credentials(self, tmp_path):
         line = self.refused(tmp_path)
-        assert line == f"✗ AWS does not accept who is asking: Unable to locate credentials; {self.HELP}"
+        assert line == f"✗ AWS does not accept the credentials: Unable to locate credentials; {self.HELP}"
 
     def test_no_region(self, tmp_path):
         line = self.refused(tmp_path, AWS_REGION="", AWS_DEFAULT_REGION="")
-        assert line == f"✗ AWS does not know where: You must specify a region.; {self.HELP}"
+        assert line == f"✗ no AWS region is set: You must specify a region.; {self.HELP}"
 
     def test_unknown_profile(self, tmp_path):
         line = self.refused(tmp_path, AWS_PROFILE="absent")

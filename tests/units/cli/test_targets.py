@@ -79,7 +79,7 @@ def test_ports_of_the_tunnel() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         number = taken.getsockname()[1]
         with pytest.raises(
-            CommandError, match=f"port {number} of 127.0.0.1 is taken .*: set GRAFANA_PORT to a free one"
+            CommandError, match=f"port {number} of 127.0.0.1 is in use .*: set GRAFANA_PORT to a free port"
         ):
             shell.port("grafana", str(number), 3000)
     with pytest.raises(CommandError, match="GRAFANA_PORT=many is not a port"):

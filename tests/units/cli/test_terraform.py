@@ -80,6 +80,6 @@ def test_operator_may_not_look_at_bootstrap(answers: Answers, capsys: pytest.Cap
     """Nothing of an administrator's is touched, and the host is the operator's all the same."""
     assert answers(f"echo '{DENIED}' >&2; exit 1", "exit 2") == ["terraform"]
     assert (
-        "terraform/bootstrap: left to an administrator, AWS denies access to it; terraform: changes"
+        "terraform/bootstrap: unchanged: only an administrator has access; terraform: changes"
         in capsys.readouterr().out
     )
