@@ -18,6 +18,7 @@ from typing import Any
 import botocore.config
 import botocore.session
 from botocore.exceptions import BotoCoreError, ClientError, NoRegionError
+from botocore.parsers import ResponseParserError
 
 from cli import program
 from cli.targets import Target, provider_mirror
@@ -71,7 +72,7 @@ def account(target: Target) -> str:
     except NoRegionError as error:
         raise CommandError(f"no AWS region is set: {error}; {help_}") from None
     # botocore raises RuntimeError when credential_process returns an expired session.
-    except (BotoCoreError, ClientError, RuntimeError) as error:
+    except (BotoCoreError, ClientError, ResponseParserError, RuntimeError) as error:
         raise CommandError(f"AWS does not accept the credentials: {str(error).splitlines()[0]}; {help_}") from None
 
 

@@ -13,6 +13,7 @@ import traceback
 from pathlib import Path
 
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 
 from common import keys
 from common.config import Config
@@ -65,7 +66,8 @@ def answers(config: Config) -> bool:
             return False
     try:
         ec2.client(config, "sts").get_caller_identity()
-    except (BotoCoreError, ClientError):
+    # What listens there may be somebody else's.
+    except (BotoCoreError, ClientError, ResponseParserError):
         return False
     return True
 
