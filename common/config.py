@@ -1,4 +1,4 @@
-"""Names, addresses and folders of the sandbox: every fact that two of its modules share."""
+"""Names, addresses and folders of the sandbox."""
 
 from __future__ import annotations
 
@@ -31,9 +31,7 @@ def _subnet() -> ipaddress.IPv4Network:
     except ValueError as error:
         raise CommandError(f"SANDBOX_SUBNET={value}: {error}; set it to a private network like 10.83.0.0/24") from None
     if not subnet.is_private or not 16 <= subnet.prefixlen <= 26:
-        raise CommandError(
-            f"SANDBOX_SUBNET={value}: set it to a private network of /16 to /26, the sizes that a VPC's subnet has"
-        )
+        raise CommandError(f"SANDBOX_SUBNET={value}: set it to a private network from /16 to /26")
     return subnet
 
 
@@ -42,14 +40,14 @@ class Config:
     """Settings of one sandbox.
 
     Attributes:
-        name: prefix of everything that it makes in Docker, and the value of its label (``SANDBOX_NAME``).
+        name: prefix of all its names in Docker, and the value of its label (``SANDBOX_NAME``).
         subnet: its Docker network, which is also the VPC's only subnet (``SANDBOX_SUBNET``).
         aws_port: TCP port of the AWS APIs, on the network's gateway address (``SANDBOX_AWS_PORT``).
         metadata_port: TCP port of the instance metadata service, there too (``SANDBOX_METADATA_PORT``).
         registry_port: TCP port on 127.0.0.1 where this machine pushes to ECR (``SANDBOX_REGISTRY_PORT``).
         edge_port: TCP port on 127.0.0.1 that reaches port 80 of the first host (``EDGE_PORT``).
-        grafana_image: an image of Grafana in place of the inventory's (``GRAFANA_IMAGE``).
-        state: folder of everything that is kept between runs (``SANDBOX_STATE``).
+        grafana_image: replaces the inventory's image of Grafana (``GRAFANA_IMAGE``).
+        state: folder for everything that is kept between runs (``SANDBOX_STATE``).
     """
 
     name: str = field(default_factory=lambda: os.environ.get("SANDBOX_NAME") or "comentarios-sandbox")
@@ -63,12 +61,12 @@ class Config:
 
     @property
     def gateway(self) -> str:
-        """This machine's address in the network, where the hosts find the AWS APIs."""
+        """This machine's address in the network; the AWS APIs listen on it."""
         return str(self.subnet[1])
 
     @property
     def registry_address(self) -> str:
-        """The registry's address: the last one that an instance cannot be given."""
+        """The registry's address: the last one that AWS reserves in a subnet."""
         return str(self.subnet[3])
 
     def host_name(self, instance: str) -> str:
@@ -81,28 +79,28 @@ class Config:
 
     @property
     def label(self) -> str:
-        """The Docker label that everything of this sandbox carries, and nothing else."""
+        """The Docker label of everything in this sandbox."""
         return f"comentarios.sandbox={self.name}"
 
     @property
     def push_address(self) -> str:
-        """ECR as this machine's engine reaches it: engines trust a registry on 127.0.0.1 without a CA."""
+        """ECR's address for this machine's engine, which needs no CA for a registry on 127.0.0.1."""
         return f"127.0.0.1:{self.registry_port}"
 
     def credentials(self) -> dict[str, str]:
-        """The environment in which every AWS client talks to this sandbox."""
+        """The environment for AWS clients of this sandbox."""
         own = keys.load(self.state)
         no_proxy = ",".join(filter(None, [os.environ.get("NO_PROXY"), "127.0.0.1", "localhost", str(self.subnet)]))
         return {
             "AWS_ENDPOINT_URL": self.endpoint,
             "AWS_ACCESS_KEY_ID": own.access,
             "AWS_SECRET_ACCESS_KEY": own.secret,
-            # A session of the user's own, beside the sandbox's key, would be refused.
+            # A session token of the user's own would not match the sandbox's key.
             "AWS_SESSION_TOKEN": "",
             "AWS_REGION": REGION,
             "AWS_DEFAULT_REGION": REGION,
             "AWS_EC2_METADATA_DISABLED": "true",
-            # botocore compares host names only, Go's clients understand the network: give both.
+            # botocore compares host names only, Go's clients also understand networks.
             "NO_PROXY": f"{no_proxy},{self.gateway}",
             "no_proxy": f"{no_proxy},{self.gateway}",
         }

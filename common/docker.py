@@ -1,6 +1,6 @@
 """The Docker command line.
 
-The command line and not the API's client: ``--security-opt systempaths=unconfined`` exists only there.
+The API's client is not used: ``--security-opt systempaths=unconfined`` exists in the command line only.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from typing import Any
 from common.errors import CommandError
 from common.progress import failure, logged
 
-# What engines and clients of all versions say of what is not there.
+# The errors of all versions for objects that do not exist.
 ABSENT = re.compile(r"no such|not found", re.IGNORECASE)
 
 
 def docker(*arguments: str, stdin: str | bytes | None = None, timeout: float = 120, check: bool = True) -> str:
-    """Runs ``docker`` and returns what it printed.
+    """Runs ``docker`` and returns its output.
 
     Args:
-        timeout: seconds after which it is ended.
-        check: whether a non-zero exit status is an error; otherwise the output so far is returned.
+        timeout: seconds after which it is killed.
+        check: whether a non-zero exit status is an error; otherwise, the output is returned.
 
     Raises:
-        CommandError: the engine cannot be reached, or the command failed: its last line.
+        CommandError: the engine cannot be reached, or the command failed; its last line.
     """
     try:
         given = stdin.encode() if isinstance(stdin, str) else stdin
@@ -41,7 +41,7 @@ def docker(*arguments: str, stdin: str | bytes | None = None, timeout: float = 1
         raise CommandError(f"docker {arguments[0]} took longer than {timeout:.0f} s") from None
     output, errors = (stream.decode(errors="replace") for stream in (done.stdout, done.stderr))
     if check and done.returncode:
-        # Newer clients end with advice on `--help`. What keeps `docker exec` from starting is told on standard output.
+        # Newer clients end with a hint at `--help`. If `docker exec` cannot start, the error is on standard output.
         said = (errors + output if done.returncode in {126, 127} else errors).splitlines()
         lines = [line for line in said if line.strip() and not line.startswith(("Run '", "See '"))]
         raise CommandError(f"docker {' '.join(arguments[:2])}: {(lines or [f'exit status {done.returncode}'])[-1]}")
@@ -49,10 +49,10 @@ def docker(*arguments: str, stdin: str | bytes | None = None, timeout: float = 1
 
 
 def inspect(kind: str, name: str) -> dict[str, Any] | None:
-    """``docker <kind> inspect`` of one object (container, network, volume, image), None when there is none.
+    """``docker <kind> inspect`` of one object (container, network, volume or image); None if it does not exist.
 
     Raises:
-        CommandError: the engine does not say, because it cannot be reached, say.
+        CommandError: the engine cannot be reached, or failed.
     """
     try:
         found: list[dict[str, Any]] = json.loads(docker(kind, "inspect", name))
@@ -65,28 +65,28 @@ def inspect(kind: str, name: str) -> dict[str, Any] | None:
 
 @cache
 def builder() -> dict[str, str]:
-    """The environment in which `docker build` works here: BuildKit where the client has it, else the classic builder.
+    """The environment for `docker build`: BuildKit if the client has it, otherwise the classic builder.
 
-    Docker 23 and later call BuildKit by the plugin buildx, which distributions package apart; the classic builder will
-    be dropped. Nothing here needs a front end from Docker Hub.
+    Docker 23 and later need the plugin buildx for BuildKit, which distributions package separately. The classic builder
+    is deprecated. Our Dockerfiles need no front end from Docker Hub.
     """
     try:
         docker("buildx", "version")
     except CommandError:
         return {"DOCKER_BUILDKIT": "0"}
-    # An image is one manifest: a list with attestations beside it cannot be rewritten or put into ECR as one.
+    # Without attestations an image is a single manifest, which can be rewritten and pushed to ECR.
     return {"DOCKER_BUILDKIT": "1", "BUILDX_NO_DEFAULT_ATTESTATIONS": "1", "BUILDKIT_PROGRESS": "plain"}
 
 
 def build(folder: Path, tag: str, *, labels: tuple[str, ...], arguments: dict[str, str], log: Path) -> None:
-    """Builds an image from a folder, its output kept in a log file.
+    """Builds an image from a folder, with the output in a log.
 
     Raises:
-        CommandError: the build failed: its last line, and where the whole log is.
+        CommandError: the build failed; its cause and the log.
     """
     command = ["docker", "build", "--tag", tag, *(f"--label={label}" for label in labels)]
     if builder()["DOCKER_BUILDKIT"] == "0":
-        # It keeps the container of a step that fails otherwise.
+        # Otherwise it keeps the container of a failed step.
         command.append("--force-rm")
     for name, value in arguments.items():
         command += ["--build-arg", f"{name}={value}"]
@@ -95,10 +95,10 @@ def build(folder: Path, tag: str, *, labels: tuple[str, ...], arguments: dict[st
 
 
 def copy_into(container: str, content: dict[str, str], uid: int = 0, mode: int = 0o644) -> None:
-    """Writes files into a container that need not run yet.
+    """Writes files into a container, which need not run.
 
     Args:
-        content: paths without the leading slash, and what each is to hold. Folders that are missing are made.
+        content: paths without the leading slash → texts. Missing folders are created.
         uid: the files' owner.
     """
     archive = io.BytesIO()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def write(path: Path, content: str) -> bool:
-    """Writes a file of the owner's alone, whole or not at all; returns whether its content changed."""
+    """Writes a private file atomically; returns whether its content changed."""
     if path.exists() and path.read_text() == content:
         return False
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -22,7 +22,7 @@ def write(path: Path, content: str) -> bool:
 
 
 def make_private(folder: Path) -> None:
-    """Makes a folder, and lets nobody but the owner into it and into whatever is in it already."""
+    """Creates a folder, and makes it and its content private to the owner."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for path in (folder, *folder.rglob("*")):
         with contextlib.suppress(FileNotFoundError):

@@ -1,4 +1,4 @@
-"""The images in this machine's engine that both the sandbox's and the API's image come from, and who removes them."""
+"""Images in this machine's engine: Debian's base image, and the record of what this clone built."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ PREFIX = "comentarios-sandbox"
 UPSTREAM_BASE = "debian:trixie-slim"
 OWN_BASE = f"{PREFIX}/debian:13"
 IMAGE_LABEL = "comentarios.image=sandbox"
-# What was built by another clone is that one's to remove.
+# Each clone removes only its own images.
 CLONE_LABEL = f"comentarios.clone={ROOT}"
 BUILT = STATE / "built"
 IMAGE_VARIABLES = ROOT / "inventory" / "group_vars" / "all" / "images.yml"
-# Variable of the stack's image → folder that builds its stand-in. Grafana has none: Debian has no package of it.
+# Variable of an upstream image → folder in sandbox/images that builds a replacement. Debian has no Grafana.
 STAND_INS = {
     "edge_image": "haproxy",
     "prometheus_image": "prometheus",
@@ -29,13 +29,13 @@ STAND_INS = {
 
 
 def base(state: Path) -> str:
-    """A Debian 13 image in the engine: upstream's where it is or can be pulled, else one that mmdebstrap makes.
+    """A Debian 13 image in the engine: upstream's if it can be pulled, otherwise one that mmdebstrap makes.
 
     Args:
-        state: folder for the log, and for the archive while it is made.
+        state: folder for the log and the temporary archive.
 
     Raises:
-        CommandError: neither is available; says what to install.
+        CommandError: neither is available.
     """
     for image in (UPSTREAM_BASE, OWN_BASE):
         if inspect("image", image):
@@ -57,7 +57,7 @@ def base(state: Path) -> str:
 
 
 def available(image: str) -> bool:
-    """Whether a registry hands the image out; False also when it does not answer within 20 s."""
+    """Whether the image can be pulled; False if the registry does not answer within 20 s."""
     try:
         docker("manifest", "inspect", image, timeout=20)
     except CommandError:
@@ -66,7 +66,7 @@ def available(image: str) -> bool:
 
 
 def newest(folder: str) -> str | None:
-    """The newest image of ``sandbox/images/<folder>`` in the engine, whoever built it; None when there is none."""
+    """The newest image of ``sandbox/images/<folder>`` in the engine, from any clone; None if there is none."""
     return next(iter(docker("images", "--quiet", f"{PREFIX}/{folder}").split()), None)
 
 
@@ -77,8 +77,8 @@ def built(image: str) -> None:
 
 
 def remove_all() -> None:
-    """Removes every image that this clone built, unless somebody else's container or image needs it."""
-    # The last ones built stand on the first ones.
+    """Removes every image that this clone built, unless another container or image needs it."""
+    # Later images are based on earlier ones.
     for image in reversed(BUILT.read_text().split() if BUILT.exists() else []):
         docker("rmi", image, check=False)
     docker("image", "prune", "--force", "--filter", f"label={CLONE_LABEL}")
@@ -87,7 +87,7 @@ def remove_all() -> None:
 
 def _install_mmdebstrap() -> None:
     try:
-        # The keys come with Debian, not with Ubuntu.
+        # Ubuntu lacks Debian's keys.
         apt.install("mmdebstrap", "debian-archive-keyring")
     except CommandError as error:
         raise CommandError(

@@ -1,4 +1,4 @@
-"""Whose a sandbox is: its name belongs to one state folder, as the folder and the Docker network both record."""
+"""The owner of a sandbox: its name belongs to one state folder. Both the folder and the Docker network record this."""
 
 from __future__ import annotations
 
@@ -13,36 +13,36 @@ STATE_LABEL = "comentarios.sandbox.state"
 
 
 def owner(config: Config) -> Path | None:
-    """The state folder of what the engine has under the sandbox's name; None when nothing, or of an unknown folder."""
+    """The state folder of the sandbox with this name in the engine; None if there is none."""
     network = inspect("network", config.name) or {}
     path = network.get("Labels", {}).get(STATE_LABEL)
     return Path(path) if path else None
 
 
 def check(config: Config) -> None:
-    """Finds that the folder is no other sandbox's, and the sandbox no other folder's.
+    """Checks that the state folder belongs to this sandbox, and the sandbox to this folder.
 
     Raises:
-        CommandError: one of them is; the message says which, and which variables choose others.
+        CommandError: one of them does not; the message names the variables to set.
     """
     record = _record(config)
     name = record.read_text().strip() if record.exists() else config.name
     if name != config.name:
         raise CommandError(
-            f"{config.state} is the state of the sandbox {name}, not of {config.name}: set SANDBOX_NAME={name}, "
-            "or SANDBOX_STATE to another folder"
+            f"{config.state} is the state folder of the sandbox {name}, not of {config.name}: set SANDBOX_NAME={name}, "
+            "or set SANDBOX_STATE to another folder"
         )
     elsewhere = owner(config)
-    # A folder that is gone has no use for what it made.
+    # If that folder was deleted, its sandbox may be replaced.
     if elsewhere and elsewhere != config.state and (elsewhere / record.name).exists():
         raise CommandError(
-            f"the sandbox {config.name} is that of {elsewhere}: `make down` there, or set SANDBOX_NAME, "
-            "SANDBOX_SUBNET, SANDBOX_REGISTRY_PORT and EDGE_PORT to have another beside it"
+            f"the sandbox {config.name} belongs to {elsewhere}: run `make down` there, or set SANDBOX_NAME, "
+            "SANDBOX_SUBNET, SANDBOX_REGISTRY_PORT and EDGE_PORT for a second one"
         )
 
 
 def left_over(config: Config) -> bool:
-    """Whether the engine holds something of the sandbox's name though the folder has not made a sandbox."""
+    """Whether the engine has something with the sandbox's name although the folder has no sandbox."""
     return not _record(config).exists() and any(
         docker(*kind, "--quiet", "--filter", f"label={config.label}").strip()
         for kind in (("ps", "--all"), ("volume", "ls"), ("network", "ls"))
@@ -50,7 +50,7 @@ def left_over(config: Config) -> bool:
 
 
 def record(config: Config) -> None:
-    """Writes down whose the folder is."""
+    """Records the sandbox that the folder belongs to."""
     files.make_private(config.state)
     files.write(_record(config), f"{config.name}\n")
     keys.make(config.state)

@@ -27,23 +27,23 @@ from sandbox import checks, ec2, hosts, images, registry, server
 
 
 def up(config: Config) -> None:
-    """Starts what is missing of the sandbox and makes the hosts that EC2 lists."""
+    """Starts the missing parts of the sandbox and creates the hosts that EC2 lists."""
     start(config)
     build(config)
     sync(config)
 
 
 def start(config: Config) -> None:
-    """Starts the network, ECR's store and the APIs: all that Terraform needs."""
+    """Starts the network, ECR's store and the APIs: everything that Terraform needs."""
     ownership.check(config)
     if ownership.left_over(config):
         if host := next(iter(hosts.names(config)), None) or hosts.has_volumes(config):
             raise CommandError(
-                f"the state of the sandbox {config.name} is gone, {ownership.owner(config) or config.state}, and its "
-                f"{host} is there, which may hold comments: put the folder back, or `make down` removes them; "
-                "nothing was changed or removed"
+                f"the state folder of the sandbox {config.name}, {ownership.owner(config) or config.state}, is gone, "
+                f"but {host} still exists and may hold comments: restore the folder, or remove everything with "
+                "`make down`; nothing was changed or removed"
             )
-        with step("sandbox: removing what one of this name left behind, whose state is gone"):
+        with step("sandbox: removing the leftovers of an earlier sandbox with this name"):
             _remove(config)
     row.require(checks.before_start(config))
     ownership.record(config)
@@ -59,24 +59,23 @@ def start(config: Config) -> None:
 
 
 def build(config: Config) -> None:
-    """Builds the hosts' image, and finds or builds the stack's; from then on the hosts that EC2 lists are made."""
+    """Builds the hosts' image, and finds or builds the stack's. After that, the hosts that EC2 lists are created."""
     base = base_image(config.state)
     with step("sandbox: image of the hosts"):
         images.choose(config, host=images.ensure(config, "host", base))
     with step("sandbox: images of the stack"):
-        # A host here is a container: swap would be the machine's, and so is the clock.
+        # A host is a container: it shares this machine's swap and clock.
         variables = {"base_swap_mb": 0, "base_time_sync": False} | images.stack(config, base)
-        # An inventory that adds variables and no hosts.
+        # This inventory adds variables but no hosts.
         files.write(config.state / "inventory" / "hosts.yml", "all: {}\n")
         files.write(
             config.state / "inventory" / "group_vars" / "all.yml",
-            "# Written by `python -m sandbox up`: what this machine's situation asks for.\n"
-            + yaml.safe_dump(variables, sort_keys=True),
+            "# Written by `python -m sandbox up` for this machine.\n" + yaml.safe_dump(variables, sort_keys=True),
         )
 
 
 def sync(config: Config) -> None:
-    """Makes the hosts what the EC2 API lists, and waits until each answers on port 22 (60 s at most)."""
+    """Creates, starts, stops and removes hosts as EC2 lists them, and waits up to 60 s for each one's port 22."""
     if not server.answers(config):
         raise CommandError("the sandbox is not up: run `make up` (or `python -m sandbox up`)")
     host_image = images.chosen(config).get("host")
@@ -91,10 +90,10 @@ def sync(config: Config) -> None:
 
 
 def status(config: Config) -> int:
-    """Prints a line for every part; returns 1 when one is not healthy."""
+    """Prints one line per part; returns 1 if one is not healthy."""
     answers = server.answers(config)
     present = hosts.names(config)
-    hint = ": the process does not run, nothing is lost, `make up` starts it again" if present else ": run `make up`"
+    hint = ": the process does not run; no data is lost; `make up` restarts it" if present else ": run `make up`"
     parts = [
         ("AWS APIs", answers, config.endpoint + ("" if answers else hint)),
         ("ECR", registry.tags(config) is not None if config.state.exists() else False, config.push_address),
@@ -105,7 +104,7 @@ def status(config: Config) -> int:
         healthy = running == (instance.state == "running")
         parts.append((f"host {identity}", healthy, f"{instance.type} {instance.private_ip} {instance.state}"))
     for identity in sorted(present.keys() - listed.keys()):
-        known = "EC2 does not list it" if answers else "what EC2 says of it is not known"
+        known = "EC2 does not list it" if answers else "its state in EC2 is unknown"
         parts.append((f"host {identity}", False, f"container {present[identity]['State']['Status']}; {known}"))
     if answers and (problem := checks.blocked(config)):
         parts.append(("firewall", False, problem))
@@ -123,22 +122,22 @@ def _serves(config: Config) -> bool:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(f"http://127.0.0.1:{config.edge_port}/readyz", timeout=5) as reply:
-            # The API's own word: an edge may answer in its place.
+            # The API's own body: the edge may answer in its place.
             return b'"status":"SUCCESS"' in reply.read(1000)
     except (OSError, http.client.HTTPException):
         return False
 
 
 def check(config: Config) -> None:
-    """Prints what was checked for ``make doctor``, as JSON."""
+    """Prints the checks for ``make doctor`` as JSON."""
     print(json.dumps([asdict(one) for one in checks.rows(config)]))
 
 
 def down(config: Config) -> None:
-    """Removes every container, volume, network and process of this sandbox, and its state; nothing else.
+    """Removes every container, volume, network and process of this sandbox and its state folder, and nothing else.
 
     Raises:
-        CommandError: the state folder is another sandbox's, or the sandbox another folder's.
+        CommandError: the state folder belongs to another sandbox, or the sandbox to another folder.
     """
     ownership.check(config)
     with step("sandbox: removing hosts, ECR's store, APIs, network and state"):
@@ -148,7 +147,7 @@ def down(config: Config) -> None:
 
 
 def _remove(config: Config) -> None:
-    """Removes everything that carries the sandbox's label."""
+    """Removes everything with the sandbox's label."""
     host_image = images.chosen(config).get("host") or newest("host")
     if host_image:
         hosts.remove_all(config, host_image)
@@ -159,7 +158,8 @@ def _remove(config: Config) -> None:
     if network := inspect("network", config.name):
         if strangers := ", ".join(sorted(one["Name"] for one in network["Containers"].values())):
             raise CommandError(
-                f"{strangers} in the network {config.name} was not made here: remove it, then the same command again"
+                f"{strangers} in the network {config.name} is not part of the sandbox: remove it, "
+                "then run the same command again"
             )
         docker("network", "rm", config.name)
 
@@ -180,14 +180,14 @@ def _network(config: Config) -> None:
             *("--subnet", str(config.subnet), "--gateway", config.gateway, config.name),
         )
     except CommandError as error:
-        raise CommandError(f"{error}: set SANDBOX_SUBNET to a network that is free (it is {config.subnet})") from None
+        raise CommandError(f"{error}: set SANDBOX_SUBNET to a free network (it is {config.subnet})") from None
     for port, variable in (
         (config.aws_port, "SANDBOX_AWS_PORT"),
         (config.metadata_port, "SANDBOX_METADATA_PORT"),
     ):
         if checks.taken(config.gateway, port):
             docker("network", "rm", config.name)
-            raise CommandError(f"port {port} of {config.gateway} is taken: set {variable} to a free one")
+            raise CommandError(f"port {port} of {config.gateway} is in use: set {variable} to a free port")
 
 
 def _wait_for_ssh(instance: ec2.Instance) -> None:
@@ -200,7 +200,7 @@ def _wait_for_ssh(instance: ec2.Instance) -> None:
         except OSError:
             pass
         time.sleep(0.3)
-    raise CommandError(f"{instance.id} does not answer on {instance.private_ip}:22 within 60 s: see `docker logs`")
+    raise CommandError(f"{instance.id} does not answer on {instance.private_ip}:22 within 60 s: see its `docker logs`")
 
 
 COMMANDS: dict[str, Callable[[Config], int | None]] = {
@@ -219,14 +219,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m sandbox", description=__doc__)
     parser.add_argument("command", choices=COMMANDS)
     command = parser.parse_args().command
-    # What it keeps is nobody else's business: the journal holds passwords, backups and Terraform's states.
+    # Its files are private: the journal holds passwords, backups and Terraform's states.
     os.umask(0o077)
     try:
         return COMMANDS[command](Config()) or 0
     except CommandError as error:
         return fail(str(error))
     except KeyboardInterrupt:
-        return fail("interrupted: run the same command again, it carries on")
+        return fail("interrupted: run the same command again to continue")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The certificate under ECR's name, and the authority that signed it."""
+"""The certificate for ECR's name, and the authority that signs it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from common.config import ECR_HOST, Config
 
 
 def make(config: Config) -> None:
-    """Makes a CA of this sandbox's own and a certificate for ECR's name, kept for as long as the sandbox is."""
+    """Creates this sandbox's CA and a certificate for ECR's name, once per sandbox."""
     if (config.state / "ecr.key").exists():
         return
     authority = trustme.CA()

@@ -18,17 +18,17 @@ from common.row import BAD, GOOD, NOTE, Row, tried
 from sandbox import server
 from sandbox.images import chosen
 
-NEEDED_GIB = 6  # images, one host's own images, and room to work
+NEEDED_GIB = 6  # for the images, one host's images and data
 
 
 def before_start(config: Config) -> Iterator[Row]:
-    """What would make `start` fail."""
+    """Checks of what would make `start` fail."""
     yield _subnet(config)
     yield tried("ports, disk", lambda: _resources(config))
 
 
 def rows(config: Config) -> Iterator[Row]:
-    """All of it, for ``make doctor``."""
+    """All checks, for ``make doctor``."""
     yield tried("sandbox", lambda: _owned(config))
     yield from before_start(config)
     if server.answers(config):
@@ -49,10 +49,10 @@ def _resources(config: Config) -> str:
     root = docker("info", "--format", "{{.DockerRootDir}}").strip()
     try:
         free = shutil.disk_usage(root).free / 2**30
-    except OSError:  # an engine elsewhere, whose disk is not ours to see
+    except OSError:  # an engine on another machine, whose disk is not visible here
         free = NEEDED_GIB
     if free < NEEDED_GIB:
-        raise CommandError(f"{root} has {free:.1f} GiB free, {NEEDED_GIB} are needed: make room on that disk")
+        raise CommandError(f"{root} has {free:.1f} GiB free, but {NEEDED_GIB} GiB are needed: free some space")
     ours = {
         binding["HostPort"]
         for name in docker("ps", "--all", "--quiet", "--filter", f"label={config.label}").split()
@@ -62,7 +62,7 @@ def _resources(config: Config) -> str:
     }
     for port, variable in ((config.registry_port, "SANDBOX_REGISTRY_PORT"), (config.edge_port, "EDGE_PORT")):
         if str(port) not in ours and taken("127.0.0.1", port):
-            raise CommandError(f"port {port} of 127.0.0.1 is taken: set {variable} to a free one")
+            raise CommandError(f"port {port} of 127.0.0.1 is in use: set {variable} to a free port")
     return f"{config.edge_port} and {config.registry_port} of 127.0.0.1, {NEEDED_GIB} GiB or more free"
 
 
@@ -85,13 +85,13 @@ def _subnet(config: Config) -> Row:
                 "subnet",
                 BAD,
                 f"{config.subnet} overlaps {network} of {name}",
-                f"set SANDBOX_SUBNET to a network that is free (it is {config.subnet})",
+                f"set SANDBOX_SUBNET to a free network (it is {config.subnet})",
             )
     return Row("subnet", GOOD, f"{config.subnet} is free")
 
 
 def _networks() -> Iterator[tuple[str, ipaddress.IPv4Network]]:
-    """Every IPv4 network that Docker or this machine's routes have, but the default route."""
+    """Every IPv4 network of Docker and of this machine's routes, except the default route."""
     if names := docker("network", "ls", "--quiet").split():
         for one in json.loads(docker("network", "inspect", *names, check=False) or "[]"):
             for part in one["IPAM"]["Config"] or []:
@@ -109,7 +109,7 @@ def _networks() -> Iterator[tuple[str, ipaddress.IPv4Network]]:
 
 
 def blocked(config: Config) -> str:
-    """Why a container of the sandbox's network does not reach the APIs; empty when it does."""
+    """Why a container in the sandbox's network cannot reach the APIs; empty if it can."""
     ports = (config.aws_port, config.metadata_port)
     tries = "; ".join(f"timeout 3 bash -c '</dev/tcp/{config.gateway}/{port}' || echo {port}" for port in ports)
     running = docker(
@@ -125,13 +125,13 @@ def blocked(config: Config) -> str:
         return ""
     name, rule = firewall(config)
     return (
-        f"the hosts ({config.subnet}) do not reach the sandbox on {config.gateway}, port {' and '.join(closed)}: "
-        f"{name} denies what comes in; let it through with `{rule}`"
+        f"the hosts ({config.subnet}) cannot reach the sandbox on {config.gateway}, port {' and '.join(closed)}: "
+        f"{name} blocks the traffic; allow it with `{rule}`"
     )
 
 
 def firewall(config: Config) -> tuple[str, str]:
-    """This machine's firewall, and the command that lets the sandbox's hosts through to its APIs."""
+    """This machine's firewall, and the command that allows traffic from the sandbox's hosts to its APIs."""
     source, to = str(config.subnet), config.gateway
     ports = sorted((config.aws_port, config.metadata_port))
     if _says(["ufw", "status"], "Status: active") or _enabled(Path("/etc/ufw/ufw.conf"), "ENABLED=yes"):
@@ -156,7 +156,7 @@ def _says(command: list[str], wanted: str) -> bool:
 
 
 def _enabled(file: Path, line: str) -> bool:
-    # `ufw status` is for root alone, its file for everybody.
+    # `ufw status` needs root; everybody can read the file.
     try:
         return line in file.read_text().splitlines()
     except OSError:

@@ -1,7 +1,7 @@
-"""The images that the sandbox needs: built once for each content, kept in the engine as a cache.
+"""The sandbox's images. Each is built once per content and stays in the engine as a cache.
 
-Where the upstream image of a part of the stack can be pulled, the hosts pull it themselves, as on AWS. Where it cannot
-(no Docker Hub), an image under a name of its own is built from Debian 13's packages and put into the sandbox's ECR.
+If an upstream image of the stack can be pulled, the hosts pull it themselves, as on AWS. If not (no Docker Hub), an
+image with another name is built from Debian 13's packages and pushed to the sandbox's ECR.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ FOLDERS = ROOT / "sandbox" / "images"
 
 
 def ensure(config: Config, folder: str, base_image: str) -> str:
-    """Builds ``sandbox/images/<folder>`` unless the engine has it already; returns its name, tagged by its content."""
+    """Builds ``sandbox/images/<folder>`` unless the engine has it; returns its name, with a tag for its content."""
     path = FOLDERS / folder
     below = inspect("image", base_image)
     if below is None:
-        raise CommandError(f"the image {base_image} has just gone from the engine: run the same command again")
+        raise CommandError(f"the image {base_image} was just removed from the engine: run the same command again")
     content = hashlib.sha256(below["Id"].encode())
     for file in sorted(path.rglob("*")):
         if file.is_file():
@@ -43,7 +43,7 @@ def ensure(config: Config, folder: str, base_image: str) -> str:
 
 
 def chosen(config: Config) -> dict[str, str]:
-    """The sandbox's own images, as far as `start` and `build` chose them: ``base``, ``registry``, ``host``."""
+    """The sandbox's own images that `start` and `build` have chosen so far: ``base``, ``registry``, ``host``."""
     record = config.state / "images.json"
     return json.loads(record.read_text()) if record.exists() else {}
 
@@ -54,9 +54,9 @@ def choose(config: Config, **names: str) -> None:
 
 
 def stack(config: Config, base_image: str) -> dict[str, str | bool]:
-    """Inventory variables that this machine's situation asks for: images that are not to be had upstream.
+    """Inventory variables for the images that cannot be pulled from upstream here.
 
-    The decision is kept in the state folder until the list of images changes.
+    The result is kept in the state folder until the list of images changes.
     """
     wanted = IMAGE_VARIABLES.read_text() + config.grafana_image
     fingerprint = hashlib.sha256((wanted + base_image).encode()).hexdigest()
@@ -83,12 +83,12 @@ def _grafana(config: Config, image: str) -> dict[str, str | bool]:
         return {"grafana_image": push(config, own)}
     if available(image):
         return {"grafana_image": image}
-    say(f"  Grafana: {image} can neither be pulled nor is it in the local engine: everything else comes up")
+    say(f"  Grafana: {image} is not available; everything else comes up")
     return {"grafana_enabled": False}
 
 
 def push(config: Config, image: str) -> str:
-    """Puts an image of the engine into the sandbox's ECR; returns its name for the hosts, with its digest."""
+    """Pushes an image to the sandbox's ECR; returns its name for the hosts, with the digest."""
     login = config.state / "docker"
     docker(
         *("--config", str(login), "login", "--username", ECR_USER, "--password-stdin", config.push_address),

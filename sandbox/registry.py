@@ -1,4 +1,4 @@
-"""ECR's image store: a Docker Distribution registry with TLS and basic auth under ECR's own name."""
+"""ECR's image store: a Docker Distribution registry with TLS and basic authentication, under ECR's own name."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def container_name(config: Config) -> str:
 
 
 def up(config: Config, image: str) -> bool:
-    """Starts the registry unless it runs already from this image; returns whether it had to.
+    """Starts the registry unless it already runs from this image; returns whether it was started.
 
     Raises:
         CommandError: it does not answer within 15 s.
     """
-    # Large, and `make status` asks the registry for its tags only.
+    # Slow imports that only this function needs.
     import bcrypt
 
     from sandbox import certificates
@@ -74,7 +74,7 @@ def up(config: Config, image: str) -> bool:
 
 
 def tags(config: Config) -> dict[str, list[str]] | None:
-    """The tags of every repository in the store, None while it does not answer."""
+    """The tags of every repository in the store; None if it does not answer."""
     try:
         names = _json(config, "/v2/_catalog?n=1000").get("repositories") or []
         return {name: _json(config, f"/v2/{name}/tags/list").get("tags") or [] for name in names}
@@ -97,7 +97,7 @@ def delete(config: Config, repository: str, tag: str) -> None:
 
 def _json(config: Config, path: str) -> Any:
     reply = _ask(config, path)
-    if reply.status_code == 404:  # a repository whose every tag was deleted
+    if reply.status_code == 404:  # all tags of the repository were deleted
         return {}
     reply.raise_for_status()
     return reply.json()
@@ -106,7 +106,7 @@ def _json(config: Config, path: str) -> Any:
 def _ask(config: Config, path: str, method: str = "GET") -> requests.Response:
     accept = "application/vnd.docker.distribution.manifest.v2+json, application/vnd.oci.image.manifest.v1+json"
     with requests.Session() as session:
-        # Neither a proxy nor a CA that the environment names is meant for the store.
+        # Ignores proxies and CAs from the environment.
         session.trust_env = False
         return session.request(
             method,

@@ -46,6 +46,6 @@ def test_firewall_that_denies(network):
     finally:
         subprocess.run(["iptables", "-D", *rule], check=True)
     assert problem.startswith(
-        "the hosts (10.99.8.0/24) do not reach the sandbox on 10.99.8.1, port 4691: a firewall (iptables or nftables) "
+        "the hosts (10.99.8.0/24) cannot reach the sandbox on 10.99.8.1, port 4691: a firewall (iptables or nftables) "
     )
-    assert "let it through with `sudo iptables -I INPUT -p tcp -s 10.99.8.0/24 -d 10.99.8.1" in problem
+    assert "blocks the traffic; allow it with `sudo iptables -I INPUT -p tcp -s 10.99.8.0/24 -d 10.99.8.1" in problem
