@@ -60,7 +60,7 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self._path, self._end = path, path.with_name(f"{path.name}.end")
         if not path.exists() and self._known_end()[0]:
-            raise CommandError(f"{path}, the journal of the AWS APIs, is missing: restore it, or {REMOVE}; {NOTHING}")
+            raise CommandError(f"{path} is missing: restore this journal of the AWS APIs, or {REMOVE}; {NOTHING}")
         if not path.exists():
             head = {"format": FORMAT, "moto": VERSION, "created": now(), "seed": secrets.token_hex(32)}
             files.write(path, json.dumps(head) + "\n")

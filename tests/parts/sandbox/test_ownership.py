@@ -46,7 +46,7 @@ def test_another_clones_sandbox(folders: tuple[Path, Path]):
         refused = sandbox_command(other, command)
         assert refused.returncode == 1
         assert refused.stdout == (
-            f"✗ the sandbox comentarios-claim is that of {one}: `make down` there, or set SANDBOX_NAME, "
+            f"✗ the sandbox comentarios-claim belongs to {one}: run `make down` there, or set SANDBOX_NAME, "
             "SANDBOX_SUBNET, SANDBOX_REGISTRY_PORT and EDGE_PORT for a second one\n"
         )
     healthy = sandbox_command(one, "status")
