@@ -1,4 +1,4 @@
-"""Terraform itself: that on the PATH, OpenTofu in its place, or HashiCorp's own release, fetched once and checked."""
+"""Terraform: the one on the PATH, OpenTofu, or HashiCorp's release, which is downloaded once and verified."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import urllib.request
 import zipfile
 from pathlib import Path
 
-from cli.errors import VerbError
-from cli.targets import BIN
-from sandbox.progress import step
+from common.errors import CommandError
+from common.paths import BIN
+from common.progress import step
 
 VERSION = "1.11.4"
 SOURCE = "https://releases.hashicorp.com/terraform"
@@ -29,22 +29,22 @@ HELP = "install Terraform 1.10 or later and put it on the PATH"
 
 
 def ensure() -> None:
-    """Sees that there is a `terraform` on the PATH; one that is not the machine's own lies in `.state/bin`.
+    """Makes sure that `terraform` is on the PATH; ours is in `.state/bin`.
 
     Raises:
-        VerbError: it can be neither found nor fetched: why, and what to do.
+        CommandError: it is missing and cannot be downloaded.
     """
     if shutil.which("terraform"):
         return
     own = BIN / "terraform"
     BIN.mkdir(parents=True, exist_ok=True)
-    # A link to an OpenTofu that is gone.
+    # It may be a link to an OpenTofu that was removed.
     own.unlink(missing_ok=True)
     if tofu := shutil.which("tofu"):
-        # It takes the same commands; under this name they work in every tool and as the documentation has them.
+        # It takes the same commands, which under this name work in every tool.
         own.symlink_to(tofu)
         return
-    with step(f"terraform is missing: fetching Terraform {VERSION}"):
+    with step(f"terraform is missing: downloading Terraform {VERSION}"):
         _fetch(own)
 
 
@@ -52,17 +52,17 @@ def _fetch(own: Path) -> None:
     machine = platform.machine()
     kind = f"{sys.platform}_{MACHINES.get(machine, machine)}"
     if kind not in ARCHIVES:
-        raise VerbError(f"terraform is missing, and is not fetched for {kind}: {HELP}")
+        raise CommandError(f"terraform is missing, and there is no download for {kind}: {HELP}")
     url = f"{SOURCE}/{VERSION}/terraform_{VERSION}_{kind}.zip"
     try:
         with urllib.request.urlopen(url, timeout=30) as reply:
             archive: bytes = reply.read()
     except OSError as error:
         reason = getattr(error, "reason", error)
-        raise VerbError(f"terraform is missing, and {url} cannot be fetched ({reason}): {HELP}") from None
+        raise CommandError(f"terraform is missing, and {url} cannot be downloaded ({reason}): {HELP}") from None
     found = hashlib.sha256(archive).hexdigest()
     if found != ARCHIVES[kind]:
-        raise VerbError(f"{url} is not what was released (SHA-256 {found}), so it was not installed: {HELP}")
+        raise CommandError(f"{url} has the wrong SHA-256 ({found}) and was not installed: {HELP}")
     beside = own.with_suffix(".new")
     beside.write_bytes(zipfile.ZipFile(io.BytesIO(archive)).read("terraform"))
     beside.chmod(0o755)

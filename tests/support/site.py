@@ -14,8 +14,9 @@ from pathlib import Path
 from cli import host
 from cli.host import Host
 from cli.targets import Target
-from sandbox import ownership, server
-from sandbox.config import Config
+from common import ownership
+from common.config import Config
+from sandbox import server
 
 ROOT = Path(__file__).resolve().parents[2]
 # What the reason of a skipped test begins with, when it cannot be tried here.

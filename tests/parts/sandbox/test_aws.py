@@ -25,7 +25,7 @@ from botocore.config import Config
 from botocore.credentials import Credentials
 from botocore.exceptions import BotoCoreError, ClientError
 
-from sandbox import keys
+from common import keys
 
 ROOT = Path(__file__).resolve().parents[3]
 SERVE = """
@@ -33,7 +33,7 @@ import sys
 from pathlib import Path
 from moto.moto_server.werkzeug_app import MotoRequestHandler
 from werkzeug.serving import make_server
-from sandbox import keys
+from common import keys
 from sandbox.aws import Apis
 port, folder = int(sys.argv[1]), Path(sys.argv[2])
 apis = Apis(folder / "aws.journal", keys.load(folder), f"127.0.0.1:{port}")

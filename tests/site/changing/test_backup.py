@@ -10,8 +10,8 @@ from typing import Any
 import boto3
 import requests
 
+from common.config import ACCOUNT, REGION, Config
 from sandbox import ec2
-from sandbox.config import ACCOUNT, REGION, Config
 from tests.parts.terraform.policies import allows
 from tests.support import replies
 from tests.support.site import Site

@@ -15,8 +15,10 @@ from dataclasses import dataclass
 import pytest
 
 from cli import host, terraform
-from sandbox import files, images
-from sandbox.config import Config
+from common.config import Config
+from common.docker import copy_into
+from common.images import OWN_BASE
+from sandbox import images
 from tests.support.site import ROOT, run
 
 DOMAIN, AUTHORITY = "comments.example.test", "authority.example.test"
@@ -48,7 +50,7 @@ def _docker(*arguments: str) -> str:
 def authority(up, eventually, tmp_path_factory) -> Iterator[Authority]:
     """An ACME authority in the host's network, by whose names the domain is the host."""
     name = f"{os.environ['SANDBOX_NAME']}-authority"
-    image = f"{name}:{images.OWN_BASE.rpartition(':')[2]}"
+    image = f"{name}:{OWN_BASE.rpartition(':')[2]}"
     base = images.chosen(Config())["base"]
     _docker(
         *("build", "--quiet", "--label", images.IMAGE_LABEL, "--build-arg", f"BASE_IMAGE={base}", "--tag", image),
@@ -83,7 +85,7 @@ def authority(up, eventually, tmp_path_factory) -> Iterator[Authority]:
             "etc/pebble.pem": certificate.read_text(),
             "etc/pebble.key": key.read_text(),
         }
-        files.copy_into(name, configuration)
+        copy_into(name, configuration)
         _docker("start", name)
         format_ = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
         roots = f"https://{_docker('inspect', '--format', format_, name).strip()}:15000/roots/0"

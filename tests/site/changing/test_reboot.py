@@ -11,7 +11,7 @@ import subprocess
 import requests
 
 from cli import host
-from sandbox.config import Config
+from common.config import Config
 from tests.support.site import Site
 
 
@@ -53,7 +53,7 @@ def test_process_of_the_apis_is_gone(up: Site) -> None:
     kill_apis()
     status = up.make("status")
     assert status.returncode != 0
-    assert "AWS APIs" in status.stdout and "the process does not run, nothing is lost" in status.stdout
+    assert "AWS APIs" in status.stdout and "the process does not run; no data is lost" in status.stdout
     assert f"healthy    edge  {up.edge} serves" in status.stdout
     assert "none is running" not in status.stdout
     carries_on(up, thread)

@@ -12,7 +12,7 @@ import pytest
 from postgres import Postgres
 
 from cli import host, terraform
-from cli.targets import ROOT
+from common.paths import ROOT
 from tests.support import reach, replies
 from tests.support.releases import Releases, lossless
 

@@ -16,8 +16,8 @@ import boto3
 import pytest
 
 from cli import terraform
+from common.config import Config
 from sandbox import ec2
-from sandbox.config import Config
 from tests.support.site import ROOT
 
 STANDIN = """#!/bin/sh

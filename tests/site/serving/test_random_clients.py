@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 
-from cli.targets import STATE
+from common.paths import STATE
 from tests.support.clients import WHOLE, Client, Outcome, random_posts
 from tests.support.site import Site
 

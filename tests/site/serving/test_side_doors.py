@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from sandbox.config import Config
+from common.config import Config
 from tests.support import ports
 from tests.support.browser import Browser
 from tests.support.monitoring import http as ask

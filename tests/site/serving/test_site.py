@@ -88,7 +88,7 @@ def test_second_up_changes_nothing(up):
     again = up.make("up")
     assert again.returncode == 0, again.stdout[-4000:]
     assert re.search(r"changed=0 .*failed=0", again.stdout), again.stdout[-4000:]
-    compared = r"^✓ terraform: compared with what is there: (.+) \(\S+ s\)$"
+    compared = r"^✓ terraform: plan: (.+) \(\S+ s\)$"
     assert re.findall(compared, again.stdout, re.MULTILINE) == [
         "terraform/bootstrap: no changes; terraform: no changes"
     ]

@@ -38,5 +38,5 @@ def test_ssh_access_opens_for_one_address_and_closes_without_a_trace(up, let_in)
 def test_address_that_is_none_is_refused(up, let_in):
     before = let_in()
     done = up.make("ssh-open", ADDRESS="here")
-    assert done.returncode != 0 and "ADDRESS=here is no IPv4 address" in done.stdout
+    assert done.returncode != 0 and "ADDRESS=here is not an IPv4 address" in done.stdout
     assert let_in() == before

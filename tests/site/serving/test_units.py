@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from cli.targets import ROOT
+from common.paths import ROOT
 from tests.support.site import Site
 
 UNITS = sorted({path.name.removesuffix(".j2") for path in ROOT.glob("roles/*/*/**/comentarios-*.service*")})

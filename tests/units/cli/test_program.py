@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from cli import program
-from cli.errors import VerbError
+from common.errors import CommandError
 
 PLATFORM = "linux_amd64"
 Serve = Callable[[bytes], list[str]]
@@ -93,21 +93,23 @@ def test_fetched_once(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_another_archive_is_not_installed(serve: Serve, tmp_path: Path) -> None:
     serve(archive("somebody else's"))
-    with pytest.raises(VerbError, match=r"is not what was released \(SHA-256 [0-9a-f]{64}\), so it was not installed"):
+    with pytest.raises(CommandError, match=r"has the wrong SHA-256 \([0-9a-f]{64}\) and was not installed"):
         program.ensure()
     assert list((tmp_path / "bin").iterdir()) == []
 
 
 def test_nowhere_to_fetch_it_from(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(program, "SOURCE", "http://127.0.0.1:1/terraform")
-    with pytest.raises(VerbError, match=r"cannot be fetched .*refused.*: install Terraform 1\.10 or later") as refused:
+    with pytest.raises(
+        CommandError, match=r"cannot be downloaded .*refused.*: install Terraform 1\.10 or later"
+    ) as refused:
         program.ensure()
     assert "\n" not in str(refused.value)
 
 
 def test_platform_that_is_not_built_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("platform.machine", lambda: "riscv64")
-    with pytest.raises(VerbError, match="is not fetched for linux_riscv64"):
+    with pytest.raises(CommandError, match="there is no download for linux_riscv64"):
         program.ensure()
 
 
@@ -118,7 +120,7 @@ def test_opentofu_in_its_place(machine: Path, monkeypatch: pytest.MonkeyPatch) -
     # It was removed since: what is left is a link to nothing.
     tofu.rename(machine / "away")
     monkeypatch.setattr(program, "SOURCE", "http://127.0.0.1:1/terraform")
-    with pytest.raises(VerbError, match="cannot be fetched"):
+    with pytest.raises(CommandError, match="cannot be downloaded"):
         program.ensure()
 
 

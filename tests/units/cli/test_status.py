@@ -13,8 +13,8 @@ import pytest
 from cli import host, status
 from cli.host import Host
 from cli.targets import Target
+from common.config import Config
 from sandbox import __main__ as sandbox
-from sandbox.config import Config
 
 READY = '{"status":"SUCCESS","message":"ready"}'
 # HAProxy's, while no replica answers.

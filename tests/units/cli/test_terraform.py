@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from cli import terraform
-from cli.errors import VerbError
 from cli.targets import target
+from common.errors import CommandError
 
 Answers = Callable[[str, str], list[str]]
 DENIED = "Error acquiring the state lock: api error AccessDenied: not authorized to perform: s3:PutObject"
@@ -82,7 +82,7 @@ def test_operator_may_not_look_at_bootstrap(answers: Answers, capsys: pytest.Cap
     """Nothing of an administrator's is touched, and the host is the operator's all the same."""
     assert answers(f"echo '{DENIED}' >&2; exit 1", "exit 2") == ["terraform"]
     assert (
-        "terraform/bootstrap: left to an administrator, AWS denies access to it; terraform: changes"
+        "terraform/bootstrap: unchanged: only an administrator has access; terraform: changes"
         in capsys.readouterr().out
     )
 
@@ -140,13 +140,13 @@ def test_either_may_fail(says_so: bool) -> None:
 
     def bootstrap(then: Callable[[], None]) -> None:
         if not says_so:
-            raise VerbError("bootstrap")
+            raise CommandError("bootstrap")
         then()
         made.append("bootstrap")
 
     def host() -> None:
-        raise VerbError("host")
+        raise CommandError("host")
 
-    with pytest.raises(VerbError, match="host" if says_so else "bootstrap"):
+    with pytest.raises(CommandError, match="host" if says_so else "bootstrap"):
         terraform._overlapping(bootstrap, host)
     assert made == (["bootstrap"] if says_so else [])

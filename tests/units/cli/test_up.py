@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from cli import host, image, release, terraform, up
-from cli.targets import ROOT, Target
+from cli.targets import Target
+from common.paths import ROOT
 
 TREE = "aaaaaaaaaaaa"
 
@@ -40,12 +41,11 @@ def test_the_live_image_stays(
     expected: str,
     said: str,
 ) -> None:
-    monkeypatch.setenv("TAG", tag)
     monkeypatch.setattr(host, "greet", lambda _: [])
     monkeypatch.setattr(release, "live", lambda _: live)
-    monkeypatch.setattr(image, "tag", lambda: TREE)
-    monkeypatch.setattr(image, "ensure", lambda _: "ensured")
-    assert up._tag(target) == expected
+    monkeypatch.setattr(image, "tree_tag", lambda: TREE)
+    monkeypatch.setattr(image, "ensure", lambda *_, **__: "ensured")
+    assert up._tag(target, tag, rebuild=False) == expected
     assert said in capsys.readouterr().out
 
 
@@ -67,13 +67,12 @@ def test_what_goes_with_the_host(
     target: Target, monkeypatch: pytest.MonkeyPatch, delete: str, commands: list[tuple[str, ...]]
 ) -> None:
     ran: list[tuple[str, ...]] = []
-    monkeypatch.setenv("DELETE_DATA", delete)
     monkeypatch.setattr(terraform, "prepare", lambda _: None)
     monkeypatch.setattr(terraform, "bucket_name", lambda _: "bucket")
     monkeypatch.setattr(terraform, "init", lambda *_: None)
     monkeypatch.setattr(up, "confirm", lambda _: None)
     monkeypatch.setattr(terraform, "run", lambda _, __, *arguments: ran.append(arguments))
-    up._down_on_aws(target)
+    up._down_on_aws(target, delete == "yes")
     quiet = ("-input=false", "-auto-approve")
     assert ran == [(command, *quiet, *rest) for command, *rest in commands]
 

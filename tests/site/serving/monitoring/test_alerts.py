@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.config import Config
+from common.config import Config
 from tests.support.monitoring import outage
 from tests.support.sinks import Sink, http_sink
 from tests.support.site import ROOT, run

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from sandbox import debian
+from common import apt
+from common.errors import CommandError
 
 # What `apt-get update` and `apt-get install` take first.
 LOCKS = (Path("/var/lib/apt/lists/lock"), Path("/var/cache/apt/archives/lock"))
@@ -22,24 +23,24 @@ def test_waits_for_another_apt_get(path, capsys):
         fcntl.lockf(lock, fcntl.LOCK_EX)
         threading.Timer(HELD, fcntl.lockf, (lock, fcntl.LOCK_UN)).start()
         begin = time.monotonic()
-        debian.install("hostname")
+        apt.install("hostname")
         assert time.monotonic() - begin >= HELD
     assert capsys.readouterr().out == "  waiting for another apt-get on this machine\n"
 
 
 def test_gives_up_some_time(monkeypatch):
-    monkeypatch.setattr(debian, "WAIT_SECONDS", 1)
+    monkeypatch.setattr(apt, "WAIT_SECONDS", 1)
     with LOCKS[0].open("w") as lock:
         fcntl.lockf(lock, fcntl.LOCK_EX)
-        with pytest.raises(debian.PackageError, match="^apt-get update: .*[Ll]ock"):
-            debian.install("hostname")
+        with pytest.raises(CommandError, match="^apt-get update: .*[Ll]ock"):
+            apt.install("hostname")
 
 
 def test_unknown_package():
-    with pytest.raises(debian.PackageError, match="^apt-get install: .*no-such-package-at-all"):
-        debian.install("no-such-package-at-all")
+    with pytest.raises(CommandError, match="^apt-get install: .*no-such-package-at-all"):
+        apt.install("no-such-package-at-all")
 
 
 def test_package_that_not_every_release_has():
     """One that is not known is left out."""
-    debian.install("hostname", where_known=("no-such-package-at-all",))
+    apt.install("hostname", where_known=("no-such-package-at-all",))

@@ -1,4 +1,4 @@
-"""The secrets of one sandbox, random and in its state folder, readable by its owner alone."""
+"""The random secrets of a sandbox, in its state folder, readable by the owner only."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import string
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from sandbox import files
+from common import files
 
 ALPHABET = string.ascii_uppercase + "234567"
 
 
 @dataclass(frozen=True)
 class Keys:
-    """What lets somebody in.
+    """The secrets.
 
     Attributes:
         access, secret: the AWS access key, which may do everything.
-        registry: the password that ECR's API hands out for its store.
-        metadata: what each host's proof to the metadata service is made from.
+        registry: the password of ECR's store, as returned by ECR's API.
+        metadata: the key of each host's proof to the metadata service.
     """
 
     access: str
@@ -31,22 +31,22 @@ class Keys:
     metadata: str
 
     def proof(self, instance: str) -> str:
-        """What a host shows the metadata service; a container on it, or beside it, does not have it."""
+        """A host's proof to the metadata service. Containers on the host do not have it."""
         return hmac.new(self.metadata.encode(), instance.encode(), hashlib.sha256).hexdigest()
 
 
-# Before there is a sandbox: no key of the user's own must be taken for it.
+# Used before the sandbox exists, so that no client falls back to the user's own keys.
 NONE = Keys("the-sandbox-is-not-up", "the-sandbox-is-not-up", "", "")
 
 
 def load(state: Path) -> Keys:
-    """The keys of a state folder; ``NONE`` when it has none."""
+    """The keys of a state folder, or ``NONE``."""
     path = _path(state)
     return Keys(**json.loads(path.read_text())) if path.exists() else NONE
 
 
 def make(state: Path) -> None:
-    """Makes the keys of a state folder unless it has them."""
+    """Creates the keys of a state folder unless they exist."""
     if not _path(state).exists():
         access = "AKIA" + "".join(secrets.choice(ALPHABET) for _ in range(16))
         made = Keys(access, secrets.token_urlsafe(30), secrets.token_urlsafe(30), secrets.token_urlsafe(30))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox import progress
+from common import progress
 
 ROOT = Path(__file__).resolve().parents[3]
 CLASSIC = """Step 2/9 : RUN apt-get update && apt-get install -y nothing-of-this-name
@@ -134,7 +134,7 @@ def test_failure_shows_the_last_lines(tmp_path, capsys):
 
 def test_reader_that_has_gone():
     """`make releases | head`: no traceback, and the work goes on."""
-    code = "from sandbox.progress import say\nfor n in range(5000): say('x' * 100)\nimport sys; sys.exit(7)"
+    code = "from common.progress import say\nfor n in range(5000): say('x' * 100)\nimport sys; sys.exit(7)"
     command = f'{sys.executable} -c "{code}"; echo status=$? >&2'
     done = subprocess.run(
         ["bash", "-c", f"({command}) | head -1"], cwd=ROOT, capture_output=True, text=True, check=False
@@ -146,7 +146,7 @@ def test_interrupted_child_ends_by_itself(tmp_path):
     """Ctrl-C reaches the child through the terminal; it gets the time to end, and no second signal."""
     child = "trap 'echo ended by itself; exit 0' INT; echo ready; while :; do sleep 0.01; done"
     code = (
-        "import os, signal, sys; from pathlib import Path; from sandbox.progress import logged\n"
+        "import os, signal, sys; from pathlib import Path; from common.progress import logged\n"
         "ready = lambda line: os.killpg(0, signal.SIGINT) if line == 'ready' else None\n"
         f"try: logged(['bash', '-c', \"{child}\"], Path('{tmp_path}/log'), each=ready)\n"
         "except KeyboardInterrupt: sys.exit(9)"
@@ -164,7 +164,7 @@ def test_child_that_does_not_end_is_ended():
 def test_terminal_has_a_moving_line():
     """On a terminal: a line with a clock while the step runs, and one line that stays."""
     code = (
-        "import time; from sandbox.progress import step\n"
+        "import time; from common.progress import step\n"
         "with step('building') as shown:\n    shown.detail = 'layer 3'\n    time.sleep(0.3)"
     )
     main, other = pty.openpty()

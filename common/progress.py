@@ -1,7 +1,7 @@
-"""One line for every step, and its child processes' output in a log: what runs, for how long, and how it ended.
+"""Progress: one line per step on the screen, and the output of child processes in a log.
 
-In a terminal the steps that run have a moving line with a clock each. Elsewhere, and with V=1, there are plain lines
-only. rich draws; it is imported late, because this module also serves before anything is installed.
+In a terminal each running step has a moving line with a clock. Elsewhere, and with V=1, there are plain lines only.
+rich is imported late, because this module is also used before anything is installed.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-# Without a terminal a step shows that it has begun only when it takes this long, and then that it still runs.
+# Without a terminal, a step is announced only after this time, and then repeated at this interval.
 QUIET_SECONDS, REMIND_SECONDS = 3.0, 60.0
-# Seconds that a child has, after Ctrl-C, to end by itself.
+# Seconds that a child process has, after Ctrl-C, to end by itself.
 GRACE_SECONDS = 60.0
 TAIL = 12
 
@@ -30,12 +30,12 @@ _display: Any = None
 
 
 class Step:
-    """A step that runs.
+    """A running step.
 
     Attributes:
         what: its name.
-        detail: what it does now, for the moving line.
-        result: how it ended, for the line that stays.
+        detail: what it is doing, for the moving line.
+        result: how it ended, for the final line.
     """
 
     def __init__(self, what: str) -> None:
@@ -51,12 +51,12 @@ class Step:
 
 
 def verbose() -> bool:
-    """Whether the children's output is wanted on the screen, too: V=1."""
+    """Whether to show the output of child processes: V=1."""
     return os.environ.get("V", "") not in {"", "0"}
 
 
 def say(text: str) -> None:
-    """Prints a line. Whoever read them may have gone (``| head``): the work goes on all the same."""
+    """Prints a line. If the reader has closed the pipe (``| head``), the work continues."""
     with _lock:
         try:
             if _display:
@@ -68,16 +68,15 @@ def say(text: str) -> None:
 
 
 def fail(text: str) -> int:
-    """Prints the one line of an error, and returns the exit status."""
+    """Prints an error and returns the exit status."""
     print(f"✗ {text}", file=sys.stderr, flush=True)
     return 1
 
 
 @contextlib.contextmanager
 def step(what: str) -> Iterator[Step]:
-    """A step for as long as the block runs. Steps may overlap; one that fails leaves its error to the caller."""
-    running = Step(what)
-    with _shown(running):
+    """A step that lasts as long as the block. Steps may overlap; on an error, the caller prints it."""
+    with shown(Step(what)) as running:
         yield running
     result = f": {running.result}" if running.result else ""
     say(f"✓ {what}{result} ({running.seconds:.1f} s)")
@@ -93,12 +92,12 @@ def logged(
     umask: int = -1,
     grace: float = GRACE_SECONDS,
 ) -> int:
-    """Runs a command with its output in a log, which it begins anew; returns the exit status.
+    """Runs a command with its output in a new log; returns the exit status.
 
     Args:
-        each: is given every line.
-        umask: of its files; -1 is ours.
-        grace: seconds that it has, after Ctrl-C, to end by itself.
+        each: called with every line.
+        umask: the command's umask; -1 keeps ours.
+        grace: seconds that the command has, after Ctrl-C, to end by itself.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     with (
@@ -126,13 +125,13 @@ def logged(
                 each(line.rstrip("\n"))
             return process.wait()
         except KeyboardInterrupt:
-            # A terminal's Ctrl-C reached the child, too: a second signal would stop Terraform amid its work.
+            # Ctrl-C reached the child, too. A second signal would abort Terraform.
             end(process, grace)
             raise
 
 
 def end(process: subprocess.Popen[str], seconds: float = GRACE_SECONDS) -> None:
-    """Waits until an interrupted child has ended by itself; ends it when it does not."""
+    """Waits for an interrupted child to end; after that time, terminates it."""
     for stop in (process.terminate, process.kill):
         try:
             process.communicate(timeout=seconds)
@@ -144,9 +143,9 @@ def end(process: subprocess.Popen[str], seconds: float = GRACE_SECONDS) -> None:
 
 
 def reason(log: Path) -> str:
-    """Why the command of a log failed, in one line: the failing line and its cause, as its own tool writes them."""
+    """Why the command with this log failed: the failing line and its cause, in one line."""
     text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
-    # Colours, and BuildKit's number and clock before each line.
+    # Without colours, and without BuildKit's numbers and times.
     lines = [
         re.sub(r"^#\d+ (\d+\.\d+ )?", "", line).rstrip() for line in re.sub(r"\x1b\[[0-9;]*m", "", text).splitlines()
     ]
@@ -157,14 +156,14 @@ def reason(log: Path) -> str:
 
 
 def tail(log: Path) -> str:
-    """The log's last lines, for the screen, unless they were there already."""
+    """The log's last lines, unless they are already on the screen."""
     text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
     lines = [line for line in text.splitlines() if line.strip()][-TAIL:]
     return "" if verbose() else "\n".join(f"  │ {line}" for line in lines)
 
 
 def failure(what: str, log: Path) -> str:
-    """The message for a command that failed; its log's last lines are printed before it."""
+    """Prints the last lines of a failed command's log, and returns the message for its error."""
     if shown := tail(log):
         say(shown)
     return f"{what}: {reason(log)} (whole log: {log})"
@@ -179,7 +178,7 @@ def _ansible(lines: list[str]) -> str:
             if "...ignoring" in lines[number : number + 40]:
                 continue
             said = re.search(r'"msg": "((?:[^"\\]|\\.)*)"', found[2])
-            # What is secret was hidden, but not why it failed.
+            # no_log hides the result, but not the error line.
             errors = [one.removeprefix("[ERROR]: ") for one in lines[:number] if one.startswith("[ERROR]: ")]
             hidden = errors[-1] if errors and any(one.strip().startswith("censored") for one in lines[number:]) else ""
             message = hidden or (said[1] if said else "") or _value(lines[number + 1 : number + 40], "msg")
@@ -188,7 +187,7 @@ def _ansible(lines: list[str]) -> str:
 
 
 def _value(lines: list[str], key: str) -> str:
-    """A key's text as YAML: it may go on in lines that stand further in; of a block of text it is the first line."""
+    """A key's text in YAML, which may continue on indented lines; of a block, the first line."""
     for number, line in enumerate(lines):
         if found := re.match(rf"( *){key}: ?(.*)", line):
             further = itertools.takewhile(lambda one: one.startswith(f"{found[1]} "), lines[number + 1 :])
@@ -198,7 +197,7 @@ def _value(lines: list[str], key: str) -> str:
 
 
 def _docker(lines: list[str]) -> str:
-    """The instruction of a Dockerfile that failed, by either builder, and the line that says why."""
+    """The failed instruction of a Dockerfile, with either builder, and its cause."""
     for number, line in enumerate(lines):
         classic = re.search(r"The command '(?:/bin/sh -c )?(.*)' returned a non-zero code: \d+", line)
         kit = re.search(r'ERROR: process "(?:/bin/sh -c )?(.*)" did not complete successfully', line)
@@ -223,10 +222,11 @@ def _terraform(lines: list[str]) -> str:
 
 
 @contextlib.contextmanager
-def _shown(running: Step) -> Iterator[None]:
+def shown(running: Step) -> Iterator[Step]:
+    """Shows a step while it runs, but not how it ended."""
     if not verbose() and sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
         with _moving(running):
-            yield
+            yield running
         return
     over = threading.Event()
 
@@ -242,7 +242,7 @@ def _shown(running: Step) -> Iterator[None]:
     else:
         thread.start()
     try:
-        yield
+        yield running
     finally:
         over.set()
         if thread.ident:
@@ -251,7 +251,7 @@ def _shown(running: Step) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _moving(running: Step) -> Iterator[None]:
-    """A line that moves for every step that runs, with its clock."""
+    """Draws a moving line for every running step."""
     global _display
     with _lock:
         _steps.append(running)

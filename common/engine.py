@@ -1,7 +1,8 @@
-"""The Docker Engine of this machine: seen to run, or installed and started where that may be done."""
+"""The Docker Engine of this machine, which is installed and started if necessary and possible."""
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
 import shutil
@@ -12,41 +13,43 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from cli.errors import VerbError
-from sandbox import debian
-from sandbox.progress import step
+from common import apt
+from common.errors import CommandError
+from common.progress import step
 
 SOCKET = Path("/var/run/docker.sock")
-INSTALL = "install Docker Engine (Debian, Ubuntu: `apt-get install docker.io` as root), start it, then again"
+INSTALL = "install Docker Engine (`apt-get install docker.io` as root), start it, then run the same command again"
 
 
 def ensure(state: Path) -> None:
-    """Makes a Docker Engine answer.
+    """Makes sure that a Docker Engine answers.
 
-    As root on Debian or Ubuntu one is installed from the distribution's archive and started: by systemd where that is
-    process 1, else directly, and then ``stop`` ends it.
+    As root on Debian or Ubuntu, it is installed from the distribution and started: by systemd if that is process 1,
+    otherwise directly, until ``stop``.
 
     Args:
         state: folder for the engine's log and process id.
 
     Raises:
-        VerbError: there is none, and it is not ours to install or start: what to do.
+        CommandError: there is none, and this process may not install or start one.
     """
     if answers():
         return
     if os.environ.get("DOCKER_HOST"):
-        raise VerbError(
+        raise CommandError(
             f"no Docker Engine answers at DOCKER_HOST={os.environ['DOCKER_HOST']}: start it, or unset DOCKER_HOST"
         )
     if denied():
-        raise VerbError(
+        raise CommandError(
             f"the Docker Engine runs, but {_user()} may not use it: "
             f"`sudo usermod -aG docker {_user()}`, then log in again"
         )
     if not (shutil.which("dockerd") and shutil.which("docker")):
         _install()
     if os.geteuid() != 0:
-        raise VerbError("no Docker Engine answers: start it (`sudo systemctl start docker`), then the same command")
+        raise CommandError(
+            "no Docker Engine answers: start it (`sudo systemctl start docker`), then run the same command again"
+        )
     with step("starting the Docker Engine"):
         if Path("/run/systemd/system").exists():
             subprocess.run(["systemctl", "start", "docker"], check=False, capture_output=True)
@@ -56,12 +59,12 @@ def ensure(state: Path) -> None:
             if answers():
                 return
             time.sleep(0.5)
-    raise VerbError(f"the Docker Engine does not answer within 60 s: see {state}/logs/dockerd.log or its journal")
+    raise CommandError(f"the Docker Engine does not answer within 60 s: see {state}/logs/dockerd.log or its journal")
 
 
 @contextmanager
 def running(state: Path) -> Iterator[None]:
-    """An engine for as long as the block runs: one that was not there before is ended after it."""
+    """Runs an engine for the block; stops it afterwards if it was started for it."""
     ensure(state)
     try:
         yield
@@ -70,13 +73,13 @@ def running(state: Path) -> Iterator[None]:
 
 
 def stop(state: Path) -> None:
-    """Ends the engine if ``ensure`` started it directly and no container is left in it."""
+    """Stops the engine if ``ensure`` started it directly and it has no containers."""
     record = state / "dockerd.json"
     if not record.exists():
         return
     left = subprocess.run(["docker", "ps", "--all", "--quiet"], capture_output=True, text=True, check=False)
     if left.stdout.split():
-        # Somebody else's by now, or another sandbox's.
+        # Somebody else uses the engine, or another sandbox.
         return
     pid = json.loads(record.read_text())["pid"]
     if _is_dockerd(pid):
@@ -97,19 +100,19 @@ def answers() -> bool:
 
 
 def denied() -> bool:
-    """Whether there is an engine whose socket this user may not write to."""
+    """Whether this user has no access to the engine's socket."""
     return SOCKET.is_socket() and not os.access(SOCKET, os.R_OK | os.W_OK)
 
 
 def _install() -> None:
-    if not debian.may_install():
-        raise VerbError(f"no Docker Engine answers: {INSTALL}")
+    if not apt.may_install():
+        raise CommandError(f"no Docker Engine answers: {INSTALL}")
     with step("installing the Docker Engine (docker.io)"):
         try:
-            # From Debian 13 on the client is a package of its own, which docker.io only recommends.
-            debian.install("docker.io", "iptables", where_known=("docker-cli",))
-        except debian.PackageError as error:
-            raise VerbError(f"{error}; {INSTALL}") from None
+            # Since Debian 13, the client is a separate package, which docker.io only recommends.
+            apt.install("docker.io", "iptables", where_known=("docker-cli",))
+        except CommandError as error:
+            raise CommandError(f"{error}; {INSTALL}") from None
 
 
 def _start(state: Path) -> None:
@@ -132,4 +135,4 @@ def _is_dockerd(pid: int) -> bool:
 
 
 def _user() -> str:
-    return os.environ.get("USER") or str(os.geteuid())
+    return getpass.getuser()

@@ -1,6 +1,6 @@
-"""Debian's packages, installed as root on Debian or Ubuntu.
+"""Installs Debian's packages, as root on Debian or Ubuntu.
 
-Standard library only: it runs before anything is installed.
+It uses the standard library only, since it runs before anything is installed.
 """
 
 from __future__ import annotations
@@ -10,36 +10,33 @@ import shutil
 import subprocess
 import time
 
-from sandbox.progress import say
+from common.errors import CommandError
+from common.progress import say
 
-# A fresh machine updates itself when it boots, and our own steps run side by side.
+# A new machine updates itself at boot, and our own steps run in parallel.
 WAIT_SECONDS = 300
 LOCKED = ("Could not get lock", "Unable to lock", "Unable to acquire the dpkg frontend lock")
 
 
-class PackageError(Exception):
-    """What apt-get said, in one line."""
-
-
 def may_install() -> bool:
-    """Whether this process may install Debian's packages here."""
+    """Whether this process may install packages."""
     return os.geteuid() == 0 and shutil.which("apt-get") is not None
 
 
 def install(*packages: str, where_known: tuple[str, ...] = ()) -> None:
-    """Installs packages without what they recommend; waits while somebody else holds apt's locks.
+    """Installs packages without their recommendations; waits while another process holds apt's locks.
 
     Args:
-        where_known: packages that not every release of the distribution has.
+        where_known: packages that only some releases of the distribution have.
 
     Raises:
-        PackageError: it may not be done here, or apt-get failed.
+        CommandError: this process may not install packages, or apt-get failed.
     """
     if not may_install():
-        raise PackageError(f"`apt-get install {' '.join(packages)}` as root is needed")
+        raise CommandError(f"run `apt-get install {' '.join(packages)}` as root")
     deadline = time.monotonic() + WAIT_SECONDS
     _run(["update"], deadline)
-    # Asked only now: a fresh machine has no lists before.
+    # After the update: a new machine has no package lists.
     known = [package for package in where_known if _known(package)]
     _run(["install", "-y", "--no-install-recommends", *packages, *known], deadline)
 
@@ -59,14 +56,14 @@ def _run(command: list[str], deadline: float) -> None:
             capture_output=True,
             text=True,
             check=False,
-            # What a package's scripts make is for everybody, whatever is private of ours.
+            # Files of packages are public, whatever our own umask.
             umask=0o022,
         )
         if done.returncode == 0:
             return
         if not any(text in done.stderr for text in LOCKED) or time.monotonic() > deadline:
             lines = done.stderr.strip().splitlines() or ["no output"]
-            raise PackageError(f"apt-get {command[0]}: {lines[-1]}")
+            raise CommandError(f"apt-get {command[0]}: {lines[-1]}")
         if not told:
             say("  waiting for another apt-get on this machine")
             told = True

@@ -8,10 +8,9 @@ import subprocess
 
 import pytest
 
-from cli import doctor
-from cli.errors import VerbError
-from sandbox import images
-from sandbox.config import Config
+from common.config import Config
+from common.images import base
+from sandbox import checks, images
 
 
 @pytest.fixture
@@ -27,7 +26,7 @@ def network(tmp_path):
     subprocess.run(["docker", "network", "rm", config.name], capture_output=True, check=False)
     create = ["docker", "network", "create", "--subnet", str(config.subnet), "--gateway", config.gateway, config.name]
     subprocess.run(create, check=True, capture_output=True)
-    images.choose(config, base=images.base(config))
+    images.choose(config, base=base(config.state))
     try:
         with (
             socket.create_server((config.gateway, config.aws_port)),
@@ -39,15 +38,14 @@ def network(tmp_path):
 
 
 def test_firewall_that_denies(network):
-    doctor.require_path(network)
+    assert checks.blocked(network) == ""
     rule = ["INPUT", "-p", "tcp", "-s", str(network.subnet), "--dport", "4691", "-j", "DROP"]
     subprocess.run(["iptables", "-I", *rule], check=True)
     try:
-        with pytest.raises(VerbError) as refused:
-            doctor.require_path(network)
+        problem = checks.blocked(network)
     finally:
         subprocess.run(["iptables", "-D", *rule], check=True)
-    assert str(refused.value).startswith(
-        "the hosts (10.99.8.0/24) do not reach the sandbox on 10.99.8.1, port 4691: a firewall (iptables or nftables) "
+    assert problem.startswith(
+        "the hosts (10.99.8.0/24) cannot reach the sandbox on 10.99.8.1, port 4691: a firewall (iptables or nftables) "
     )
-    assert "let it through with `sudo iptables -I INPUT -p tcp -s 10.99.8.0/24 -d 10.99.8.1" in str(refused.value)
+    assert "blocks the traffic; allow it with `sudo iptables -I INPUT -p tcp -s 10.99.8.0/24 -d 10.99.8.1" in problem

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.docker import docker
-from sandbox.errors import SandboxError
+from common.docker import docker
+from common.errors import CommandError
 from tests.support.docker import Docker
 
 NOT_FOUND = 'OCI runtime exec failed: exec failed: exec: "sandbox-attach": executable file not found in $PATH'
@@ -25,6 +25,6 @@ NOT_FOUND = 'OCI runtime exec failed: exec failed: exec: "sandbox-attach": execu
 )
 def test_last_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, line: str) -> None:
     Docker(tmp_path / "bin", monkeypatch).answers(exec=script)
-    with pytest.raises(SandboxError) as refused:
+    with pytest.raises(CommandError) as refused:
         docker("exec", "host", "sandbox-attach")
     assert str(refused.value) == f"docker exec host: {line}"

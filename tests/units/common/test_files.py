@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from sandbox import files, keys, ownership
-from sandbox.config import Config
+from common import files, keys, ownership
+from common.config import Config
 
 
 @pytest.fixture(autouse=True, params=[0o022, 0o002, 0o077], ids=oct)
