@@ -20,8 +20,13 @@ TIERS = {
     "check": ("tests/lint", "tests/units", "api/tests/units"),
     "parts": ("api/tests/parts", "tests/parts"),
 }
-# With PROVE=yes these tests of the site take longer.
-PROVE = ("tests/site/serving/test_clients.py", "tests/site/serving/test_random_clients.py", "tests/proofs")
+# With PROVE=yes the tests outside tests/proofs do more.
+PROVE = (
+    "tests/parts/sandbox/test_aws.py",
+    "tests/site/serving/test_clients.py",
+    "tests/site/serving/test_random_clients.py",
+    "tests/proofs",
+)
 EDGE_SPEED = "tests/proofs/test_edge_speed.py"
 FAULTS, TABLES = STATE / "faults.jsonl", STATE / "proofs.md"
 

@@ -13,7 +13,8 @@ from tests.support.site import ROOT, environment
 # Begins with → why it is not run here.
 NOT_RUN = {
     "git clone": "this is a clone",
-    "make up": "the site is up; tests/site/serving/test_site.py runs it again",
+    "make up": "the site is up; tests/site/changing/test_reboot.py runs it again",
+    "make plan": "tests/site/serving/test_site.py",
     "make release": "tests/site/changing/test_releases.py",
     "make drill": "destroys the host that other tests use: tests/proofs",
     "make tunnel": "lasts until Ctrl-C: tests/units/cli/test_targets.py, test_tunnel_ends_with_ctrl_c here",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import time
 
@@ -81,19 +80,6 @@ def test_comments_are_on_the_data_volume(up):
     found = up.ssh("findmnt --noheadings --output SOURCE,FSTYPE --target /var/lib/comentarios").stdout.split()
     assert found[0].startswith("/dev/loop") and found[1] == "ext4"
     assert up.ssh("sudo ls /var/lib/comentarios/comentarios.db").returncode == 0
-
-
-def test_second_up_changes_nothing(up):
-    """Both of Terraform's plans are empty and Ansible reports changed=0."""
-    again = up.make("up")
-    assert again.returncode == 0, again.stdout[-4000:]
-    assert re.search(r"changed=0 .*failed=0", again.stdout), again.stdout[-4000:]
-    compared = r"^✓ terraform: plan: (.+) \(\S+ s\)$"
-    assert re.findall(compared, again.stdout, re.MULTILINE) == [
-        "terraform/bootstrap: no changes; terraform: no changes"
-    ]
-    # A line a step, and what it ends with: who wants more reads the logs.
-    assert len(again.stdout.splitlines()) <= 25, again.stdout
 
 
 def test_plan_shows_what_would_change(up):

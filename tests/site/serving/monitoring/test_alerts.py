@@ -18,16 +18,9 @@ CONTAINERS = "docker ps --quiet --no-trunc --filter label=com.docker.compose.pro
 STARTED = f"{CONTAINERS} | xargs docker inspect --format '{{{{.Name}}}} {{{{.State.StartedAt}}}}' | sort"
 
 
-def _apply(up, roles: Path = ROOT / "roles", **variables: object) -> subprocess.CompletedProcess:
-    """Run the roles of the monitoring on the host, as somebody does who changes a setting."""
-    command = [
-        "ansible-playbook",
-        "site.yml",
-        "--tags",
-        "prometheus,alertmanager",
-        "--extra-vars",
-        json.dumps(variables),
-    ]
+def _apply(up, role: str, roles: Path = ROOT / "roles", **variables: object) -> subprocess.CompletedProcess:
+    """Applies a role of the monitoring to the host, as somebody does who changes a setting."""
+    command = ["ansible-playbook", "site.yml", "--tags", role, "--extra-vars", json.dumps(variables)]
     return run(command, up.target.environment() | {"ANSIBLE_ROLES_PATH": str(roles)}, 300)
 
 
@@ -51,13 +44,13 @@ def webhook(up) -> Iterator[Sink]:
     """A receiver on the address of this machine that the host can reach, set up by the role and taken out again."""
     with http_sink(Config().gateway) as sink:
         before = _started(up)
-        done = _apply(up, **_receiver(sink))
+        done = _apply(up, "alertmanager", **_receiver(sink))
         assert done.returncode == 0, done.stdout
         assert _started(up) == before, "a container was started anew to take its configuration"
         try:
             yield sink
         finally:
-            done = _apply(up)
+            done = _apply(up, "alertmanager")
             assert done.returncode == 0, done.stdout
     left = up.ssh("sudo ls /opt/comentarios/alertmanager/secrets")
     assert (left.returncode, left.stdout) == (0, ""), "secrets of a receiver that is gone"
@@ -90,7 +83,7 @@ def test_outage_reaches_the_webhook(up, webhook, record_property):
 
 
 def test_second_run_changes_nothing(up, webhook):
-    done = _apply(up, **_receiver(webhook))
+    done = _apply(up, "alertmanager", **_receiver(webhook))
     assert done.returncode == 0, done.stdout
     assert "changed=0" in done.stdout, done.stdout
 
@@ -102,7 +95,7 @@ def test_broken_configuration_changes_nothing(up, prometheus, tmp_path):
     sums = "cd /opt/comentarios/prometheus && sudo find . -type f -exec sha256sum {} + | sort"
     before, started = up.ssh(sums).stdout, _started(up)
     assert "prometheus.yml" in before
-    done = _apply(up, roles=tmp_path / "roles")
+    done = _apply(up, "prometheus", roles=tmp_path / "roles")
     assert done.returncode != 0, done.stdout
     assert "FAILED" in done.stdout, "promtool's reason is not shown"
     assert up.ssh(sums).stdout == before
