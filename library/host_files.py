@@ -11,8 +11,8 @@ module: host_files
 short_description: Writes many files on a host in one round trip
 description:
   - Unchanged files are left alone. Missing folders are created.
-  - With I(run) it writes below C(/opt/comentarios/staged/<run>). A release then compares these files with the live ones.
-    Since nothing live changes, this also happens in check mode.
+  - With I(run) it writes below C(/opt/comentarios/staged/<run>). A release then compares these files with the live
+    ones. Since nothing live changes, this also happens in check mode.
 options:
   run:
     description: Name of the run to stage the files for. Without it, the files are written to their final place.
