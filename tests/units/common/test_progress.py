@@ -82,14 +82,14 @@ TERRAFORM = """aws_vpc.this: Creating...
         ("", "no output"),
     ],
 )
-def test_reason(tmp_path, output, line):
+def test_reason(tmp_path: Path, output: str, line: str) -> None:
     """The failing line and its cause, of each tool; never only the last line."""
     (tmp_path / "log").write_text(output)
     line = line or "comentarios-1: task `stack : Check the answer`: stack_api_replicas must be a whole number"
     assert progress.reason(tmp_path / "log") == line
 
 
-def test_step_is_one_line(capsys):
+def test_step_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     with progress.step("terraform: the host") as shown:
         shown.detail, shown.result = "creating aws_vpc.this", "1 added"
         progress.say("  a line between")
@@ -98,10 +98,12 @@ def test_step_is_one_line(capsys):
     assert re.fullmatch(r"✓ terraform: the host: 1 added \(\d+\.\d s\)", out[1]) and len(out) == 2
 
 
-def test_step_that_takes_long_says_that_it_began(capsys, monkeypatch):
+def test_step_that_takes_long_says_that_it_began(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(progress, "QUIET_SECONDS", 0.01)
     monkeypatch.setattr(progress, "REMIND_SECONDS", 0.02)
-    said = []
+    said: list[str] = []
     monkeypatch.setattr(progress, "say", said.append)
     with progress.step("slow") as shown:
         shown.detail = "still at it"
@@ -110,14 +112,17 @@ def test_step_that_takes_long_says_that_it_began(capsys, monkeypatch):
     assert said[0] == "▸ slow" and said[1].startswith("▸ slow: still at it (")
 
 
-def test_step_that_fails_has_no_tick(capsys):
+def test_step_that_fails_has_no_tick(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ValueError, match="no"), progress.step("something"):
         raise ValueError("no")
     assert capsys.readouterr().out == ""
 
 
-def test_output_goes_to_the_log_and_with_v_to_the_screen(tmp_path, capsys, monkeypatch):
-    log, seen = tmp_path / "logs" / "x.log", []
+def test_output_goes_to_the_log_and_with_v_to_the_screen(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / "logs" / "x.log"
+    seen: list[str] = []
     assert progress.logged(["sh", "-c", "echo out; echo err >&2; exit 3"], log, each=seen.append) == 3
     assert log.read_text() == "out\nerr\n" and seen == ["out", "err"] and capsys.readouterr().out == ""
     monkeypatch.setenv("V", "1")
@@ -125,14 +130,14 @@ def test_output_goes_to_the_log_and_with_v_to_the_screen(tmp_path, capsys, monke
     assert capsys.readouterr().out == "out\n" and log.read_text() == "out\n"
 
 
-def test_failure_shows_the_last_lines(tmp_path, capsys):
+def test_failure_shows_the_last_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "log").write_text(CLASSIC)
     message = progress.failure("building x failed", tmp_path / "log")
     assert "  │ E: Unable to locate package nothing-of-this-name" in capsys.readouterr().out
     assert message.endswith(f"E: Unable to locate package nothing-of-this-name (whole log: {tmp_path}/log)")
 
 
-def test_reader_that_has_gone():
+def test_reader_that_has_gone() -> None:
     """`make releases | head`: no traceback, and the work goes on."""
     code = "from common.progress import say\nfor n in range(5000): say('x' * 100)\nimport sys; sys.exit(7)"
     command = f'{sys.executable} -c "{code}"; echo status=$? >&2'
@@ -142,7 +147,7 @@ def test_reader_that_has_gone():
     assert done.stderr == "status=7\n"
 
 
-def test_interrupted_child_ends_by_itself(tmp_path):
+def test_interrupted_child_ends_by_itself(tmp_path: Path) -> None:
     """Ctrl-C reaches the child through the terminal; it gets the time to end, and no second signal."""
     child = "trap 'echo ended by itself; exit 0' INT; echo ready; while :; do sleep 0.01; done"
     code = (
@@ -155,13 +160,13 @@ def test_interrupted_child_ends_by_itself(tmp_path):
     assert done.returncode == 9
 
 
-def test_child_that_does_not_end_is_ended():
+def test_child_that_does_not_end_is_ended() -> None:
     process = subprocess.Popen(["sh", "-c", "trap '' INT; exec sleep 60"], text=True)
     progress.end(process, 0.01)
     assert process.returncode == -signal.SIGTERM
 
 
-def test_terminal_has_a_moving_line():
+def test_terminal_has_a_moving_line() -> None:
     """On a terminal: a line with a clock while the step runs, and one line that stays."""
     code = (
         "import time; from common.progress import step\n"

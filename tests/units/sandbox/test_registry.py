@@ -1,0 +1,88 @@
+"""The registry as the sandbox asks it: by TLS with its own CA and certificate, and with its own password."""
+
+from __future__ import annotations
+
+import base64
+import http.server
+import json
+import ssl
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from common import keys
+from common.config import ECR_USER, Config
+from sandbox import certificates, registry
+
+ANSWERS = {
+    "/v2/_catalog?n=1000": {"repositories": ["api", "empty"]},
+    "/v2/api/tags/list": {"name": "api", "tags": ["v1", "v2"]},
+    "/v2/api/manifests/v1": {"schemaVersion": 2},
+}
+TYPE = "application/vnd.docker.distribution.manifest.v2+json"
+
+
+class Store(http.server.BaseHTTPRequestHandler):
+    authorization = ""
+
+    def do_GET(self) -> None:
+        known = self.headers["Authorization"] == self.authorization
+        content = json.dumps(ANSWERS.get(self.path, {})).encode()
+        self.send_response(401 if not known else 200 if self.path in ANSWERS else 404)
+        self.send_header("Content-Type", TYPE)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Config]:
+    """A sandbox with a store; what the environment says of proxies and CAs must not matter."""
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:1")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere")
+    keys.make(tmp_path)
+    Store.authorization = f"Basic {base64.b64encode(f'{ECR_USER}:{keys.load(tmp_path).registry}'.encode()).decode()}"
+    certificates.make(Config(state=tmp_path))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "ecr.pem", tmp_path / "ecr.key")
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Store) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield Config(state=tmp_path, registry_port=server.server_port)
+        server.shutdown()
+
+
+def test_tags(config: Config) -> None:
+    """A repository whose tags were all deleted is a 404."""
+    assert registry.tags(config) == {"api": ["v1", "v2"], "empty": []}
+
+
+def test_manifest(config: Config) -> None:
+    assert registry.manifest(config, "api", "v1") == (json.dumps(ANSWERS["/v2/api/manifests/v1"]), TYPE)
+
+
+def test_another_authority(config: Config) -> None:
+    """A sandbox trusts its own CA only. Its certificate is made once."""
+    before = (config.state / "ca.pem").read_bytes()
+    certificates.make(config)
+    assert (config.state / "ca.pem").read_bytes() == before
+    (config.state / "ecr.key").unlink()
+    certificates.make(config)
+    assert registry.tags(config) is None
+
+
+def test_another_password(config: Config) -> None:
+    (config.state / "keys.json").unlink()
+    keys.make(config.state)
+    assert registry.tags(config) is None
+
+
+def test_nobody_listens(tmp_path: Path) -> None:
+    keys.make(tmp_path)
+    certificates.make(Config(state=tmp_path))
+    assert registry.tags(Config(state=tmp_path, registry_port=1)) is None
