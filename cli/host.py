@@ -44,7 +44,7 @@ def hosts(target: Target) -> list[Host]:
     target.state.mkdir(parents=True, exist_ok=True)
     target.connections.mkdir(parents=True, exist_ok=True, mode=0o700)
     filters = [
-        {"Name": "tag:Project", "Values": ["comentarios"]},
+        {"Name": "tag:Project", "Values": [target.names.name]},
         {"Name": "instance-state-name", "Values": ["running"]},
     ]
     try:

@@ -19,7 +19,8 @@ from sandbox.config import Config
 from sandbox.docker import builder, docker, inspect
 from sandbox.progress import failure, logged, say, step
 
-REPOSITORY = "comentarios-api"
+# In this machine's engine; in ECR each environment has a repository of its own.
+LOCAL = "comentarios-api"
 PARTS = ("Dockerfile", "api.py", "comentarios", "image.py", "requirements.txt")
 
 
@@ -49,13 +50,13 @@ def _rebuild() -> bool:
 def in_ecr(target: Target, wanted: str) -> bool:
     """Whether ECR has an image of this tag."""
     try:
-        client(target, "ecr").describe_images(repositoryName=REPOSITORY, imageIds=[{"imageTag": wanted}])
+        client(target, "ecr").describe_images(repositoryName=target.names.repository, imageIds=[{"imageTag": wanted}])
     except ClientError as error:
         code = error.response["Error"]["Code"]
         if code == "ImageNotFoundException":
             return False
         if code == "RepositoryNotFoundException":
-            raise VerbError(f"ECR has no repository {REPOSITORY}: run `make up` first") from None
+            raise VerbError(f"ECR has no repository {target.names.repository}: run `make up` first") from None
         raise VerbError(f"ECR does not answer: {error}") from None
     return True
 
@@ -69,14 +70,14 @@ def ensure(target: Target) -> str:
     given = os.environ.get("TAG")
     if given:
         if not in_ecr(target, given):
-            raise VerbError(f"ECR has no image {REPOSITORY}:{given}: `make images` lists what it has")
+            raise VerbError(f"ECR has no image {target.names.repository}:{given}: `make images` lists what it has")
         return given
     wanted = _wanted()
     if in_ecr(target, wanted):
-        say(f"▸ image: {REPOSITORY}:{wanted} is in ECR")
+        say(f"▸ image: {target.names.repository}:{wanted} is in ECR")
         return wanted
     _build_once(target, wanted)
-    with step(f"image: pushing {REPOSITORY}:{wanted} to ECR"):
+    with step(f"image: pushing {target.names.repository}:{wanted} to ECR"):
         push(target, wanted)
     return wanted
 
@@ -105,10 +106,10 @@ def prepare(target: Target) -> None:
 
 def _build_once(target: Target, wanted: str) -> None:
     # The tag names the content: an image that the engine has already is the one that would be built.
-    if not inspect("image", f"{REPOSITORY}:{wanted}"):
-        with step(f"image: building {REPOSITORY}:{wanted}"):
+    if not inspect("image", f"{LOCAL}:{wanted}"):
+        with step(f"image: building {LOCAL}:{wanted}"):
             build(target, wanted)
-            sandbox_images.built(f"{REPOSITORY}:{wanted}")
+            sandbox_images.built(f"{LOCAL}:{wanted}")
 
 
 def build(target: Target, wanted: str) -> None:
@@ -117,7 +118,7 @@ def build(target: Target, wanted: str) -> None:
     config.state.mkdir(parents=True, exist_ok=True)
     base = sandbox_images.base(config)
     log = target.state / "logs" / "build-api.log"
-    command = [sys.executable, str(ROOT / "api" / "image.py"), "build", "--tag", f"{REPOSITORY}:{wanted}"]
+    command = [sys.executable, str(ROOT / "api" / "image.py"), "build", "--tag", f"{LOCAL}:{wanted}"]
     command += ["--base", base, "--version", wanted, *(["--no-cache"] if _rebuild() else [])]
     if logged(command, log, env={**os.environ, **builder()}):
         raise VerbError(failure("building the image failed", log))
@@ -126,7 +127,7 @@ def build(target: Target, wanted: str) -> None:
 def push(target: Target, wanted: str) -> None:
     """Pushes the image that was built, with a token that ECR gives out for it, and waits until ECR lists it."""
     ecr = client(target, "ecr")
-    uri = ecr.describe_repositories(repositoryNames=[REPOSITORY])["repositories"][0]["repositoryUri"]
+    uri = ecr.describe_repositories(repositoryNames=[target.names.repository])["repositories"][0]["repositoryUri"]
     registry, _, name = uri.partition("/")
     registry = target.push_registry or registry
     token = ecr.get_authorization_token()["authorizationData"][0]["authorizationToken"]
@@ -135,7 +136,7 @@ def push(target: Target, wanted: str) -> None:
     login, remote = target.state / "docker", f"{registry}/{name}:{wanted}"
     try:
         docker(*("--config", str(login), "login", "--username", user, "--password-stdin", registry), stdin=password)
-        docker("tag", f"{REPOSITORY}:{wanted}", remote)
+        docker("tag", f"{LOCAL}:{wanted}", remote)
         docker("--config", str(login), "push", "--quiet", remote, timeout=900)
     finally:
         if inspect("image", remote):
@@ -145,12 +146,14 @@ def push(target: Target, wanted: str) -> None:
         if in_ecr(target, wanted):
             return
         time.sleep(0.5)
-    raise VerbError(f"ECR does not list {REPOSITORY}:{wanted} 30 s after the push: run the same command again")
+    raise VerbError(
+        f"ECR does not list {target.names.repository}:{wanted} 30 s after the push: run the same command again"
+    )
 
 
 def listing(target: Target) -> list[str]:
     """The tags in ECR, the newest first."""
-    pages = client(target, "ecr").get_paginator("describe_images").paginate(repositoryName=REPOSITORY)
+    pages = client(target, "ecr").get_paginator("describe_images").paginate(repositoryName=target.names.repository)
     found = [image for page in pages for image in page["imageDetails"]]
     found.sort(key=lambda image: image["imagePushedAt"], reverse=True)
     return [name for image in found for name in image.get("imageTags", [])]

@@ -19,6 +19,14 @@ PORT = (r"[0-9]{1,5}", "is not a port: set it to a number from 1 to 65535")
 INPUTS: dict[str, tuple[str, str]] = {
     "V": (r"[01]", "is not known: 1 shows every step's output"),
     "TARGET": (r"sandbox|aws", "is not known: it is `sandbox` (the default) or `aws`"),
+    "ENV": (
+        r"[a-z][a-z0-9]{1,11}",
+        "is no environment's name: give 2 to 12 lower-case letters and digits, such as staging",
+    ),
+    "PROJECT": (
+        r"[a-z](?:[a-z0-9]|-(?!-)){1,18}[a-z0-9]",
+        "is no project's name: give 3 to 20 lower-case letters, digits and single hyphens",
+    ),
     "TAG": (NAME, "is no image's tag: `make images` lists those in ECR"),
     "TO": (NAME, "is no release: give a number or a tag that `make releases` lists"),
     "FROM": (rf"{NAME}(@{NAME})?", "is no backup's name: `make backups` lists them"),

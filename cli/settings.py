@@ -1,4 +1,7 @@
-"""A person's own settings, ``settings/<target>.yml``: checked, and then the last word for Ansible and for Terraform.
+"""A person's own settings of an environment, one file for all: checked, and then the last word for every tool.
+
+The file is ``settings/<target>.yml``, with the environment and the project behind the target where they have names:
+``settings/aws-staging.yml``.
 
 Ansible reads every file of group_vars by its name, so that a file of one's own there would lose against a later one.
 These variables are an inventory of their own in the state folder, after the project's.
@@ -7,8 +10,9 @@ These variables are an inventory of their own in the state folder, after the pro
 from __future__ import annotations
 
 import difflib
+import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -29,6 +33,7 @@ TYPES: dict[str, tuple[str, tuple[type, ...]]] = {
     "float": ("a number", (int, float)),
     "int": ("a whole number", (int,)),
     "list": ("a list", (list,)),
+    "object": ("a dictionary", (dict,)),
     "number": ("a number", (int, float)),
     "path": ("text", (str,)),
     "set": ("a list", (list,)),
@@ -36,10 +41,14 @@ TYPES: dict[str, tuple[str, tuple[type, ...]]] = {
     "string": ("text", (str,)),
 }
 PARAMETER = r"parameters_values\s*\[\s*['\"]([^'\"]+)['\"]\s*\]"
-# Terraform's variables that the sandbox sets, and what chooses their values.
+# Variables that the verbs set, and what chooses their values: everywhere, and in the sandbox.
+NAMES = {
+    "iam_prefix": "ENV, PROJECT and the region make it",
+    "project": "give ENV= or PROJECT= to the verbs",
+    "project_name": "give ENV= or PROJECT= to the verbs",
+}
 OWN = {
     "admin_cidrs": "the sandbox's own network",
-    "project": "the inventory looks for comentarios",
     "ssh_address": "the sandbox's hosts have a private address only",
     "ssh_public_key": "the sandbox makes a key",
     "vpc_cidr": "set SANDBOX_SUBNET",
@@ -48,14 +57,25 @@ OWN = {
 
 @dataclass(frozen=True)
 class Settings:
-    """A person's own variables."""
+    """A person's own variables: of Ansible, of Terraform's two folders, and which account of AWS they are for."""
 
     ansible: dict[str, Any] = field(default_factory=dict)
     terraform: dict[str, Any] = field(default_factory=dict)
+    bootstrap: dict[str, Any] = field(default_factory=dict)
+    aws: dict[str, str] = field(default_factory=dict)
+
+
+SECTIONS = tuple(one.name for one in fields(Settings))
+# Of the section `aws`: what each value matches, and what it is.
+AWS = {
+    "profile": (r"[^\s-]\S*", "the name of a profile of ~/.aws/config"),
+    "region": (r"[a-z]{2}(-[a-z]+)+-[0-9]", "a region such as eu-west-1"),
+    "account": (r"[0-9]{12}", "the 12 digits of an account in quotes"),
+}
 
 
 def path(target: Target) -> Path:
-    return FOLDER / f"{target.name}.yml"
+    return FOLDER / f"{target.name}{target.names.suffix}.yml"
 
 
 def read(target: Target) -> Settings:
@@ -64,50 +84,101 @@ def read(target: Target) -> Settings:
     Raises:
         VerbError: the file is no YAML, a name is unknown, or a value has a wrong type: which, and what is right.
     """
+    file, made = path(target), _sections(target)
+    if made.aws and target.is_sandbox:
+        raise VerbError(f"{shown(file)}: the section aws is for TARGET=aws")
+    known = {
+        "ansible": (ansible_variables, "variable of Ansible's"),
+        "terraform": (terraform_variables, "variable of Terraform's"),
+        "bootstrap": (bootstrap_variables, "variable of terraform/bootstrap"),
+    }
+    for section, (variables, what) in known.items():
+        for name, value in getattr(made, section).items():
+            if reason := (NAMES | (OWN if target.is_sandbox and section == "terraform" else {})).get(name):
+                raise VerbError(f"{shown(file)}: {name} is not yours to set here: {reason}")
+            _check(file, name, value, variables(), what)
+    _in_one_place(target, made)
+    return made
+
+
+def aws(target: Target) -> dict[str, str]:
+    """The account of AWS that an environment is for: ``profile``, ``region`` and ``account``, those that are given.
+
+    Raises:
+        VerbError: the file is no YAML, or one of them is unknown or none.
+    """
+    file, made = path(target), _sections(target).aws
+    for name, value in made.items():
+        _known(file, name, AWS, "setting of the section aws")
+        pattern, words = AWS[name]
+        if not isinstance(value, str) or not re.fullmatch(pattern, value):
+            raise VerbError(f"{shown(file)}: {name} must be {words}, and is {_shown(value)}")
+    return made
+
+
+def _sections(target: Target) -> Settings:
+    """What the file holds, by its sections; nothing where there is no file."""
     file = path(target)
     try:
         given = yaml.safe_load(file.read_text()) or {}
     except FileNotFoundError:
         return Settings()
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise VerbError(f"{_name(file)} is no YAML: {' '.join(str(error).split())}") from None
+        raise VerbError(f"{shown(file)} is no YAML: {' '.join(str(error).split())}") from None
     if not isinstance(given, dict):
-        raise VerbError(f"{_name(file)} must hold `ansible:` and `terraform:`, as {_name(EXAMPLE)} does")
+        raise VerbError(f"{shown(file)} must hold `ansible:` and `terraform:`, as {shown(EXAMPLE)} does")
     for section, values in given.items():
-        _known(file, section, {"ansible": {}, "terraform": {}}, "section")
+        _known(file, section, dict.fromkeys(SECTIONS), "section")
         if not isinstance(values or {}, dict):
-            raise VerbError(f"{_name(file)}: {section} must be a dictionary of variables")
-    made = Settings(given.get("ansible") or {}, given.get("terraform") or {})
-    if made.terraform and not target.is_sandbox:
-        raise VerbError(f"{_name(file)}: Terraform's variables of AWS stand in terraform/aws.tfvars")
-    for name, value in made.ansible.items():
-        _check(file, name, value, ansible_variables(), "variable of Ansible's")
-    for name, value in made.terraform.items():
-        if name in OWN:
-            raise VerbError(f"{_name(file)}: {name} is not yours to set here: {OWN[name]}")
-        _check(file, name, value, terraform_variables(), "variable of Terraform's")
-    return made
+            raise VerbError(f"{shown(file)}: {section} must be a dictionary of variables")
+    return Settings(**{section: given.get(section) or {} for section in SECTIONS})
+
+
+def _in_one_place(target: Target, made: Settings) -> None:
+    """Sees that Terraform's variables stand in one file: in the settings, or where they stood before there were any.
+
+    Raises:
+        VerbError: they stand in both, or in one that reaches other environments, or they name the project.
+    """
+    if target.is_sandbox:
+        return
+    file, older, bootstrap = path(target), target.older_tfvars, ROOT / "terraform" / "bootstrap" / "terraform.tfvars"
+    if older and made.terraform:
+        raise VerbError(f"{shown(older)} and `terraform:` of {shown(file)}: move everything to the second")
+    if bootstrap.exists() and target.names.suffix:
+        raise VerbError(
+            f"{shown(bootstrap)} would reach every environment: move it to `bootstrap:` of {shown(FOLDER / 'aws.yml')}"
+        )
+    if bootstrap.exists() and made.bootstrap:
+        raise VerbError(f"{shown(bootstrap)} and `bootstrap:` of {shown(file)}: move everything to the second")
+    for one in filter(None, (older, bootstrap if bootstrap.exists() else None)):
+        if found := re.search(r"^\s*(project|iam_prefix)\s*=", one.read_text(), re.MULTILINE):
+            raise VerbError(f"{shown(one)}: {found[1]} is not yours to set here: {NAMES[found[1]]}")
 
 
 def apply(target: Target) -> None:
     """Makes the settings the last of the inventories, and says that there are some."""
-    made = _write(target)
-    if names := [*made.ansible, *made.terraform]:
-        say(f"▸ your own settings ({_name(path(target))}): {', '.join(names)}")
+    made = write(target)
+    if names := [*made.ansible, *made.terraform, *made.bootstrap]:
+        say(f"▸ your own settings ({shown(path(target))}): {', '.join(names)}")
 
 
 def env(target: Target) -> None:
     """``make env``: shell lines for ``eval``."""
-    _write(target)
+    write(target)
     say(exports(target))
 
 
-def _write(target: Target) -> Settings:
+def write(target: Target) -> Settings:
+    """Writes what the tools read into the state folder, but the sandbox's variables of Terraform: `make up` does."""
     made, folder = read(target), target.state / "settings"
     files.write(folder / "hosts.yml", "all: {}\n")
     variables = made.ansible | ({"settings_parameters": named} if (named := _parameters(made.ansible)) else {})
     content = yaml.safe_dump(variables, sort_keys=True, allow_unicode=True)
-    files.write(folder / "group_vars" / "all.yml", f"# Written by the verbs, from {_name(path(target))}.\n{content}")
+    files.write(folder / "group_vars" / "all.yml", f"# Written by the verbs, from {shown(path(target))}.\n{content}")
+    files.write(target.bootstrap_tfvars, json.dumps(made.bootstrap, indent=2))
+    if not target.is_sandbox:
+        files.write(target.tfvars, json.dumps(made.terraform, indent=2))
     return made
 
 
@@ -135,24 +206,48 @@ def ansible_variables() -> dict[str, dict[str, Any]]:
 @cache
 def terraform_variables() -> dict[str, dict[str, Any]]:
     """Every variable of terraform/, with its type: ``set(string)`` is ``set`` here."""
-    text = (ROOT / "terraform" / "variables.tf").read_text()
-    found = re.findall(r'^variable "(\w+)" \{.*?^  type\s*=\s*(\w+)', text, re.MULTILINE | re.DOTALL)
-    return {name: {"type": kind} for name, kind in found}
+    return _declared(ROOT / "terraform" / "variables.tf")
+
+
+@cache
+def bootstrap_variables() -> dict[str, dict[str, Any]]:
+    """Every variable of terraform/bootstrap/."""
+    return _declared(ROOT / "terraform" / "bootstrap" / "variables.tf")
+
+
+def _declared(file: Path) -> dict[str, dict[str, Any]]:
+    found = re.findall(r'^variable "(\w+)" \{\n(.*?)^\}', file.read_text(), re.MULTILINE | re.DOTALL)
+    kinds = {name: re.search(r"^  type\s*=\s*(\w+)", body, re.MULTILINE) for name, body in found}
+    optional = {name for name, body in found if re.search(r"^  default\s*=", body, re.MULTILINE)}
+    return {name: {"type": kind[1], "required": name not in optional} for name, kind in kinds.items() if kind}
+
+
+def require(target: Target) -> None:
+    """Sees that Terraform has what every site on AWS must give.
+
+    Raises:
+        VerbError: the settings lack a variable.
+    """
+    given = write(target).terraform
+    lacking = [name for name, one in terraform_variables().items() if one["required"] and name not in given]
+    if lacking and not target.is_sandbox and not target.older_tfvars:
+        file = shown(path(target))
+        raise VerbError(f"{file} lacks {' and '.join(lacking)} under `terraform:`; {shown(EXAMPLE)} shows them")
 
 
 def _check(file: Path, name: str, value: Any, known: dict[str, dict[str, Any]], what: str) -> None:
     _known(file, name, known, what)
     if isinstance(value, str) and "{{" in value:
         return  # Ansible's to work out.
-    _typed(f"{_name(file)}: {name}", value, known[name])
+    _typed(f"{shown(file)}: {name}", value, known[name])
 
 
 def _known(file: Path, name: object, known: dict[str, Any], what: str) -> None:
     if name in known:
         return
     near = difflib.get_close_matches(str(name), known, 1, 0.6)
-    help_ = f"did you mean {near[0]}?" if near else f"{_name(EXAMPLE)} says where they are listed"
-    raise VerbError(f"{_name(file)}: {name} is no {what}: {help_}")
+    help_ = f"did you mean {near[0]}?" if near else f"{shown(EXAMPLE)} says where they are listed"
+    raise VerbError(f"{shown(file)}: {name} is no {what}: {help_}")
 
 
 def _typed(where: str, value: Any, option: dict[str, Any]) -> None:
@@ -183,5 +278,5 @@ def _shown(value: Any) -> str:
     return f"{kind.get(type(value), 'a dictionary' if isinstance(value, dict) else 'nothing')} ({value!r})"
 
 
-def _name(file: Path) -> str:
+def shown(file: Path) -> str:
     return str(file.relative_to(ROOT)) if file.is_relative_to(ROOT) else str(file)

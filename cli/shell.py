@@ -43,7 +43,8 @@ def tunnel(target: Target) -> int:
     for name, (here, _) in ports.items():
         say(f"  {name.capitalize():<13} http://127.0.0.1:{here}")
     if "grafana" in ports:
-        say("  Grafana's user is admin, its password is in SSM (/comentarios/grafana/admin_password) and on the host:")
+        password = target.names.parameter("grafana/admin_password")
+        say(f"  Grafana's user is admin, its password is in SSM ({password}) and on the host:")
         say("  make ssh CMD='sudo cat /opt/comentarios/grafana/secrets/admin_password'")
     say("  Ctrl-C ends the tunnel.")
     # SSH listens where no browser gets to: what one may ask, cli/tunnel.py says.

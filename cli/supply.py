@@ -86,8 +86,8 @@ def newer(have: Versions, could: Versions) -> dict[str, str]:
 
 def _newer_debian() -> Iterator[str]:
     newest = {name: images.newest(name) for name in images.STAND_INS.values()}
-    api = docker("images", "--quiet", image.REPOSITORY).split()
-    for name, built in {image.REPOSITORY: next(iter(api), None), **newest}.items():
+    api = docker("images", "--quiet", image.LOCAL).split()
+    for name, built in {image.LOCAL: next(iter(api), None), **newest}.items():
         # Upstream's images stand for themselves.
         if built is None:
             yield f"{name}: none is in this machine's engine"
@@ -218,7 +218,7 @@ def sbom(target: Target) -> None:
         VerbError: the image is not in this machine's engine, or a tool fails.
     """
     tag = os.environ.get("TAG") or image.tag()
-    name = f"{image.REPOSITORY}:{tag}"
+    name = f"{image.LOCAL}:{tag}"
     if not inspect("image", name):
         raise VerbError(f"{name} is not in this machine's engine: `make image` builds it, or TAG= names another")
     folder = target.state / "sbom"

@@ -5,6 +5,7 @@ The two targets differ in this and in nothing else.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import locale
 import os
@@ -14,7 +15,9 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from cli import names
 from cli.errors import VerbError
+from cli.names import Names
 from sandbox.config import Config
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -32,16 +35,31 @@ class Target:
         state: folder for what is kept between runs of this target.
         variables: the environment's additions, all strings.
         push_registry: address that images are pushed to; None: the repository's own.
+        names: what the environment's things are called.
+        account: the AWS account that one's own settings name; empty: any.
     """
 
     name: str
     state: Path
     variables: dict[str, str]
     push_registry: str | None = None
+    names: Names = Names()
+    account: str = ""
 
     @property
     def tfvars(self) -> Path:
-        return self.state / "sandbox.tfvars.json" if self.is_sandbox else ROOT / "terraform" / "aws.tfvars"
+        """The host's variables of Terraform, which the verbs write."""
+        return self.state / f"{'sandbox' if self.is_sandbox else 'terraform'}.tfvars.json"
+
+    @property
+    def bootstrap_tfvars(self) -> Path:
+        return self.state / "bootstrap.tfvars.json"
+
+    @property
+    def older_tfvars(self) -> Path | None:
+        """Where the unnamed environment of AWS may have its variables instead, from before ``settings/aws.yml``."""
+        file = ROOT / "terraform" / "aws.tfvars"
+        return file if not self.is_sandbox and not self.names.suffix and file.exists() else None
 
     @property
     def connections(self) -> Path:
@@ -61,49 +79,75 @@ class Target:
 
 
 def target() -> Target:
-    """The target that TARGET names.
+    """The target that TARGET names, in the environment that ENV and PROJECT name.
 
     Raises:
-        VerbError: TARGET is neither ``sandbox`` nor ``aws``, or is ``aws`` in a shell that is the sandbox's.
+        VerbError: one of them is not known, or the target is ``aws`` in a shell that is the sandbox's or another
+            environment's, or one's own settings of AWS are wrong.
     """
     name = os.environ.get("TARGET") or "sandbox"
+    called = names.names(os.environ)
     if name == "sandbox":
         config = Config()
+        state = config.state.with_name(config.state.name + called.suffix)
         variables = config.credentials() | {
-            "ANSIBLE_INVENTORY": f"{ROOT}/inventory/aws_ec2.yml,{config.state}/inventory,{config.state}/settings",
-            "ANSIBLE_PRIVATE_KEY_FILE": str(config.state / "ssh" / "id_ed25519"),
+            "ANSIBLE_INVENTORY": f"{ROOT}/inventory/aws_ec2.yml,{config.state}/inventory,{state}/settings",
+            "ANSIBLE_PRIVATE_KEY_FILE": str(state / "ssh" / "id_ed25519"),
         }
-        made = Target(name, config.state, variables, config.push_address)
+        made = Target(name, state, variables, config.push_address, called)
     elif name == "aws":
-        made = Target(name, STATE / "aws", {"ANSIBLE_INVENTORY": f"{ROOT}/inventory/aws_ec2.yml,{STATE}/aws/settings"})
-        _refuse_the_sandboxes_shell(made)
-        region = os.environ.get("AWS_REGION") or _profiles_region()
-        if region:
-            made.variables.update({"AWS_REGION": region, "AWS_DEFAULT_REGION": region})
+        made = _aws(called)
     else:
         raise VerbError(f"TARGET={name} is not known: it is `sandbox` (the default) or `aws`")
     made.variables.update(_common(made))
+    made.variables.update(called.variables(made.variables.get("AWS_REGION")))
     return made
 
 
-def _profiles_region() -> str | None:
+def _aws(called: Names) -> Target:
+    # It imports this module, and half of the verbs do without it.
+    from cli import settings
+
+    state = STATE / f"aws{called.suffix}"
+    variables = {"ANSIBLE_INVENTORY": f"{ROOT}/inventory/aws_ec2.yml,{state}/settings"}
+    made = Target("aws", state, variables, names=called)
+    _refuse_anothers_shell(made)
+    own = settings.aws(made)
+    if own.get("profile"):
+        # A key in the environment would come before the profile.
+        taken_out = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+        variables |= {"AWS_PROFILE": own["profile"]} | dict.fromkeys(taken_out, "")
+    region = own.get("region") or os.environ.get("AWS_REGION") or _profiles_region(own.get("profile"))
+    if region:
+        variables |= {"AWS_REGION": region, "AWS_DEFAULT_REGION": region}
+    return dataclasses.replace(made, variables=variables, account=own.get("account", ""))
+
+
+def _profiles_region(profile: str | None) -> str | None:
     """The region that AWS_DEFAULT_REGION or the profile names; the inventory reads AWS_REGION alone."""
     import botocore.session
     from botocore.exceptions import BotoCoreError
 
     try:
-        found: str | None = botocore.session.Session().get_config_variable("region")
+        found: str | None = botocore.session.Session(profile=profile).get_config_variable("region")
     except BotoCoreError:
         # A profile that is not there: whoever asks AWS first says so.
         return None
     return found
 
 
-def _refuse_the_sandboxes_shell(aws: Target) -> None:
+def _refuse_anothers_shell(aws: Target) -> None:
+    """Its region, profile and endpoint are in the environment, and would be taken for those of this one."""
     state = os.environ.get("COMENTARIOS_STATE")
-    if state and state != str(aws.state) and os.environ.get("AWS_ENDPOINT_URL"):
+    if not state or state == str(aws.state):
+        return
+    if os.environ.get("AWS_ENDPOINT_URL"):
         raise VerbError(
             'this shell is the sandbox\'s, after `eval "$(make -s env)"`: TARGET=aws would act on it; open another'
+        )
+    if Path(state).parent == STATE and Path(state).name.startswith("aws"):
+        raise VerbError(
+            f'this shell is another environment\'s ({Path(state).name}), after `eval "$(make -s env)"`: open another'
         )
 
 
@@ -127,13 +171,18 @@ def _common(chosen: Target) -> dict[str, str]:
         "TF_DATA_DIR": f".terraform/{chosen.state.name}",
         "TF_IN_AUTOMATION": "1",
     }
-    for command in ("plan", "apply", "destroy", "console"):
-        variables[f"TF_CLI_ARGS_{command}"] = shlex.quote(f"-var-file={chosen.tfvars}")
+    variables |= var_files(*filter(None, (chosen.older_tfvars, chosen.tfvars)))
     variables |= _locale()
     mirror = provider_mirror()
     if mirror:
         variables["TF_CLI_CONFIG_FILE"] = str(STATE / "terraform.rc")
     return variables
+
+
+def var_files(*files: Path) -> dict[str, str]:
+    """What has Terraform read its variables from files."""
+    given = " ".join(shlex.quote(f"-var-file={file}") for file in files)
+    return {f"TF_CLI_ARGS_{command}": given for command in ("plan", "apply", "destroy", "console")}
 
 
 def _locale() -> dict[str, str]:

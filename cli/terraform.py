@@ -18,9 +18,9 @@ from typing import Any
 import botocore.session
 from botocore.exceptions import BotoCoreError, ClientError, NoRegionError
 
-from cli import program
+from cli import program, settings
 from cli.errors import VerbError
-from cli.targets import ROOT, STATE, Target, provider_mirror
+from cli.targets import ROOT, STATE, Target, provider_mirror, var_files
 from sandbox import files, server
 from sandbox.config import Config
 from sandbox.progress import Step, failure, logged, say, step
@@ -47,7 +47,7 @@ def account(target: Target) -> str:
     """The AWS account's number, which shows that the credentials are good.
 
     Raises:
-        VerbError: credentials are missing, expired or refused, or the region is: which command helps.
+        VerbError: credentials are missing, expired, refused or another account's, or the region is missing.
     """
     help_ = (
         "run `make up`"
@@ -57,12 +57,18 @@ def account(target: Target) -> str:
     try:
         # STS answers without a region, everything after it does not.
         client(target, "ec2")
-        return str(client(target, "sts").get_caller_identity()["Account"])
+        found = str(client(target, "sts").get_caller_identity()["Account"])
     except NoRegionError as error:
         raise VerbError(f"AWS does not know where: {error}; {help_}") from None
     # RuntimeError is what botocore raises when credential_process hands out a session that has expired.
     except (BotoCoreError, ClientError, RuntimeError) as error:
         raise VerbError(f"AWS does not accept who is asking: {str(error).splitlines()[0]}; {help_}") from None
+    if target.account and found != target.account:
+        file = settings.shown(settings.path(target))
+        raise VerbError(
+            f"these credentials are of AWS account {found}, {file} names {target.account}: nothing was done"
+        )
+    return found
 
 
 def ensure_up(target: Target) -> None:
@@ -90,7 +96,9 @@ def apply(target: Target) -> None:
     """
     prepare(target)
     bucket = bucket_name(target)
-    new = _local_state(target).exists() or not _bucket_exists(target, bucket)
+    new = _local_state(target).exists() or not bucket_exists(target, bucket)
+    if new and not _local_state(target).exists():
+        _refuse_a_second(target)
     unchanged = {BOOTSTRAP: False, HOST: False} if new else _compare(target, bucket)
     if not unchanged[BOOTSTRAP]:
         with _asking("terraform: state bucket and ECR (terraform/bootstrap)", target) as shown:
@@ -103,6 +111,23 @@ def apply(target: Target) -> None:
             if new:
                 init(target, bucket)
             run(target, HOST, "apply", "-input=false", *_approved(target), shown=shown)
+
+
+def _refuse_a_second(target: Target) -> None:
+    """Sees that what the bootstrap is going to make in IAM is not another region's, which has no part in its names.
+
+    Raises:
+        VerbError: it is.
+    """
+    group = f"{target.variables['TF_VAR_iam_prefix']}-operators"
+    try:
+        client(target, "iam").get_group(GroupName=group)
+    except ClientError:
+        return
+    raise VerbError(
+        f"this account has {target.names.name} already, in another region than {target.variables['AWS_REGION']} "
+        f"(group {group} of IAM): set AWS_REGION to that one, or give this one a name by ENV=…"
+    )
 
 
 def _asking(what: str, target: Target) -> contextlib.AbstractContextManager[Step | None]:
@@ -165,7 +190,7 @@ def _compare(target: Target, bucket: str) -> dict[Path, bool]:
 
 def bucket_name(target: Target) -> str:
     region = client(target, "sts").meta.region_name
-    return f"comentarios-{account(target)}-{region}-state"
+    return target.names.state_bucket(account(target), region)
 
 
 def run(target: Target, folder: Path, *arguments: str, shown: Step | None = None) -> None:
@@ -209,8 +234,7 @@ def _log(target: Target, folder: Path, command: str) -> Path:
 def _environment(target: Target, folder: Path) -> dict[str, str]:
     environment = target.environment()
     if folder == BOOTSTRAP:
-        # The variables' file is the host's.
-        return {name: value for name, value in environment.items() if not name.startswith("TF_CLI_ARGS")}
+        return environment | var_files(target.bootstrap_tfvars)
     return environment
 
 
@@ -219,12 +243,9 @@ def prepare(target: Target) -> None:
     if not shutil.which("terraform"):
         raise VerbError(MISSING)
     write_cli_configuration()
+    settings.require(target)
     if not target.tfvars.exists():
-        raise VerbError(
-            f"{target.tfvars} is missing: run `make up`"
-            if target.is_sandbox
-            else "terraform/aws.tfvars is missing: copy terraform/aws.tfvars.example and fill it in"
-        )
+        raise VerbError(f"{target.tfvars} is missing: run `make up`")
 
 
 def write_cli_configuration() -> None:
@@ -256,7 +277,7 @@ def _first_bootstrap(target: Target, bucket: str, shown: Step | None) -> None:
     local_state.with_name("bootstrap.tfstate.backup").unlink(missing_ok=True)
 
 
-def _bucket_exists(target: Target, bucket: str) -> bool:
+def bucket_exists(target: Target, bucket: str) -> bool:
     try:
         client(target, "s3").head_bucket(Bucket=bucket)
     except ClientError as error:

@@ -16,7 +16,7 @@ from cli import doctor, engine, host, image, program, release, settings, terrafo
 from cli.errors import VerbError
 from cli.targets import ROOT, STATE, Target
 from sandbox import __main__ as sandbox
-from sandbox import debian
+from sandbox import debian, server
 from sandbox import images as sandbox_images
 from sandbox.config import Config
 from sandbox.progress import say, step
@@ -110,7 +110,7 @@ def urls(target: Target) -> None:
         say(f"              EDGE_PORT={asked} is for a host that is made new: this one keeps its port")
     say("  Prometheus, Alertmanager, Grafana: `make tunnel`")
     say(f"  host        `make ssh` ({first.name}, {first.instance_id})")
-    variables = target.state / "inventory" / "group_vars" / "all.yml"
+    variables = Config().state / "inventory" / "group_vars" / "all.yml"
     if target.is_sandbox and "grafana_enabled: false" in variables.read_text():
         say(
             "  Grafana     not running: its image can neither be pulled nor is it in the local engine (GRAFANA_IMAGE=…)"
@@ -124,7 +124,11 @@ def down(target: Target, images: bool = False) -> None:
         images: whether the images that were built go too; they are kept as a cache otherwise.
     """
     host.end_connections(target)
+    if target.is_sandbox and target.names.suffix:
+        _down_in_the_sandbox(target)
+        return
     if target.is_sandbox:
+        _refuse_others(target)
         if target.state.exists() or engine.answers():
             if not engine.answers():
                 raise VerbError(
@@ -142,6 +146,37 @@ def down(target: Target, images: bool = False) -> None:
     _down_on_aws(target)
 
 
+def _refuse_others(target: Target) -> None:
+    """Sees that no other environment goes with the sandbox, unless DELETE_DATA=yes.
+
+    Raises:
+        VerbError: there is one: which.
+    """
+    config = Config()
+    if os.environ.get("DELETE_DATA") == "yes" or not target.state.exists() or not server.answers(config):
+        return
+    if others := sorted(_networks(target).keys() - {target.names.name}):
+        raise VerbError(
+            f"{', '.join(others)} is in this sandbox, too: `ENV=… make down` first, or DELETE_DATA=yes removes it all"
+        )
+
+
+def _down_in_the_sandbox(target: Target) -> None:
+    """Removes one environment of several, with its comments; the sandbox and the others stay."""
+    config = Config()
+    if target.state.exists() and not server.answers(config):
+        raise VerbError("the sandbox's AWS APIs do not answer, so nothing was removed: `make up` starts them again")
+    if target.tfvars.exists():
+        terraform.prepare(target)
+        bucket = terraform.bucket_name(target)
+        if terraform.bucket_exists(target, bucket):
+            _remove(target, bucket, delete=True)
+        sandbox.sync(config)
+    for folder in (terraform.BOOTSTRAP, terraform.HOST):
+        shutil.rmtree(folder / ".terraform" / target.state.name, ignore_errors=True)
+    shutil.rmtree(target.state, ignore_errors=True)
+
+
 def _down_on_aws(target: Target) -> None:
     """Takes the host away and keeps the comments' volume and the backups, unless DELETE_DATA=yes."""
     delete = os.environ.get("DELETE_DATA") == "yes"
@@ -150,7 +185,11 @@ def _down_on_aws(target: Target) -> None:
     what = (
         "the host, the comments and their backups" if delete else "the host; the comments' volume and the backups stay"
     )
-    confirm(f"This removes {what}.")
+    confirm(target, f"This removes {what}.")
+    _remove(target, bucket, delete)
+
+
+def _remove(target: Target, bucket: str, delete: bool) -> None:
     terraform.init(target, bucket)
     # Parked in both cases: where it was before, the host would be made anew only to be removed.
     change = ["-var", "parked=true", *(["-var", "delete_data=true"] if delete else [])]
@@ -179,17 +218,17 @@ def plan(target: Target) -> int:
     return subprocess.run(command, cwd=ROOT, env=target.environment(), check=False).returncode
 
 
-def confirm(what: str) -> None:
+def confirm(target: Target, what: str) -> None:
     """Has the project's name typed before something is removed.
 
     Raises:
         VerbError: it was not, or there is nobody to type it.
     """
     try:
-        typed = input(f"{what} Type the project's name (comentarios) to go on: ")
+        typed = input(f"{what} Type its name ({target.names.name}) to go on: ")
     except EOFError:
         typed = ""
-    if typed.strip() != "comentarios":
+    if typed.strip() != target.names.name:
         raise VerbError("nothing was removed: the name was not typed")
 
 
@@ -204,7 +243,8 @@ def preflight(target: Target) -> None:
     engine.ensure(STATE / "engine")
     doctor.require(target)
     if not target.is_sandbox:
-        say(f"▸ AWS account {terraform.account(target)}")
+        account = terraform.account(target)
+        say(f"▸ AWS account {account}, {target.variables['AWS_REGION']}: {target.names.name}")
 
 
 def _tools() -> None:
@@ -230,9 +270,40 @@ def _variables(target: Target) -> None:
         "admin_cidrs": [f"{config.gateway}/32"],
         "ssh_address": "private",
         "ssh_public_key": key.with_suffix(".pub").read_text().strip(),
-        "vpc_cidr": str(config.subnet),
+        "vpc_cidr": _vpc(target, config),
     }
     if os.environ.get("INSTANCE_TYPE"):
         values["instance_type"] = os.environ["INSTANCE_TYPE"]
     values |= settings.read(target).terraform
     target.tfvars.write_text(json.dumps(values, indent=2))
+
+
+def _vpc(target: Target, config: Config) -> str:
+    """The VPC of an environment of the sandbox, whose network all of them share.
+
+    The unnamed one has all of it: its hosts take the first addresses of both halves. Each other one has 32 addresses
+    that are nobody's else.
+
+    Raises:
+        VerbError: there is no room for it.
+    """
+    if not target.names.suffix:
+        return str(config.subnet)
+    networks = _networks(target)
+    if own := networks.pop(target.names.name, None):
+        return own
+    parts = list(config.subnet.subnets(new_prefix=27))
+    free = (str(part) for part in parts if part not in (parts[0], parts[len(parts) // 2]))
+    found = next((part for part in free if part not in networks.values()), None)
+    if not found:
+        raise VerbError(
+            f"the sandbox's network {config.subnet} has no room for {target.names.name}: set SANDBOX_SUBNET"
+        )
+    return found
+
+
+def _networks(target: Target) -> dict[str, str]:
+    """The VPCs of all environments: name → network."""
+    filters = [{"Name": "tag-key", "Values": ["Project"]}]
+    found = terraform.client(target, "ec2").describe_vpcs(Filters=filters)["Vpcs"]
+    return {tag["Value"]: vpc["CidrBlock"] for vpc in found for tag in vpc["Tags"] if tag["Key"] == "Project"}

@@ -140,21 +140,21 @@ data "aws_iam_policy_document" "host" {
 }
 
 resource "aws_iam_role" "host" {
-  name               = "${var.project}-host"
+  name               = "${local.iam_prefix}-host"
   description        = "What the hosts of ${var.project} may do."
   assume_role_policy = data.aws_iam_policy_document.host_trust.json
 
   # Made by bootstrap: operators may not make this role without it.
-  permissions_boundary = "arn:${local.partition}:iam::${local.account_id}:policy/${var.project}-host-boundary"
+  permissions_boundary = "arn:${local.partition}:iam::${local.account_id}:policy/${local.iam_prefix}-host-boundary"
 }
 
 resource "aws_iam_role_policy" "host" {
-  name   = "${var.project}-host"
+  name   = "${local.iam_prefix}-host"
   role   = aws_iam_role.host.id
   policy = data.aws_iam_policy_document.host.json
 }
 
 resource "aws_iam_instance_profile" "host" {
-  name = "${var.project}-host"
+  name = "${local.iam_prefix}-host"
   role = aws_iam_role.host.name
 }

@@ -105,7 +105,8 @@ run "bad_values_4" {
   command = plan
 
   variables {
-    project        = "comentarios-of-somebody"              # too long for the buckets' names
+    project        = "comentarios-of-somebody-else1"        # too long for the buckets' names
+    iam_prefix     = "others-eu-west-1"                     # not the project's
     vpc_cidr       = "10.83.0.0/28"                         # too small for two subnets
     admin_cidrs    = ["203.0.113.7/32", "203.0.113.300/32"] # one bad among good
     ssh_public_key = ""                                     # empty
@@ -113,6 +114,7 @@ run "bad_values_4" {
 
   expect_failures = [
     var.project,
+    var.iam_prefix,
     var.vpc_cidr,
     var.admin_cidrs,
     var.ssh_public_key,

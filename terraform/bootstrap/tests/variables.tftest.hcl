@@ -40,13 +40,17 @@ run "bad_values_3" {
   command = plan
 
   variables {
-    project           = "comentarios-of-somebody"              # too long for the buckets' names
-    image_count       = 1001                                   # more than a rule of ECR's counts
-    github_repository = "https://github.com/alice/comentarios" # a URL
+    project            = "comentarios-of-somebody-else1"        # too long for the buckets' names
+    iam_prefix         = "others-eu-west-1"                     # not the project's
+    image_count        = 1001                                   # more than a rule of ECR's counts
+    github_repository  = "https://github.com/alice/comentarios" # a URL
+    github_environment = "*"                                    # everybody's
   }
 
   expect_failures = [
     var.project,
+    var.iam_prefix,
+    var.github_environment,
     var.image_count,
     var.github_repository,
   ]

@@ -28,7 +28,7 @@ def operator() -> None:
 
     target = targets.target()
     settings.apply(target)
-    terraform._bucket_exists(target, terraform.bucket_name(target))
+    terraform.bucket_exists(target, terraform.bucket_name(target))
     _images(target)
     image.listing(target)
     assert host.hosts(target)
@@ -95,7 +95,7 @@ def _images(target: Target) -> None:
 
     assert not image.in_ecr(target, TAG)
     ecr = client(target, "ecr")
-    ecr.describe_repositories(repositoryNames=[image.REPOSITORY])
+    ecr.describe_repositories(repositoryNames=[target.names.repository])
     ecr.get_authorization_token()
 
 

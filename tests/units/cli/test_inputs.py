@@ -17,6 +17,8 @@ from cli.targets import ROOT, Target
 GOOD = {
     "V": ["1", "0"],
     "TARGET": ["sandbox", "aws"],
+    "ENV": ["staging", "qa"],
+    "PROJECT": ["comentarios", "my-blog2"],
     "TAG": ["0123456789ab", "0123456789ab-cafe0123", "v1.2_3"],
     "TO": ["7", "0123456789ab-cafe0123"],
     "FROM": [
