@@ -24,7 +24,7 @@ for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIG
 if "SANDBOX_NAME" not in os.environ:
     os.environ.update(OWN)
 os.environ["TARGET"] = "sandbox"
-for name in ("TAG", "TO", "FROM", "HOST", "CMD"):
+for name in ("ENV", "PROJECT", "TAG", "TO", "FROM", "HOST", "CMD"):
     os.environ.pop(name, None)
 
 
