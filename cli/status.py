@@ -6,7 +6,7 @@ import json
 from concurrent.futures import Future, ThreadPoolExecutor
 from subprocess import CompletedProcess
 
-from cli import doctor, host
+from cli import certificate, doctor, host
 from cli.targets import Target
 from sandbox import __main__ as sandbox
 from sandbox import hosts, server
@@ -44,10 +44,7 @@ def status(target: Target) -> int:
 
 
 def _ask(pool: ThreadPoolExecutor, target: Target, one: host.Host) -> tuple[Future[Answer], Future[Answer]]:
-    # On the host itself, whatever the domain's DNS record says; its certificate is checked all the same.
-    url = f"https://{one.domain}/readyz" if one.domain else "http://127.0.0.1/readyz"
-    probe = f"curl --silent --show-error --fail --max-time 10 --connect-to ::127.0.0.1: {url}"
-    return pool.submit(host.run, target, one, COMPOSE), pool.submit(host.run, target, one, probe)
+    return pool.submit(host.run, target, one, COMPOSE), pool.submit(host.run, target, one, certificate.probe(one))
 
 
 def _host(target: Target, one: host.Host, stack: Answer, probe: Answer) -> bool:
@@ -64,6 +61,9 @@ def _host(target: Target, one: host.Host, stack: Answer, probe: Answer) -> bool:
         _line(good, f"{one.name} {row['Service']}", f"{row['Image'].rpartition(':')[2]}  {row['Status']}", word)
     if not any(row["Service"] == "grafana" for row in rows):
         say("not run    Grafana: its image can neither be pulled nor is it in the local engine (GRAFANA_IMAGE=…)")
+    if reason := certificate.pending(one, probe):
+        say(f"pending    {one.name} certificate  {reason}")
+        return healthy
     # The edge has a status of its own in each reply that it gives in the API's place.
     good = probe.returncode == 0 and '"status":"SUCCESS"' in probe.stdout
     _line(good, f"{one.name} API through the edge", f"{host.edge(target, one)}/")
