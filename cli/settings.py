@@ -19,6 +19,7 @@ from typing import Any
 
 import yaml
 
+from cli import people
 from cli.errors import VerbError
 from cli.targets import ROOT, Target, exports
 from sandbox import files
@@ -178,7 +179,8 @@ def write(target: Target) -> Settings:
     files.write(folder / "group_vars" / "all.yml", f"# Written by the verbs, from {shown(path(target))}.\n{content}")
     files.write(target.bootstrap_tfvars, json.dumps(made.bootstrap, indent=2))
     if not target.is_sandbox:
-        files.write(target.tfvars, json.dumps(made.terraform, indent=2))
+        values = people.merged(target, made.terraform) if made.terraform else {}
+        files.write(target.tfvars, json.dumps(values, indent=2))
     return made
 
 

@@ -12,11 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from cli import doctor, engine, host, image, program, release, settings, terraform
+from cli import certificate, doctor, engine, host, image, people, program, release, settings, terraform
 from cli.errors import VerbError
 from cli.targets import ROOT, STATE, Target
 from sandbox import __main__ as sandbox
-from sandbox import debian, server
+from sandbox import debian, files, server
 from sandbox import images as sandbox_images
 from sandbox.config import Config
 from sandbox.progress import say, step
@@ -51,6 +51,7 @@ def up(target: Target) -> None:
         with step("sandbox: the hosts that EC2 lists"):
             sandbox.sync(config)
     else:
+        _join(target)
         terraform.apply(target)
     release.play(target, "site", "site.yml", stack_api_tag=_tag(target))
     seconds = time.monotonic() - begin
@@ -59,9 +60,17 @@ def up(target: Target) -> None:
     urls(target)
 
 
+def _join(target: Target) -> None:
+    """Enters the caller among those who may log in; where the variables are Terraform's own file, it alone counts."""
+    if not target.older_tfvars:
+        people.join(target, settings.read(target).terraform, terraform.client)
+
+
 def _announcement(target: Target, lasted: Path) -> str:
     """What comes, and about how long it takes: as long as the last time, if there was one."""
     where = "a sandbox of AWS on this machine" if target.is_sandbox else "AWS"
+    if target.names.suffix:
+        where += f" ({target.names.given()})"
     took = f"took {lasted.read_text()} s last time" if lasted.exists() else "takes about four minutes the first time"
     logs = os.path.relpath(target.state / "logs", Path.cwd())
     return (
@@ -108,6 +117,9 @@ def urls(target: Target) -> None:
     asked = os.environ.get("EDGE_PORT")
     if target.is_sandbox and asked and edge.startswith("http://127.0.0.1:") and not edge.endswith(f":{asked}"):
         say(f"              EDGE_PORT={asked} is for a host that is made new: this one keeps its port")
+    for one in host.hosts(target):
+        if one.domain and (reason := certificate.pending(one, host.run(target, one, certificate.probe(one)))):
+            say(f"  certificate pending: {reason}")
     say("  Prometheus, Alertmanager, Grafana: `make tunnel`")
     say(f"  host        `make ssh` ({first.name}, {first.instance_id})")
     variables = Config().state / "inventory" / "group_vars" / "all.yml"
@@ -209,6 +221,8 @@ def clean(target: Target) -> None:
 def plan(target: Target) -> int:
     """Shows what would change: Terraform's plan, and Ansible's --check --diff."""
     settings.apply(target)
+    if not target.is_sandbox:
+        _join(target)
     terraform.prepare(target)
     terraform.init(target, terraform.bucket_name(target))
     terraform.run(target, terraform.HOST, "plan", "-input=false")
@@ -275,7 +289,8 @@ def _variables(target: Target) -> None:
     if os.environ.get("INSTANCE_TYPE"):
         values["instance_type"] = os.environ["INSTANCE_TYPE"]
     values |= settings.read(target).terraform
-    target.tfvars.write_text(json.dumps(values, indent=2))
+    people.join(target, values, terraform.client)
+    files.write(target.tfvars, json.dumps(people.merged(target, values), indent=2))
 
 
 def _vpc(target: Target, config: Config) -> str:

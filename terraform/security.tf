@@ -60,6 +60,11 @@ resource "aws_vpc_security_group_egress_rule" "tcp" {
 resource "aws_key_pair" "this" {
   key_name   = var.project
   public_key = trimspace(var.ssh_public_key)
+
+  lifecycle {
+    # It is read at a host's first boot alone. Another operator's is no reason to replace it: see user_data.
+    ignore_changes = [public_key]
+  }
 }
 
 # --- What the host may do --------------------------------------------------------------------------------------------

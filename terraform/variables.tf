@@ -84,6 +84,21 @@ variable "ssh_public_key" {
   }
 }
 
+variable "ssh_public_keys" {
+  description = "Further keys that open SSH, of a new host at once; role base keeps the list of those that run. The verbs give everybody's."
+  type        = set(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition = alltrue([for key in var.ssh_public_keys : can(regex(
+      "^(ssh-ed25519 AAAAC3NzaC1lZDI1NTE5[A-Za-z0-9+/]{48}|ssh-rsa AAAAB3NzaC1yc2E[A-Za-z0-9+/]{357,}={0,2})( [^\\n]*)?$",
+      trimspace(key),
+    ))])
+    error_message = "ssh_public_keys must hold public keys as ssh_public_key is one, each one line."
+  }
+}
+
 variable "ssh_address" {
   description = "Address that SSH goes to: `public`, or `private` from inside the VPC, a VPN or a bastion."
   type        = string

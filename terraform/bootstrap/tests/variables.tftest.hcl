@@ -41,7 +41,6 @@ run "bad_values_3" {
 
   variables {
     project            = "comentarios-of-somebody-else1"        # too long for the buckets' names
-    iam_prefix         = "others-eu-west-1"                     # not the project's
     image_count        = 1001                                   # more than a rule of ECR's counts
     github_repository  = "https://github.com/alice/comentarios" # a URL
     github_environment = "*"                                    # everybody's
@@ -49,7 +48,6 @@ run "bad_values_3" {
 
   expect_failures = [
     var.project,
-    var.iam_prefix,
     var.github_environment,
     var.image_count,
     var.github_repository,
@@ -78,5 +76,17 @@ run "numbers_without_a_repository" {
 
   expect_failures = [
     var.github_repository_ids,
+  ]
+}
+
+run "names_in_iam_of_somebody_else" {
+  command = plan
+
+  variables {
+    iam_prefix = "others-eu-west-1"
+  }
+
+  expect_failures = [
+    var.iam_prefix,
   ]
 }

@@ -24,10 +24,12 @@ PASSWORD = "/comentarios/grafana/admin_password"
 
 def operator() -> None:
     """`make up`, `make images`, `make status` besides Terraform; role parameters on the controller."""
-    from cli import host, image, settings, targets, terraform
+    from cli import host, image, people, settings, targets, terraform
 
     target = targets.target()
     settings.apply(target)
+    for key in ("ssh-ed25519 AAAA one", "ssh-ed25519 AAAA two"):
+        people.join(target, {"ssh_public_key": key, "admin_cidrs": []}, terraform.client)
     terraform.bucket_exists(target, terraform.bucket_name(target))
     _images(target)
     image.listing(target)
