@@ -1,10 +1,11 @@
-# The verbs. Everything of any length is Python in cli/ and sandbox/; TARGET=aws acts on AWS instead of this machine.
+# The verbs. Everything of any length is Python in cli/ and sandbox/; TARGET=aws acts on AWS instead of this machine,
+# ENV= and PROJECT= on another environment or project beside the default.
 PYTHON ?= python3
 TARGET ?= sandbox
 VERB := .venv/bin/python -m cli
 # What people give; cli/inputs.py says what each may look like. Passed on as it was given: make would expand the `$` of
 # CMD='echo $HOME'.
-INPUTS := V TARGET TAG TO FROM DELETE_DATA CMD HOST SERVICE LEVEL REQUEST SINCE GREP FOLLOW EDGE_PORT GRAFANA_PORT PROMETHEUS_PORT ALERTMANAGER_PORT GRAFANA_IMAGE WATCH READY TIERS ADDRESS ALERT FOR REBUILD
+INPUTS := V TARGET ENV PROJECT TAG TO FROM DELETE_DATA CMD HOST SERVICE LEVEL REQUEST SINCE GREP FOLLOW EDGE_PORT GRAFANA_PORT PROMETHEUS_PORT ALERTMANAGER_PORT GRAFANA_IMAGE WATCH READY TIERS ADDRESS ALERT FOR REBUILD
 $(foreach name,$(INPUTS),$(if $(filter-out undefined,$(origin $(name))),$(eval override $(name) := $$(value $(name)))))
 export $(INPUTS)
 # Compiled modules are kept, or every tool that starts compiles all it is made of; but not beside the sources, which are copied.
@@ -84,7 +85,7 @@ clean: ## `make down`, and then the images and the virtual environment, too
 	@if [ -x .venv/bin/uv ]; then $(VERB) clean; \
 	elif [ -e .state ]; then echo '✗ .venv is missing, and a sandbox may be up: `make down`, then the same again' >&2; exit 1; fi
 	@rm -rf .venv terraform/.terraform terraform/bootstrap/.terraform
-	@[ ! -e .state ] || find .state -mindepth 1 -maxdepth 1 ! -name aws -exec rm -rf {} +
+	@[ ! -e .state ] || find .state -mindepth 1 -maxdepth 1 ! -name 'aws*' -exec rm -rf {} +
 	@[ ! -e .state ] || rmdir --ignore-fail-on-non-empty .state
 	@git clean -qfX -- terraform/.terraform.lock.hcl terraform/bootstrap/.terraform.lock.hcl # Not one that was committed.
 

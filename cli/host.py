@@ -29,6 +29,7 @@ class Host:
     user: str
     instance_id: str
     domain: str = ""
+    public: str = ""
 
 
 def hosts(target: Target) -> list[Host]:
@@ -43,7 +44,7 @@ def hosts(target: Target) -> list[Host]:
     target.state.mkdir(parents=True, exist_ok=True)
     target.connections.mkdir(parents=True, exist_ok=True, mode=0o700)
     filters = [
-        {"Name": "tag:Project", "Values": ["comentarios"]},
+        {"Name": "tag:Project", "Values": [target.names.name]},
         {"Name": "instance-state-name", "Values": ["running"]},
     ]
     try:
@@ -64,6 +65,7 @@ def _host(instance: dict[str, Any], user: str) -> Host:
         user,
         instance["InstanceId"],
         tags.get("edge_domain", ""),
+        instance.get("PublicIpAddress", ""),
     )
 
 

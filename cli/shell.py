@@ -40,7 +40,8 @@ def tunnel(target: Target, host_: str, grafana_port: str, prometheus_port: str, 
     for name, (here, _) in ports.items():
         say(f"  {name.capitalize():<13} http://127.0.0.1:{here}")
     if "grafana" in ports:
-        say("  Grafana's user is admin. The password is in SSM (/comentarios/grafana/admin_password) and on the host:")
+        password = target.names.parameter("grafana/admin_password")
+        say(f"  Grafana's user is admin. The password is in SSM ({password}) and on the host:")
         say("  make ssh CMD='sudo cat /opt/comentarios/grafana/secrets/admin_password'")
     say("  Ctrl-C ends the tunnel.")
     # SSH listens on sockets that no browser reaches; cli/tunnel.py decides which requests pass.

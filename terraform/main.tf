@@ -61,7 +61,10 @@ resource "aws_instance" "this" {
     }
   }
 
-  user_data = "#cloud-config\n${yamlencode({ hostname = "${var.project}-${count.index + 1}" })}"
+  user_data = "#cloud-config\n${yamlencode(merge(
+    { hostname = "${var.project}-${count.index + 1}" },
+    length(var.ssh_public_keys) == 0 ? {} : { ssh_authorized_keys = sort(var.ssh_public_keys) },
+  ))}"
 
   metadata_options {
     http_endpoint = "enabled"
@@ -88,8 +91,9 @@ resource "aws_instance" "this" {
   }
 
   lifecycle {
-    # Debian publishes a new image every few weeks: it is taken by `terraform apply -replace`, never by surprise.
-    ignore_changes = [ami]
+    # Debian publishes a new image every few weeks: it is taken by `terraform apply -replace`, never by surprise. The keys
+    # of a host that runs are role base's.
+    ignore_changes = [ami, user_data]
   }
 
   # An instance that starts before its role may pull has a first boot that fails.

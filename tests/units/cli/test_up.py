@@ -70,7 +70,7 @@ def test_what_goes_with_the_host(
     monkeypatch.setattr(terraform, "prepare", lambda _: None)
     monkeypatch.setattr(terraform, "bucket_name", lambda _: "bucket")
     monkeypatch.setattr(terraform, "init", lambda *_: None)
-    monkeypatch.setattr(up, "confirm", lambda _: None)
+    monkeypatch.setattr(up, "confirm", lambda *_: None)
     monkeypatch.setattr(terraform, "run", lambda _, __, *arguments: ran.append(arguments))
     up._down_on_aws(target, delete == "yes")
     quiet = ("-input=false", "-auto-approve")
@@ -80,7 +80,7 @@ def test_what_goes_with_the_host(
 def test_clean_keeps_what_is_known_of_aws(tmp_path: Path) -> None:
     shutil.copy(ROOT / "Makefile", tmp_path)
     subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
-    kept, gone = tmp_path / ".state/aws/bootstrap.tfstate", tmp_path / ".state/sandbox/keys.json"
+    kept, gone = tmp_path / ".state/aws-staging/bootstrap.tfstate", tmp_path / ".state/sandbox/keys.json"
     for file in (kept, gone, tmp_path / ".venv/bin/uv"):
         file.parent.mkdir(parents=True)
         file.write_text("x")
