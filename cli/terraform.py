@@ -28,11 +28,14 @@ from sandbox.progress import Step, failure, logged, say, step
 MISSING = f"terraform is missing: `make up` fetches it, or {program.HELP}"
 BOOTSTRAP, HOST = ROOT / "terraform" / "bootstrap", ROOT / "terraform"
 _making = threading.Lock()
+_PROXY = {"NO_PROXY", "no_proxy"}
 
 
 def client(target: Target, service: str) -> Any:
     """A client of a service in the target's environment; made once for it, for every thread."""
-    os.environ.update(target.variables)
+    # What its clients read, and no more: a test has two targets in one process.
+    read = {name: value for name, value in target.variables.items() if name.startswith("AWS_") or name in _PROXY}
+    os.environ.update(read)
     return _client(service, frozenset((name, value) for name, value in os.environ.items() if name.startswith("AWS_")))
 
 
