@@ -51,7 +51,12 @@ def _client(service: str, environment: frozenset[tuple[str, str]], is_sandbox: b
         }
     # Creating clients is not thread-safe, using them is.
     with _making:
-        return botocore.session.Session().create_client(service, **own)
+        return botocore.session.Session(profile=_profile(given)).create_client(service, **own)
+
+
+def _profile(environment: dict[str, str]) -> str | None:
+    """The profile, unless a key overrides it. Given to the session, since botocore itself reads os.environ only."""
+    return None if environment.get("AWS_ACCESS_KEY_ID") else environment.get("AWS_PROFILE") or None
 
 
 def account(target: Target) -> str:

@@ -69,6 +69,20 @@ def test_an_environment_names_its_account(monkeypatch: pytest.MonkeyPatch, stagi
     assert {name: found.variables[name] for name in wanted} == wanted
 
 
+def test_clients_take_the_profile_of_the_settings(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, staging: None
+) -> None:
+    """They are asked in this process, whose own environment still has the shell's profile and key."""
+    keys = tmp_path / "credentials"
+    keys.write_text("[staging]\naws_access_key_id = AKIASTAGING\naws_secret_access_key = secret\n")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(keys))
+    monkeypatch.setenv("AWS_PROFILE", "ops")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAPRODUCTION")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    made = terraform.client(target(), "sts")
+    assert made._request_signer._credentials.access_key == "AKIASTAGING"
+
+
 def test_another_account_is_refused(monkeypatch: pytest.MonkeyPatch, staging: None) -> None:
     class Sts:
         def get_caller_identity(self) -> dict[str, str]:
