@@ -25,6 +25,7 @@ VERBS = {
     "check": "testing.check",
     "clean": "up.clean",
     "ssh-close": "ssh_access.close",
+    "dev": "shell.dev",
     "doctor": "doctor.doctor",
     "down": "up.down",
     "drill": "drill.drill",
@@ -50,11 +51,11 @@ VERBS = {
 }
 
 
-# What works with nothing up, or finds out by itself what is.
-FROM_NOTHING = {"bench", "check", "clean", "doctor", "down", "env", "outdated", "prove", "sbom", "status", "test", "up"}
-
 # What needs no sandbox, or asks whose it is where it begins.
-CLAIMS_ITSELF = {"bench", "check", "clean", "doctor", "down", "outdated", "prove", "sbom", "test", "up"}
+CLAIMS_ITSELF = {"bench", "check", "clean", "dev", "doctor", "down", "outdated", "prove", "sbom", "test", "up"}
+
+# What works with nothing up, or finds out by itself what is.
+FROM_NOTHING = CLAIMS_ITSELF | {"env", "status"}
 
 
 def main() -> int:

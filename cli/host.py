@@ -30,6 +30,7 @@ class Host:
     user: str
     instance_id: str
     domain: str = ""
+    architecture: str = ""
 
 
 def hosts(target: Target) -> list[Host]:
@@ -65,6 +66,7 @@ def _host(instance: dict[str, Any], user: str) -> Host:
         user,
         instance["InstanceId"],
         tags.get("edge_domain", ""),
+        instance.get("Architecture", ""),
     )
 
 

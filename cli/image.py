@@ -11,9 +11,11 @@ import time
 
 from botocore.exceptions import ClientError
 
+from cli import host
 from cli.errors import VerbError
 from cli.targets import ROOT, Target
 from cli.terraform import client
+from sandbox import hosts as sandbox_hosts
 from sandbox import images as sandbox_images
 from sandbox.config import Config
 from sandbox.docker import builder, docker, inspect
@@ -76,9 +78,28 @@ def ensure(target: Target) -> str:
         say(f"▸ image: {REPOSITORY}:{wanted} is in ECR")
         return wanted
     _build_once(target, wanted)
+    _fits(target, wanted)
     with step(f"image: pushing {REPOSITORY}:{wanted} to ECR"):
         push(target, wanted)
     return wanted
+
+
+def _fits(target: Target, wanted: str) -> None:
+    """Compares what was built with the hosts: an image is of the machine's architecture that built it.
+
+    Raises:
+        VerbError: a host is of another one.
+    """
+    built = (inspect("image", f"{REPOSITORY}:{wanted}") or {}).get("Architecture", "")
+    # As EC2 calls it.
+    built = {"amd64": "x86_64"}.get(built, built)
+    for one in host.hosts(target):
+        if one.architecture != built:
+            raise VerbError(
+                f"the image {wanted} is built for {built}, and {one.name} is {one.architecture}: release from a "
+                f"machine or a pipeline that is {one.architecture}, or set instance_type to one of {built}, such as "
+                f"{sandbox_hosts.TYPES.get(built)}"
+            )
 
 
 def push_verb(target: Target) -> None:

@@ -1,4 +1,4 @@
-"""``make ssh`` and ``make tunnel``: what ends when the person ends it."""
+"""``make ssh``, ``make tunnel`` and ``make dev``: what ends when the person ends it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from cli import host
+from cli import engine, host, program
 from cli.errors import VerbError
-from cli.targets import Target
+from cli.targets import ROOT, STATE, Target
 from cli.tunnel import Door
 from sandbox.progress import say
 
@@ -52,6 +52,12 @@ def tunnel(target: Target) -> int:
             Door(here, Path(folder, name)).serve()
         sockets = {f"{folder}/{name}": there for name, (_, there) in ports.items()}
         return _until_interrupted(host.forwards(target, chosen, sockets))
+
+
+def dev(_: Target) -> int:
+    """`docker compose up`: the stack for development, until Ctrl-C; Compose is fetched where it is missing."""
+    engine.ensure(STATE / "engine")
+    return _until_interrupted([*program.compose(), "--project-directory", str(ROOT), "up"])
 
 
 def port(variable: str, default: int) -> int:

@@ -25,7 +25,7 @@ from sandbox import files, server
 from sandbox.config import Config
 from sandbox.progress import Step, failure, logged, say, step
 
-MISSING = f"terraform is missing: `make up` fetches it, or {program.HELP}"
+MISSING = f"terraform is missing: `make up` fetches it, or {program.TERRAFORM.help}"
 BOOTSTRAP, HOST = ROOT / "terraform" / "bootstrap", ROOT / "terraform"
 _making = threading.Lock()
 

@@ -16,7 +16,7 @@ from cli import doctor, engine, host, image, program, release, settings, terrafo
 from cli.errors import VerbError
 from cli.targets import ROOT, STATE, Target
 from sandbox import __main__ as sandbox
-from sandbox import debian
+from sandbox import debian, hosts
 from sandbox import images as sandbox_images
 from sandbox.config import Config
 from sandbox.progress import say, step
@@ -227,12 +227,11 @@ def _variables(target: Target) -> None:
             ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "comentarios-sandbox", "-f", str(key)], check=True
         )
     values: dict[str, Any] = {
+        "instance_type": hosts.TYPES[hosts.architecture()],
         "admin_cidrs": [f"{config.gateway}/32"],
         "ssh_address": "private",
         "ssh_public_key": key.with_suffix(".pub").read_text().strip(),
         "vpc_cidr": str(config.subnet),
     }
-    if os.environ.get("INSTANCE_TYPE"):
-        values["instance_type"] = os.environ["INSTANCE_TYPE"]
     values |= settings.read(target).terraform
     target.tfvars.write_text(json.dumps(values, indent=2))

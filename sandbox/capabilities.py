@@ -26,8 +26,11 @@ WITHHELD = {"SYS_RESOURCE"}
 REFUSED = re.compile(r"invalid Cap(?:Add|Drop): .*?\b(?:CAP_)?([A-Z_]+)\"?\s*$", re.MULTILINE)
 
 
-def bounding(status: Path = Path("/proc/self/status")) -> list[str]:
-    """The names of the capabilities that processes of this machine can have; all where that cannot be read."""
+def bounding(status: Path = Path("/proc/1/status")) -> list[str]:
+    """The names of the capabilities that processes of this machine can have; all where that cannot be read.
+
+    The first process has them all; this one may be in a container, which sees the machine's processes (`./tools`).
+    """
     try:
         mask = int(re.search(r"^CapBnd:\s*([0-9a-f]+)$", status.read_text(), re.MULTILINE)[1], 16)  # type: ignore[index]
     except (OSError, TypeError):

@@ -17,6 +17,8 @@ from sandbox.docker import docker, inspect
 from sandbox.errors import SandboxError
 
 INSTANCE_LABEL = "comentarios.instance"
+# An architecture as EC2 calls it → an instance type that has it.
+TYPES = {"x86_64": "t3.small", "arm64": "t4g.small"}
 
 
 def names(config: Config) -> dict[str, dict[str, Any]]:
@@ -108,6 +110,21 @@ def remove_all(config: Config, image: str) -> None:
         _detach(config, image)
 
 
+def architecture() -> str:
+    """The engine's architecture, which is that of every host and image, as EC2 calls it.
+
+    Raises:
+        SandboxError: EC2 has none such.
+    """
+    machine = docker("info", "--format", "{{.Architecture}}").strip()
+    found = {"aarch64": "arm64"}.get(machine, machine)
+    if found not in TYPES:
+        raise SandboxError(
+            f"the Docker Engine is {machine}, and EC2 has {' and '.join(TYPES)} alone: use another machine"
+        )
+    return found
+
+
 def has_volumes(config: Config) -> str | None:
     """The Docker volume of the EBS volumes, where there is one."""
     return _volumes_name(config) if inspect("volume", _volumes_name(config)) else None
@@ -138,6 +155,11 @@ def _detach(config: Config, image: str, *volumes: str) -> None:
 
 
 def _make(config: Config, instance: ec2.Instance, image: str) -> None:
+    if instance.architecture != (here := architecture()):
+        raise SandboxError(
+            f"{instance.id} is a {instance.type}, which is {instance.architecture}, and this machine's engine is "
+            f"{here}: take a type of {here}, such as {TYPES[here]}"
+        )
     name = _name(config, instance.id)
     for volume in (f"{name}-docker", _volumes_name(config)):
         docker("volume", "create", "--label", config.label, volume)
