@@ -6,7 +6,10 @@ Where Terraform's own release or its registry cannot be reached, this machine's 
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
+import socket
 import subprocess
 import urllib.request
 from pathlib import Path
@@ -17,12 +20,15 @@ from cli.targets import provider_mirror
 from sandbox import images
 from sandbox.config import Config
 from tests.support.site import ROOT, environment
+from tests.support.waiting import eventually
 
 SITE = {
     "SANDBOX_NAME": "comentarios-by-tools",
     "SANDBOX_SUBNET": "10.96.0.0/24",
     "SANDBOX_REGISTRY_PORT": "4580",
     "EDGE_PORT": "8098",
+    "PROMETHEUS_PORT": "9198",
+    "ALERTMANAGER_PORT": "9199",
     # The clone's own, in the tools' volume.
     "SANDBOX_STATE": "",
 }
@@ -95,6 +101,20 @@ def container(tools: Tools) -> str:
     return f"comentarios-tools-{said.stdout.split()[0]}"
 
 
+def interrupted_tunnel(tools: Tools) -> None:
+    """What is interrupted here does not go on in the container."""
+
+    def open_() -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", int(SITE["PROMETHEUS_PORT"]))) == 0
+
+    command: list[str | Path] = [tools.clone / "tools", "make", "tunnel"]
+    with subprocess.Popen(command, env=tools.environment, start_new_session=True) as tunnel:
+        eventually(open_)
+        os.killpg(tunnel.pid, signal.SIGINT)
+    eventually(lambda: not open_(), seconds=30)
+
+
 def test_whole_life(tools: Tools) -> None:
     try:
         if mirror := provider_mirror():
@@ -104,6 +124,8 @@ def test_whole_life(tools: Tools) -> None:
         said = tools("make", "status")
         assert "healthy  " in said and "UNHEALTHY" not in said
         assert tools("make", "ssh", "CMD=id --user --name").strip().endswith("admin")
+
+        interrupted_tunnel(tools)
 
         # Another release: what is built here has another tag.
         with (tools.clone / "api" / "comentarios" / "comments.py").open("a") as source:
