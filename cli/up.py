@@ -12,11 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from botocore.exceptions import ClientError
+
 from cli import doctor, engine, host, image, program, release, settings, terraform
 from cli.errors import VerbError
 from cli.targets import ROOT, STATE, Target
 from sandbox import __main__ as sandbox
-from sandbox import debian, hosts
+from sandbox import debian, ec2, hosts
 from sandbox import images as sandbox_images
 from sandbox.config import Config
 from sandbox.progress import say, step
@@ -234,4 +236,25 @@ def _variables(target: Target) -> None:
         "vpc_cidr": str(config.subnet),
     }
     values |= settings.read(target).terraform
+    _fits(config, values["instance_type"])
     target.tfvars.write_text(json.dumps(values, indent=2))
+
+
+def _fits(config: Config, kind: str) -> None:
+    """Compares an instance type with the engine, before there is an instance that cannot become another.
+
+    Raises:
+        VerbError: it is of another architecture.
+    """
+    here = hosts.architecture()
+    try:
+        (known,) = ec2.client(config, "ec2").describe_instance_types(InstanceTypes=[kind])["InstanceTypes"]
+    except ClientError:
+        # Terraform says what is wrong with it.
+        return
+    found = known["ProcessorInfo"]["SupportedArchitectures"]
+    if here not in found:
+        raise VerbError(
+            f"instance_type {kind} is {found[-1]}, and this machine's engine is {here}: set one of {here}, such as "
+            f"{hosts.TYPES[here]}"
+        )
