@@ -15,7 +15,7 @@ export PYTHONPYCACHEPREFIX := $(CURDIR)/.state/pycache
 export PYTHONUTF8 := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status env alerts silence ssh logs tunnel image images outdated sbom release rollback releases ssh-open ssh-close plan doctor backup backups restore drill check test bench prove venv venvtest clean
+.PHONY: help up down status env alerts silence ssh logs tunnel image images outdated sbom release rollback releases ssh-open ssh-close plan dev doctor backup backups restore drill check test bench prove venv venvtest clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -84,9 +84,10 @@ prove: venvtest ## the long proofs: fifty kills, ten thousand bodies, releases u
 clean: ## `make down`, and then the images and the virtual environment, too
 	@if [ -x .venv/bin/uv ]; then $(VERB) clean; \
 	elif [ -e .state ]; then echo '✗ .venv is missing, and a sandbox may be up: `make down`, then the same again' >&2; exit 1; fi
-	@rm -rf .venv terraform/.terraform terraform/bootstrap/.terraform
-	@[ ! -e .state ] || find .state -mindepth 1 -maxdepth 1 ! -name 'aws*' -exec rm -rf {} +
-	@[ ! -e .state ] || rmdir --ignore-fail-on-non-empty .state
+	@rm -rf terraform/.terraform terraform/bootstrap/.terraform
+	@[ ! -e .venv ] || find .venv/ -mindepth 1 -maxdepth 1 -exec rm -rf {} +
+	@[ ! -e .state ] || find .state/ -mindepth 1 -maxdepth 1 ! -name 'aws*' -exec rm -rf {} +
+	@rmdir .venv .state 2>/dev/null || true # In `./tools` both are mounted and cannot be removed.
 	@git clean -qfX -- terraform/.terraform.lock.hcl terraform/bootstrap/.terraform.lock.hcl # Not one that was committed.
 
 release: venv ## build, push and roll out the working tree, no request lost; TAG= an image that is in ECR, REBUILD=yes, WATCH= seconds
@@ -103,6 +104,9 @@ ssh-open: venv ## port 22 of the hosts for this machine's address, until `make s
 
 ssh-close: venv ## take out what `make ssh-open` let in
 	@$(VERB) ssh-close
+
+dev: venv ## `docker compose up`, downloading Compose if it is missing: the API with reload on :8000; Ctrl-C ends it
+	@$(VERB) dev
 
 doctor: venv ## every prerequisite and path as a table: what was found, and what to do
 	@$(VERB) doctor

@@ -30,6 +30,7 @@ class Host:
     instance_id: str
     domain: str = ""
     public: str = ""
+    architecture: str = ""
 
 
 def hosts(target: Target) -> list[Host]:
@@ -66,6 +67,7 @@ def _host(instance: dict[str, Any], user: str) -> Host:
         instance["InstanceId"],
         tags.get("edge_domain", ""),
         instance.get("PublicIpAddress", ""),
+        instance.get("Architecture", ""),
     )
 
 

@@ -11,8 +11,10 @@ import time
 
 from botocore.exceptions import ClientError
 
+from cli import host
 from cli.targets import Target
 from cli.terraform import client
+from common import architecture
 from common import images as local_images
 from common.docker import builder, docker, inspect
 from common.errors import CommandError
@@ -75,9 +77,26 @@ def ensure(target: Target, tag: str = "", rebuild: bool = False) -> str:
         say(f"▸ image: {target.names.repository}:{wanted} is in ECR")
         return wanted
     _build_once(target, wanted, rebuild)
+    _fits(target, wanted)
     with step(f"image: pushing {target.names.repository}:{wanted} to ECR"):
         push(target, wanted)
     return wanted
+
+
+def _fits(target: Target, wanted: str) -> None:
+    """Checks that the hosts can run the image, which has the architecture of the machine that built it.
+
+    Raises:
+        CommandError: a host has another architecture.
+    """
+    built = architecture.named((inspect("image", f"{LOCAL}:{wanted}") or {}).get("Architecture", ""))
+    for one in host.hosts(target):
+        if one.architecture != built:
+            raise CommandError(
+                f"the image {wanted} is built for {built}, and {one.name} is {one.architecture}: release from a "
+                f"machine or a pipeline that is {one.architecture}, or set instance_type to one for {built}, such as "
+                f"{architecture.TYPES.get(built)}"
+            )
 
 
 def push_verb(target: Target, tag: str, rebuild: str) -> None:

@@ -27,7 +27,7 @@ from common.errors import CommandError
 from common.paths import ROOT, STATE
 from common.progress import Step, failure, logged, say, step
 
-MISSING = f"terraform is missing: `make up` downloads it, or {program.HELP}"
+MISSING = f"terraform is missing: `make up` downloads it, or {program.TERRAFORM.help}"
 BOOTSTRAP, HOST = ROOT / "terraform" / "bootstrap", ROOT / "terraform"
 _making = threading.Lock()
 

@@ -12,9 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from botocore.exceptions import ClientError
+
 from cli import certificate, doctor, host, image, people, program, release, sandbox, settings, terraform
 from cli.targets import Target
-from common import apt, engine, files, row
+from common import apt, architecture, engine, files, row
 from common import images as local_images
 from common.config import Config
 from common.errors import CommandError
@@ -272,14 +274,36 @@ def _variables(target: Target, config: Config) -> None:
             ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "comentarios-sandbox", "-f", str(key)], check=True
         )
     values: dict[str, Any] = {
+        "instance_type": architecture.TYPES[architecture.of_engine()],
         "admin_cidrs": [f"{config.gateway}/32"],
         "ssh_address": "private",
         "ssh_public_key": key.with_suffix(".pub").read_text().strip(),
         "vpc_cidr": _vpc(target, config),
     }
     values |= settings.read(target).terraform
+    _fits(target, values["instance_type"])
     people.join(target, values, terraform.client)
     files.write(target.tfvars, json.dumps(people.merged(target, values), indent=2))
+
+
+def _fits(target: Target, kind: str) -> None:
+    """Checks that the engine can run a host of an instance type, before Terraform creates the instance.
+
+    Raises:
+        CommandError: the type has another architecture.
+    """
+    here = architecture.of_engine()
+    try:
+        (known,) = terraform.client(target, "ec2").describe_instance_types(InstanceTypes=[kind])["InstanceTypes"]
+    except ClientError:
+        # Terraform says what is wrong with it.
+        return
+    found = known["ProcessorInfo"]["SupportedArchitectures"]
+    if here not in found:
+        raise CommandError(
+            f"instance_type {kind} is {found[-1]}, and this machine's engine is {here}: set it to one for {here}, such "
+            f"as {architecture.TYPES[here]}"
+        )
 
 
 def _vpc(target: Target, config: Config) -> str:

@@ -112,7 +112,7 @@ variable "ssh_address" {
 }
 
 variable "instance_type" {
-  description = "EC2 instance type of the hosts: x86_64, on Nitro, with 1 GiB of memory or more."
+  description = "EC2 instance type of the hosts: x86_64, or arm64 where the images are built on arm64; on Nitro, with 1 GiB of memory or more."
   type        = string
   default     = "t3.small"
   nullable    = false

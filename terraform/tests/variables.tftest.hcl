@@ -275,7 +275,10 @@ run "instance_type_of_arm" {
     instance_type = "t4g.micro"
   }
 
-  expect_failures = [data.aws_ec2_instance_type.this]
+  assert {
+    condition     = data.aws_ami.debian.architecture == "arm64" && startswith(data.aws_ami.debian.name, "debian-13-arm64-")
+    error_message = "A type of arm64 must get Debian's image of arm64."
+  }
 }
 
 run "instance_type_not_on_nitro" {

@@ -5,11 +5,14 @@ from __future__ import annotations
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from cli import host, image, release, terraform, up
 from cli.targets import Target
+from common.errors import CommandError
 from common.paths import ROOT
 
 TREE = "aaaaaaaaaaaa"
@@ -94,3 +97,35 @@ def test_clean_keeps_what_is_known_of_aws(tmp_path: Path) -> None:
     shutil.copy("/bin/true", tmp_path / ".venv/bin/uv")
     subprocess.run(clean, capture_output=True, check=True)
     assert not (tmp_path / ".state").exists()
+
+
+@pytest.mark.parametrize(
+    ("kind", "engine", "refused"),
+    [
+        ("t3.small", "x86_64", ""),
+        ("t4g.small", "arm64", ""),
+        ("t4g.small", "x86_64", "t4g.small is arm64, and this machine's engine is x86_64: .* such as t3.small$"),
+        ("t3.small", "arm64", "t3.small is x86_64, and this machine's engine is arm64: .* such as t4g.small$"),
+        # Whatever it is: Terraform has a better word for it.
+        ("t3.smal", "arm64", ""),
+    ],
+)
+def test_instance_type_of_another_architecture(
+    target: Target, monkeypatch: pytest.MonkeyPatch, kind: str, engine: str, refused: str
+) -> None:
+    """Refused before Terraform makes an instance of it."""
+
+    class Client:
+        def describe_instance_types(self, InstanceTypes: list[str]) -> dict[str, Any]:
+            known = {"t3.small": ["x86_64"], "t4g.small": ["arm64"]}.get(InstanceTypes[0])
+            if known is None:
+                raise ClientError({"Error": {"Code": "InvalidInstanceType"}}, "DescribeInstanceTypes")
+            return {"InstanceTypes": [{"ProcessorInfo": {"SupportedArchitectures": known}}]}
+
+    monkeypatch.setattr("common.architecture.of_engine", lambda: engine)
+    monkeypatch.setattr(terraform, "client", lambda *_: Client())
+    if not refused:
+        up._fits(target, kind)
+        return
+    with pytest.raises(CommandError, match=refused):
+        up._fits(target, kind)
