@@ -214,7 +214,13 @@ def _remove(target: Target, bucket: str, delete: bool) -> None:
 
 
 def clean(target: Target) -> None:
-    """``down``, and the images that were built."""
+    """``down``, and the images that were built.
+
+    Raises:
+        VerbError: an environment was named: what the Makefile removes afterwards is everybody's.
+    """
+    if target.names.suffix:
+        raise VerbError(f"`make clean` removes everything: give it without {target.names.given()}, or take `make down`")
     down(target, images=True)
 
 

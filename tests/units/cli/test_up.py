@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import subprocess
 from pathlib import Path
@@ -9,7 +10,10 @@ from pathlib import Path
 import pytest
 
 from cli import host, image, release, terraform, up
+from cli.errors import VerbError
+from cli.names import Names
 from cli.targets import ROOT, Target
+from sandbox import server
 
 TREE = "aaaaaaaaaaaa"
 
@@ -76,6 +80,27 @@ def test_what_goes_with_the_host(
     up._down_on_aws(target)
     quiet = ("-input=false", "-auto-approve")
     assert ran == [(command, *quiet, *rest) for command, *rest in commands]
+
+
+def test_clean_is_not_for_one_environment(tmp_path: Path) -> None:
+    """The Makefile goes on with the state of all of them."""
+    with pytest.raises(VerbError, match="removes everything: give it without ENV=staging"):
+        up.clean(Target("sandbox", tmp_path, {}, names=Names(environment="staging")))
+
+
+@pytest.mark.parametrize(
+    ("others", "delete", "refused"),
+    [({}, "", False), ({"staging-comentarios": ""}, "", True), ({"staging-comentarios": ""}, "yes", False)],
+)
+def test_the_sandbox_does_not_go_with_others_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, others: dict[str, str], delete: str, refused: bool
+) -> None:
+    monkeypatch.setenv("DELETE_DATA", delete)
+    monkeypatch.setattr(server, "answers", lambda _: True)
+    monkeypatch.setattr(up, "_networks", lambda _: {"comentarios": "10.83.0.0/24"} | others)
+    here = Target("sandbox", tmp_path, {})
+    with pytest.raises(VerbError, match="staging-comentarios is in this") if refused else contextlib.nullcontext():
+        up._refuse_others(here)
 
 
 def test_clean_keeps_what_is_known_of_aws(tmp_path: Path) -> None:
