@@ -18,7 +18,6 @@ from tests.proofs.environments import ENVIRONMENTS, GONE, SideBySide
 from tests.support import replies
 from tests.support.site import Site
 
-
 # Nobody else's, where a site is kept for the next run.
 THREAD = f"environments-{secrets.token_hex(4)}"
 
