@@ -136,8 +136,7 @@ def down(target: Target, delete_data: str = "", *, images: bool = False) -> None
         _down_in_the_sandbox(target)
         return
     if target.is_sandbox:
-        if delete_data != "yes":
-            _refuse_others(target)
+        _refuse_others(target, delete_data == "yes")
         if target.state.exists() or engine.answers():
             if not engine.answers():
                 raise CommandError(
@@ -154,13 +153,13 @@ def down(target: Target, delete_data: str = "", *, images: bool = False) -> None
     _down_on_aws(target, delete_data == "yes")
 
 
-def _refuse_others(target: Target) -> None:
-    """Checks that no other environment is in the sandbox.
+def _refuse_others(target: Target, delete: bool) -> None:
+    """Checks that no other environment is in the sandbox, unless all are to be deleted.
 
     Raises:
         CommandError: there is one.
     """
-    if not target.state.exists() or not terraform.answers(target):
+    if delete or not target.state.exists() or not terraform.answers(target):
         return
     if others := sorted(_networks(target).keys() - {target.names.name}):
         raise CommandError(
@@ -208,7 +207,15 @@ def _remove(target: Target, bucket: str, delete: bool) -> None:
 
 
 def clean(target: Target, delete_data: str) -> None:
-    """``down``, and the removal of the built images."""
+    """``down``, and the removal of the built images.
+
+    Raises:
+        CommandError: an environment was named. The Makefile then removes what belongs to all environments.
+    """
+    if target.names.suffix:
+        raise CommandError(
+            f"`make clean` removes all environments: run it without {target.names.given()}, or run `make down`"
+        )
     down(target, delete_data, images=True)
 
 

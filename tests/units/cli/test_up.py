@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import subprocess
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from cli import host, image, release, terraform, up
+from cli.names import Names
 from cli.targets import Target
 from common.errors import CommandError
 from common.paths import ROOT
@@ -78,6 +80,26 @@ def test_what_goes_with_the_host(
     up._down_on_aws(target, delete == "yes")
     quiet = ("-input=false", "-auto-approve")
     assert ran == [(command, *quiet, *rest) for command, *rest in commands]
+
+
+def test_clean_is_not_for_one_environment(tmp_path: Path) -> None:
+    """The Makefile goes on with the state of all of them."""
+    with pytest.raises(CommandError, match="removes all environments: run it without ENV=staging"):
+        up.clean(Target("sandbox", tmp_path, {}, names=Names(environment="staging")), "")
+
+
+@pytest.mark.parametrize(
+    ("others", "delete", "refused"),
+    [({}, False, False), ({"staging-comentarios": ""}, False, True), ({"staging-comentarios": ""}, True, False)],
+)
+def test_the_sandbox_does_not_go_with_others_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, others: dict[str, str], delete: bool, refused: bool
+) -> None:
+    monkeypatch.setattr(terraform, "answers", lambda _: True)
+    monkeypatch.setattr(up, "_networks", lambda _: {"comentarios": "10.83.0.0/24"} | others)
+    here = Target("sandbox", tmp_path, {})
+    with pytest.raises(CommandError, match="also has staging-comentarios:") if refused else contextlib.nullcontext():
+        up._refuse_others(here, delete)
 
 
 def test_clean_keeps_what_is_known_of_aws(tmp_path: Path) -> None:
