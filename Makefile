@@ -1,10 +1,11 @@
-# The verbs. Their code is in cli/. TARGET=aws acts on AWS instead of this machine.
+# The verbs. Their code is in cli/. TARGET=aws acts on AWS instead of this machine; ENV= and PROJECT= act on another
+# environment or project.
 PYTHON ?= python3
 TARGET ?= sandbox
 VERB := .venv/bin/python -m cli
 # Inputs of the verbs; cli/inputs.py defines their form. They are passed on unexpanded: make would expand the `$` of
 # CMD='echo $HOME'.
-INPUTS := V TARGET TAG TO FROM DELETE_DATA CMD HOST SERVICE LEVEL REQUEST SINCE GREP FOLLOW EDGE_PORT GRAFANA_PORT PROMETHEUS_PORT ALERTMANAGER_PORT GRAFANA_IMAGE WATCH READY TIERS ADDRESS ALERT FOR REBUILD
+INPUTS := V TARGET ENV PROJECT TAG TO FROM DELETE_DATA CMD HOST SERVICE LEVEL REQUEST SINCE GREP FOLLOW EDGE_PORT GRAFANA_PORT PROMETHEUS_PORT ALERTMANAGER_PORT GRAFANA_IMAGE WATCH READY TIERS ADDRESS ALERT FOR REBUILD
 $(foreach name,$(INPUTS),$(if $(filter-out undefined,$(origin $(name))),$(eval override $(name) := $$(value $(name)))))
 export $(INPUTS)
 # Python keeps compiled modules, which makes every tool start faster, but not beside the sources, which are copied.
@@ -14,7 +15,7 @@ export PYTHONPYCACHEPREFIX := $(CURDIR)/.state/pycache
 export PYTHONUTF8 := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status env alerts silence ssh logs tunnel image images outdated sbom release rollback releases ssh-open ssh-close plan doctor backup backups restore drill check test bench prove venv venvtest clean
+.PHONY: help up down status env alerts silence ssh logs tunnel image images outdated sbom release rollback releases ssh-open ssh-close plan dev doctor backup backups restore drill check test bench prove venv venvtest clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -79,13 +80,14 @@ bench: venvtest ## benchmark the API and the edge
 prove: venvtest ## the long proofs: fifty kills, ten thousand bodies, releases under load
 	@$(VERB) prove
 
-# .state/aws stays: the hosts' keys, and the state of an interrupted bootstrap.
+# .state/aws* stays: the hosts' keys, and the state of an interrupted bootstrap.
 clean: ## `make down`, and remove the built images and the virtual environment, too
 	@if [ -x .venv/bin/uv ]; then $(VERB) clean; \
 	elif [ -e .state ]; then echo '✗ .venv is missing, and a sandbox may be up: run `make down`, then the same command again' >&2; exit 1; fi
-	@rm -rf .venv terraform/.terraform terraform/bootstrap/.terraform
-	@[ ! -e .state ] || find .state -mindepth 1 -maxdepth 1 ! -name aws -exec rm -rf {} +
-	@[ ! -e .state ] || rmdir --ignore-fail-on-non-empty .state
+	@rm -rf terraform/.terraform terraform/bootstrap/.terraform
+	@[ ! -e .venv ] || find .venv/ -mindepth 1 -maxdepth 1 -exec rm -rf {} +
+	@[ ! -e .state ] || find .state/ -mindepth 1 -maxdepth 1 ! -name 'aws*' -exec rm -rf {} +
+	@rmdir .venv .state 2>/dev/null || true # In `./tools` both are mounted and cannot be removed.
 	@git clean -qfX -- terraform/.terraform.lock.hcl terraform/bootstrap/.terraform.lock.hcl # Not one that was committed.
 
 release: venv ## build, push and roll out the working tree without losing a request; TAG= an image in ECR, REBUILD=yes, WATCH= seconds
@@ -102,6 +104,9 @@ ssh-open: venv ## open port 22 of the hosts to this machine until `make ssh-clos
 
 ssh-close: venv ## close what `make ssh-open` opened
 	@$(VERB) ssh-close
+
+dev: venv ## `docker compose up` with the API on :8000, reloading; downloads Compose if it is missing
+	@$(VERB) dev
 
 doctor: venv ## check every prerequisite and say what to do
 	@$(VERB) doctor

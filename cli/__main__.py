@@ -25,6 +25,7 @@ VERBS = {
     "check": "testing.check",
     "clean": "up.clean",
     "ssh-close": "ssh_access.close",
+    "dev": "shell.dev",
     "doctor": "doctor.doctor",
     "down": "up.down",
     "drill": "drill.drill",
@@ -50,11 +51,11 @@ VERBS = {
 }
 
 
-# These work when nothing is up, or find out what is.
-FROM_NOTHING = {"bench", "check", "clean", "doctor", "down", "env", "outdated", "prove", "sbom", "status", "test", "up"}
-
 # These need no sandbox, or check its owner themselves.
-CHECKS_ITSELF = {"bench", "check", "clean", "doctor", "down", "outdated", "prove", "sbom", "test", "up"}
+CHECKS_ITSELF = {"bench", "check", "clean", "dev", "doctor", "down", "outdated", "prove", "sbom", "test", "up"}
+
+# These work when nothing is up, or find out what is.
+FROM_NOTHING = CHECKS_ITSELF | {"env", "status"}
 
 
 def arguments(verb: Callable[..., object], environment: Mapping[str, str]) -> dict[str, str]:

@@ -62,8 +62,7 @@ def quick(target: Target) -> Iterator[Row]:
 def _compose() -> Row:
     done = subprocess.run(["docker", "compose", "version", "--short"], capture_output=True, text=True, check=False)
     if done.returncode:
-        packages = "docker-compose of Debian 13, docker-compose-v2 of Ubuntu, docker-compose-plugin of Docker's"
-        return Row("compose", NOTE, "`docker compose` is missing", f"only development needs it: {packages}")
+        return Row("compose", NOTE, "`docker compose` is missing", f"`make dev` downloads {program.COMPOSE.title}")
     return Row("compose", GOOD, done.stdout.strip())
 
 
@@ -77,7 +76,8 @@ def slow() -> Iterator[Row]:
 
 def _terraform() -> Row:
     if not shutil.which("terraform"):
-        instead = "OpenTofu takes its place" if shutil.which("tofu") else f"`make up` downloads {program.VERSION}"
+        download = f"`make up` downloads {program.TERRAFORM.title}"
+        instead = "OpenTofu takes its place" if shutil.which("tofu") else download
         return Row("terraform", NOTE, "terraform is missing", instead)
     done = subprocess.run(["terraform", "version", "-json"], capture_output=True, text=True, check=False)
     found = re.search(r'"terraform_version":\s*"(\d+)\.(\d+)[^"]*"', done.stdout)

@@ -27,9 +27,7 @@ def drill(target: Target, host_: str = "") -> int:
         CommandError: a step failed, or on AWS the project's name was not typed.
     """
     if not target.is_sandbox:
-        typed = input("This terminates the host and deletes its data volume. Type the project's name (comentarios): ")
-        if typed.strip() != "comentarios":
-            raise CommandError("nothing was removed: the name was not typed")
+        up.confirm(target, "This terminates the host and deletes its data volume.")
     lost_host, thread = host.chosen(target, host_), f"drill-{secrets.token_hex(4)}"
     known = release.listing(target, lost_host)
     tag = next(one["tag"] for one in known["releases"] if one["number"] == known["live"])

@@ -29,6 +29,8 @@ class Host:
     user: str
     instance_id: str
     domain: str = ""
+    public: str = ""
+    architecture: str = ""
 
 
 def hosts(target: Target) -> list[Host]:
@@ -43,7 +45,7 @@ def hosts(target: Target) -> list[Host]:
     target.state.mkdir(parents=True, exist_ok=True)
     target.connections.mkdir(parents=True, exist_ok=True, mode=0o700)
     filters = [
-        {"Name": "tag:Project", "Values": ["comentarios"]},
+        {"Name": "tag:Project", "Values": [target.names.name]},
         {"Name": "instance-state-name", "Values": ["running"]},
     ]
     try:
@@ -64,6 +66,8 @@ def _host(instance: dict[str, Any], user: str) -> Host:
         user,
         instance["InstanceId"],
         tags.get("edge_domain", ""),
+        instance.get("PublicIpAddress", ""),
+        instance.get("Architecture", ""),
     )
 
 

@@ -11,15 +11,18 @@ import time
 
 from botocore.exceptions import ClientError
 
+from cli import host
 from cli.targets import Target
 from cli.terraform import client
+from common import architecture
 from common import images as local_images
 from common.docker import builder, docker, inspect
 from common.errors import CommandError
 from common.paths import ROOT
 from common.progress import failure, logged, say, step
 
-REPOSITORY = "comentarios-api"
+# In this machine's engine; in ECR each environment has a repository of its own.
+LOCAL = "comentarios-api"
 PARTS = ("Dockerfile", "api.py", "comentarios", "image.py", "requirements.txt")
 
 
@@ -45,13 +48,13 @@ def _wanted(rebuild: bool) -> str:
 def in_ecr(target: Target, wanted: str) -> bool:
     """Whether ECR has an image of this tag."""
     try:
-        client(target, "ecr").describe_images(repositoryName=REPOSITORY, imageIds=[{"imageTag": wanted}])
+        client(target, "ecr").describe_images(repositoryName=target.names.repository, imageIds=[{"imageTag": wanted}])
     except ClientError as error:
         code = error.response["Error"]["Code"]
         if code == "ImageNotFoundException":
             return False
         if code == "RepositoryNotFoundException":
-            raise CommandError(f"ECR has no repository {REPOSITORY}: run `make up` first") from None
+            raise CommandError(f"ECR has no repository {target.names.repository}: run `make up` first") from None
         raise CommandError(f"ECR does not answer: {error}") from None
     return True
 
@@ -67,16 +70,33 @@ def ensure(target: Target, tag: str = "", rebuild: bool = False) -> str:
     """
     if tag:
         if not in_ecr(target, tag):
-            raise CommandError(f"ECR has no image {REPOSITORY}:{tag}: `make images` lists the images")
+            raise CommandError(f"ECR has no image {target.names.repository}:{tag}: `make images` lists the images")
         return tag
     wanted = _wanted(rebuild)
     if in_ecr(target, wanted):
-        say(f"▸ image: {REPOSITORY}:{wanted} is in ECR")
+        say(f"▸ image: {target.names.repository}:{wanted} is in ECR")
         return wanted
     _build_once(target, wanted, rebuild)
-    with step(f"image: pushing {REPOSITORY}:{wanted} to ECR"):
+    _fits(target, wanted)
+    with step(f"image: pushing {target.names.repository}:{wanted} to ECR"):
         push(target, wanted)
     return wanted
+
+
+def _fits(target: Target, wanted: str) -> None:
+    """Checks that the hosts can run the image, which has the architecture of the machine that built it.
+
+    Raises:
+        CommandError: a host has another architecture.
+    """
+    built = architecture.named((inspect("image", f"{LOCAL}:{wanted}") or {}).get("Architecture", ""))
+    for one in host.hosts(target):
+        if one.architecture != built:
+            raise CommandError(
+                f"the image {wanted} is built for {built}, and {one.name} is {one.architecture}: release from a "
+                f"machine or a pipeline that is {one.architecture}, or set instance_type to one for {built}, such as "
+                f"{architecture.TYPES.get(built)}"
+            )
 
 
 def push_verb(target: Target, tag: str, rebuild: str) -> None:
@@ -104,10 +124,10 @@ def prepare(target: Target) -> None:
 def _build_once(target: Target, wanted: str, rebuild: bool) -> None:
     # The tag identifies the content: an image with this tag need not be built again.
     def make() -> None:
-        with step(f"image: building {REPOSITORY}:{wanted}"):
+        with step(f"image: building {LOCAL}:{wanted}"):
             build(target, wanted, rebuild)
 
-    local_images.once(f"{REPOSITORY}:{wanted}", make)
+    local_images.once(f"{LOCAL}:{wanted}", make)
 
 
 def build(target: Target, wanted: str, rebuild: bool = False) -> None:
@@ -115,7 +135,7 @@ def build(target: Target, wanted: str, rebuild: bool = False) -> None:
     target.state.mkdir(parents=True, exist_ok=True)
     base = local_images.base(target.state)
     log = target.state / "logs" / "build-api.log"
-    command = [sys.executable, str(ROOT / "api" / "image.py"), "build", "--tag", f"{REPOSITORY}:{wanted}"]
+    command = [sys.executable, str(ROOT / "api" / "image.py"), "build", "--tag", f"{LOCAL}:{wanted}"]
     command += ["--base", base, "--version", wanted, *(["--no-cache"] if rebuild else [])]
     if logged(command, log, env={**os.environ, **builder()}):
         raise CommandError(failure("building the image failed", log))
@@ -124,7 +144,7 @@ def build(target: Target, wanted: str, rebuild: bool = False) -> None:
 def push(target: Target, wanted: str) -> None:
     """Pushes the image with a token from ECR, and waits until ECR lists it."""
     ecr = client(target, "ecr")
-    uri = ecr.describe_repositories(repositoryNames=[REPOSITORY])["repositories"][0]["repositoryUri"]
+    uri = ecr.describe_repositories(repositoryNames=[target.names.repository])["repositories"][0]["repositoryUri"]
     registry, _, name = uri.partition("/")
     registry = target.sandbox.push_address if target.sandbox else registry
     token = ecr.get_authorization_token()["authorizationData"][0]["authorizationToken"]
@@ -133,7 +153,7 @@ def push(target: Target, wanted: str) -> None:
     login, remote = target.state / "docker", f"{registry}/{name}:{wanted}"
     try:
         docker(*("--config", str(login), "login", "--username", user, "--password-stdin", registry), stdin=password)
-        docker("tag", f"{REPOSITORY}:{wanted}", remote)
+        docker("tag", f"{LOCAL}:{wanted}", remote)
         docker("--config", str(login), "push", "--quiet", remote, timeout=900)
     finally:
         if inspect("image", remote):
@@ -143,12 +163,14 @@ def push(target: Target, wanted: str) -> None:
         if in_ecr(target, wanted):
             return
         time.sleep(0.5)
-    raise CommandError(f"ECR does not list {REPOSITORY}:{wanted} 30 s after the push: run the same command again")
+    raise CommandError(
+        f"ECR does not list {target.names.repository}:{wanted} 30 s after the push: run the same command again"
+    )
 
 
 def listing(target: Target) -> list[str]:
     """The tags in ECR, the newest first."""
-    pages = client(target, "ecr").get_paginator("describe_images").paginate(repositoryName=REPOSITORY)
+    pages = client(target, "ecr").get_paginator("describe_images").paginate(repositoryName=target.names.repository)
     found = [image for page in pages for image in page["imageDetails"]]
     found.sort(key=lambda image: image["imagePushedAt"], reverse=True)
     return [name for image in found for name in image.get("imageTags", [])]

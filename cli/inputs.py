@@ -19,6 +19,14 @@ PORT = (r"[0-9]{1,5}", "is not a port: set it to a number from 1 to 65535")
 INPUTS: dict[str, tuple[str, str]] = {
     "V": (r"[01]", "is not valid: 1 shows the output of every step"),
     "TARGET": (r"sandbox|aws", "is not a target: give `sandbox` (the default) or `aws`"),
+    "ENV": (
+        r"[a-z][a-z0-9]{1,11}",
+        "is not the name of an environment: give 2 to 12 lower-case letters and digits, such as staging",
+    ),
+    "PROJECT": (
+        r"[a-z](?:[a-z0-9]|-(?!-)){1,18}[a-z0-9]",
+        "is not the name of a project: give 3 to 20 lower-case letters, digits and single hyphens",
+    ),
     "TAG": (NAME, "is not a valid tag: `make images` lists the tags in ECR"),
     "TO": (NAME, "is not a release: give a number or a tag from `make releases`"),
     "FROM": (rf"{NAME}(@{NAME})?", "is not the name of a backup: `make backups` lists them"),

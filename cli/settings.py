@@ -1,4 +1,7 @@
-"""A user's own settings, ``settings/<target>.yml``. They are checked and override the project's variables.
+"""A user's own settings of an environment, in one file for all tools. They override the project's variables.
+
+The file is ``settings/<target>.yml``. An environment or a project with a name has it after the target, as in
+``settings/aws-staging.yml``.
 
 Ansible reads the files in group_vars in the order of their names, so a user's file there might be overridden. Instead,
 the settings become a second inventory in the state folder, which Ansible reads last.
@@ -7,14 +10,16 @@ the settings become a second inventory in the state folder, which Ansible reads 
 from __future__ import annotations
 
 import difflib
+import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from cli import people
 from cli.targets import Target, exports
 from common import files
 from common.errors import CommandError
@@ -30,6 +35,7 @@ TYPES: dict[str, tuple[str, tuple[type, ...]]] = {
     "float": ("a number", (int, float)),
     "int": ("a whole number", (int,)),
     "list": ("a list", (list,)),
+    "object": ("a dictionary", (dict,)),
     "number": ("a number", (int, float)),
     "path": ("text", (str,)),
     "set": ("a list", (list,)),
@@ -37,10 +43,14 @@ TYPES: dict[str, tuple[str, tuple[type, ...]]] = {
     "string": ("text", (str,)),
 }
 PARAMETER = r"parameters_values\s*\[\s*['\"]([^'\"]+)['\"]\s*\]"
-# Variables of Terraform that the sandbox sets, and how their values are chosen.
+# Variables that the verbs set, and how their values are chosen: everywhere, and in the sandbox.
+NAMES = {
+    "iam_prefix": "ENV, PROJECT and the region determine it",
+    "project": "set ENV or PROJECT",
+    "project_name": "set ENV or PROJECT",
+}
 OWN = {
     "admin_cidrs": "the sandbox's own network",
-    "project": "the inventory looks for comentarios",
     "ssh_address": "the sandbox's hosts have a private address only",
     "ssh_public_key": "the sandbox makes a key",
     "vpc_cidr": "set SANDBOX_SUBNET",
@@ -49,14 +59,25 @@ OWN = {
 
 @dataclass(frozen=True)
 class Settings:
-    """A user's own variables."""
+    """A user's own variables: Ansible's, those of Terraform's two folders, and the account of AWS that they are for."""
 
     ansible: dict[str, Any] = field(default_factory=dict)
     terraform: dict[str, Any] = field(default_factory=dict)
+    bootstrap: dict[str, Any] = field(default_factory=dict)
+    aws: dict[str, str] = field(default_factory=dict)
+
+
+SECTIONS = tuple(one.name for one in fields(Settings))
+# Section `aws`: the pattern of each value, and what it must be.
+AWS = {
+    "profile": (r"[^\s-]\S*", "the name of a profile of ~/.aws/config"),
+    "region": (r"[a-z]{2}(-[a-z]+)+-[0-9]", "a region such as eu-west-1"),
+    "account": (r"[0-9]{12}", "the 12 digits of an account in quotes"),
+}
 
 
 def path(target: Target) -> Path:
-    return FOLDER / f"{target.name}.yml"
+    return FOLDER / f"{target.name}{target.names.suffix}.yml"
 
 
 def read(target: Target) -> Settings:
@@ -65,50 +86,108 @@ def read(target: Target) -> Settings:
     Raises:
         CommandError: the file is not YAML, a name is unknown, or a value has the wrong type.
     """
+    file, made = path(target), _sections(target)
+    if made.aws and target.is_sandbox:
+        raise CommandError(f"{shown(file)}: the section aws is for TARGET=aws only")
+    known = {
+        "ansible": (ansible_variables, "Ansible variable"),
+        "terraform": (terraform_variables, "Terraform variable"),
+        "bootstrap": (bootstrap_variables, "variable of terraform/bootstrap"),
+    }
+    for section, (variables, what) in known.items():
+        for name, value in getattr(made, section).items():
+            if reason := (NAMES | (OWN if target.is_sandbox and section == "terraform" else {})).get(name):
+                raise CommandError(f"{shown(file)}: {name} cannot be set here: {reason}")
+            _check(file, name, value, variables(), what)
+    _in_one_place(target, made)
+    return made
+
+
+def aws(target: Target) -> dict[str, str]:
+    """The AWS account that an environment is for: ``profile``, ``region`` and ``account``, as far as they are given.
+
+    Raises:
+        CommandError: the file is not YAML, or one of them is unknown or not valid.
+    """
+    file, made = path(target), _sections(target).aws
+    for name, value in made.items():
+        _known(file, name, AWS, "setting of the section aws")
+        pattern, words = AWS[name]
+        if not isinstance(value, str) or not re.fullmatch(pattern, value):
+            raise CommandError(f"{shown(file)}: {name} must be {words}, not {_shown(value)}")
+    return made
+
+
+def _sections(target: Target) -> Settings:
+    """The sections of the file; empty if there is no file."""
     file = path(target)
     try:
         given = yaml.safe_load(file.read_text()) or {}
     except FileNotFoundError:
         return Settings()
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise CommandError(f"{_name(file)} is not YAML: {' '.join(str(error).split())}") from None
+        raise CommandError(f"{shown(file)} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(given, dict):
-        raise CommandError(f"{_name(file)} must contain `ansible:` and `terraform:`, as in {_name(EXAMPLE)}")
+        raise CommandError(f"{shown(file)} must contain `ansible:` and `terraform:`, as in {shown(EXAMPLE)}")
     for section, values in given.items():
-        _known(file, section, {"ansible": {}, "terraform": {}}, "section")
+        _known(file, section, dict.fromkeys(SECTIONS), "section")
         if not isinstance(values or {}, dict):
-            raise CommandError(f"{_name(file)}: {section} must be a dictionary of variables")
-    made = Settings(given.get("ansible") or {}, given.get("terraform") or {})
-    if made.terraform and not target.is_sandbox:
-        raise CommandError(f"{_name(file)}: Terraform's variables for AWS belong in terraform/aws.tfvars")
-    for name, value in made.ansible.items():
-        _check(file, name, value, ansible_variables(), "Ansible variable")
-    for name, value in made.terraform.items():
-        if name in OWN:
-            raise CommandError(f"{_name(file)}: {name} cannot be set here: {OWN[name]}")
-        _check(file, name, value, terraform_variables(), "Terraform variable")
-    return made
+            raise CommandError(f"{shown(file)}: {section} must be a dictionary of variables")
+    return Settings(**{section: given.get(section) or {} for section in SECTIONS})
+
+
+def _in_one_place(target: Target, made: Settings) -> None:
+    """Checks that Terraform's variables are in one file only: in the settings, or in a variables file of Terraform's.
+
+    Raises:
+        CommandError: they are in both, or in a file that applies to other environments, too, or they set the project.
+    """
+    if target.is_sandbox:
+        return
+    file, older, bootstrap = path(target), target.older_tfvars, ROOT / "terraform" / "bootstrap" / "terraform.tfvars"
+    if older and made.terraform:
+        raise CommandError(
+            f"both {shown(older)} and `terraform:` of {shown(file)} set variables: move all of them to {shown(file)}"
+        )
+    if bootstrap.exists() and target.names.suffix:
+        raise CommandError(
+            f"{shown(bootstrap)} would apply to every environment: "
+            f"move its variables to `bootstrap:` of {shown(FOLDER / 'aws.yml')}"
+        )
+    if bootstrap.exists() and made.bootstrap:
+        raise CommandError(
+            f"both {shown(bootstrap)} and `bootstrap:` of {shown(file)} set variables: "
+            f"move all of them to {shown(file)}"
+        )
+    for one in filter(None, (older, bootstrap if bootstrap.exists() else None)):
+        if found := re.search(r"^\s*(project|iam_prefix)\s*=", one.read_text(), re.MULTILINE):
+            raise CommandError(f"{shown(one)}: {found[1]} cannot be set here: {NAMES[found[1]]}")
 
 
 def apply(target: Target) -> None:
     """Writes the settings as the last inventory, and prints their names."""
-    made = _write(target)
-    if names := [*made.ansible, *made.terraform]:
-        say(f"▸ your own settings ({_name(path(target))}): {', '.join(names)}")
+    made = write(target)
+    if names := [*made.ansible, *made.terraform, *made.bootstrap]:
+        say(f"▸ your own settings ({shown(path(target))}): {', '.join(names)}")
 
 
 def env(target: Target) -> None:
     """``make env``: shell lines for ``eval``."""
-    _write(target)
+    write(target)
     say(exports(target))
 
 
-def _write(target: Target) -> Settings:
+def write(target: Target) -> Settings:
+    """Writes what the tools read into the state folder, except Terraform's variables in the sandbox (cli/up.py)."""
     made, folder = read(target), target.state / "settings"
     files.write(folder / "hosts.yml", "all: {}\n")
     variables = made.ansible | ({"settings_parameters": named} if (named := _parameters(made.ansible)) else {})
     content = yaml.safe_dump(variables, sort_keys=True, allow_unicode=True)
-    files.write(folder / "group_vars" / "all.yml", f"# Written by the verbs, from {_name(path(target))}.\n{content}")
+    files.write(folder / "group_vars" / "all.yml", f"# Written by the verbs, from {shown(path(target))}.\n{content}")
+    files.write(target.bootstrap_tfvars, json.dumps(made.bootstrap, indent=2))
+    if not target.is_sandbox:
+        values = people.merged(target, made.terraform) if made.terraform else {}
+        files.write(target.tfvars, json.dumps(values, indent=2))
     return made
 
 
@@ -136,24 +215,48 @@ def ansible_variables() -> dict[str, dict[str, Any]]:
 @cache
 def terraform_variables() -> dict[str, dict[str, Any]]:
     """Every variable of terraform/, with its type: ``set(string)`` is ``set`` here."""
-    text = (ROOT / "terraform" / "variables.tf").read_text()
-    found = re.findall(r'^variable "(\w+)" \{.*?^  type\s*=\s*(\w+)', text, re.MULTILINE | re.DOTALL)
-    return {name: {"type": kind} for name, kind in found}
+    return _declared(ROOT / "terraform" / "variables.tf")
+
+
+@cache
+def bootstrap_variables() -> dict[str, dict[str, Any]]:
+    """Every variable of terraform/bootstrap/."""
+    return _declared(ROOT / "terraform" / "bootstrap" / "variables.tf")
+
+
+def _declared(file: Path) -> dict[str, dict[str, Any]]:
+    found = re.findall(r'^variable "(\w+)" \{\n(.*?)^\}', file.read_text(), re.MULTILINE | re.DOTALL)
+    kinds = {name: re.search(r"^  type\s*=\s*(\w+)", body, re.MULTILINE) for name, body in found}
+    optional = {name for name, body in found if re.search(r"^  default\s*=", body, re.MULTILINE)}
+    return {name: {"type": kind[1], "required": name not in optional} for name, kind in kinds.items() if kind}
+
+
+def require(target: Target) -> None:
+    """Writes the settings, and checks that every variable that Terraform requires on AWS is set.
+
+    Raises:
+        CommandError: the settings lack a variable.
+    """
+    given = write(target).terraform
+    lacking = [name for name, one in terraform_variables().items() if one["required"] and name not in given]
+    if lacking and not target.is_sandbox and not target.older_tfvars:
+        file = shown(path(target))
+        raise CommandError(f"{file} lacks {' and '.join(lacking)} under `terraform:`; {shown(EXAMPLE)} shows them")
 
 
 def _check(file: Path, name: str, value: Any, known: dict[str, dict[str, Any]], what: str) -> None:
     _known(file, name, known, what)
     if isinstance(value, str) and "{{" in value:
         return  # Ansible evaluates it later.
-    _typed(f"{_name(file)}: {name}", value, known[name])
+    _typed(f"{shown(file)}: {name}", value, known[name])
 
 
 def _known(file: Path, name: object, known: dict[str, Any], what: str) -> None:
     if name in known:
         return
     near = difflib.get_close_matches(str(name), known, 1, 0.6)
-    help_ = f"did you mean {near[0]}?" if near else f"{_name(EXAMPLE)} says where they are documented"
-    raise CommandError(f"{_name(file)}: {name} is not a known {what}: {help_}")
+    help_ = f"did you mean {near[0]}?" if near else f"{shown(EXAMPLE)} says where they are documented"
+    raise CommandError(f"{shown(file)}: {name} is not a known {what}: {help_}")
 
 
 def _typed(where: str, value: Any, option: dict[str, Any]) -> None:
@@ -184,5 +287,5 @@ def _shown(value: Any) -> str:
     return f"{kind.get(type(value), 'a dictionary' if isinstance(value, dict) else 'nothing')} ({value!r})"
 
 
-def _name(file: Path) -> str:
+def shown(file: Path) -> str:
     return str(file.relative_to(ROOT)) if file.is_relative_to(ROOT) else str(file)

@@ -1,4 +1,4 @@
-"""``make ssh`` and ``make tunnel``: both run until the user ends them."""
+"""``make ssh``, ``make tunnel`` and ``make dev``: all run until the user ends them."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from cli import host
+from cli import host, program
 from cli.targets import Target
 from cli.tunnel import Door
+from common import engine
 from common.errors import CommandError
+from common.paths import ROOT, STATE
 from common.progress import say
 
 # Services on the host's loopback and their ports. `make tunnel` uses the same ports here by default.
@@ -40,7 +42,8 @@ def tunnel(target: Target, host_: str, grafana_port: str, prometheus_port: str, 
     for name, (here, _) in ports.items():
         say(f"  {name.capitalize():<13} http://127.0.0.1:{here}")
     if "grafana" in ports:
-        say("  Grafana's user is admin. The password is in SSM (/comentarios/grafana/admin_password) and on the host:")
+        password = target.names.parameter("grafana/admin_password")
+        say(f"  Grafana's user is admin. The password is in SSM ({password}) and on the host:")
         say("  make ssh CMD='sudo cat /opt/comentarios/grafana/secrets/admin_password'")
     say("  Ctrl-C ends the tunnel.")
     # SSH listens on sockets that no browser reaches; cli/tunnel.py decides which requests pass.
@@ -49,6 +52,12 @@ def tunnel(target: Target, host_: str, grafana_port: str, prometheus_port: str, 
             Door(here, Path(folder, name)).serve()
         sockets = {f"{folder}/{name}": there for name, (_, there) in ports.items()}
         return _until_interrupted(host.forwards(target, chosen, sockets))
+
+
+def dev(_: Target) -> int:
+    """``make dev``: `docker compose up`, until Ctrl-C."""
+    engine.ensure(STATE / "engine")
+    return _until_interrupted([*program.compose(), "--project-directory", str(ROOT), "up"])
 
 
 def port(name: str, given: str, default: int) -> int:

@@ -54,11 +54,12 @@ def close(target: Target) -> None:
 
 def groups(target: Target) -> list[dict[str, Any]]:
     """The security groups with the tags."""
-    tags = {"Project": "comentarios", "SshAccess": "pipeline"}
+    tags = {"Project": target.names.name, "SshAccess": "pipeline"}
     filters = [{"Name": f"tag:{name}", "Values": [value]} for name, value in tags.items()]
     found: list[dict[str, Any]] = client(target, "ec2").describe_security_groups(Filters=filters)["SecurityGroups"]
     if not found:
-        raise CommandError("no security group has the tags Project=comentarios and SshAccess=pipeline: run `make up`")
+        wanted = " and ".join(f"{name}={value}" for name, value in tags.items())
+        raise CommandError(f"no security group has the tags {wanted}: run `make up`")
     return found
 
 

@@ -6,7 +6,7 @@ import json
 from concurrent.futures import Future, ThreadPoolExecutor
 from subprocess import CompletedProcess
 
-from cli import host, sandbox, terraform
+from cli import certificate, host, sandbox, terraform
 from cli.targets import Target
 from common.progress import say
 
@@ -32,10 +32,7 @@ def status(target: Target) -> int:
 
 
 def _ask(pool: ThreadPoolExecutor, target: Target, one: host.Host) -> tuple[Future[Answer], Future[Answer]]:
-    # Asked on the host, so that DNS does not matter; the certificate is still verified.
-    url = f"https://{one.domain}/readyz" if one.domain else "http://127.0.0.1/readyz"
-    probe = f"curl --silent --show-error --fail --max-time 10 --connect-to ::127.0.0.1: {url}"
-    return pool.submit(host.run, target, one, COMPOSE), pool.submit(host.run, target, one, probe)
+    return pool.submit(host.run, target, one, COMPOSE), pool.submit(host.run, target, one, certificate.probe(one))
 
 
 def _host(target: Target, one: host.Host, stack: Answer, probe: Answer) -> bool:
@@ -55,6 +52,9 @@ def _host(target: Target, one: host.Host, stack: Answer, probe: Answer) -> bool:
         _line(good, f"{one.name} {row['Service']}", f"{row['Image'].rpartition(':')[2]}  {row['Status']}", word)
     if not any(row["Service"] == "grafana" for row in rows):
         say("not run    Grafana: its image is not available (set GRAFANA_IMAGE)")
+    if reason := certificate.pending(one, probe):
+        say(f"pending    {one.name} certificate  {reason}")
+        return healthy
     # The edge's own replies have another status in their body.
     good = probe.returncode == 0 and '"status":"SUCCESS"' in probe.stdout
     _line(good, f"{one.name} API through the edge", f"{host.edge(target, one)}/")

@@ -85,8 +85,8 @@ def newer(have: Versions, could: Versions) -> dict[str, str]:
 
 def _newer_debian() -> Iterator[str]:
     newest = {name: images.newest(name) for name in images.STAND_INS.values()}
-    api = docker("images", "--quiet", image.REPOSITORY).split()
-    for name, built in {image.REPOSITORY: next(iter(api), None), **newest}.items():
+    api = docker("images", "--quiet", image.LOCAL).split()
+    for name, built in {image.LOCAL: next(iter(api), None), **newest}.items():
         # Upstream's images are compared by their tags.
         if built is None:
             yield f"{name}: no such image in this machine's engine"
@@ -215,7 +215,7 @@ def sbom(target: Target, tag: str) -> None:
         CommandError: the image is not in this machine's engine, or a tool fails.
     """
     tag = tag or image.tree_tag()
-    name = f"{image.REPOSITORY}:{tag}"
+    name = f"{image.LOCAL}:{tag}"
     if not inspect("image", name):
         raise CommandError(f"{name} is not in this machine's engine: build it with `make image`, or give another TAG")
     folder = target.state / "sbom"

@@ -5,6 +5,7 @@ The two targets differ only in this environment.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import locale
 import os
@@ -14,6 +15,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from cli import names
+from cli.names import Names
 from common.config import Config
 from common.errors import CommandError
 from common.paths import BIN, ROOT, STATE
@@ -27,17 +30,32 @@ class Target:
         name: ``sandbox`` or ``aws``.
         state: folder for what is kept between runs of this target.
         variables: the environment's additions, all strings.
-        sandbox: the sandbox's names and addresses; None on AWS.
+        sandbox: the sandbox's names and addresses, which all of its environments share; None on AWS.
+        names: what the environment's things are called.
+        account: the AWS account that the user's own settings name; empty: any.
     """
 
     name: str
     state: Path
     variables: dict[str, str]
     sandbox: Config | None = None
+    names: Names = Names()
+    account: str = ""
 
     @property
     def tfvars(self) -> Path:
-        return self.state / "sandbox.tfvars.json" if self.is_sandbox else ROOT / "terraform" / "aws.tfvars"
+        """The variables of the host's Terraform folder, which the verbs write."""
+        return self.state / f"{'sandbox' if self.is_sandbox else 'terraform'}.tfvars.json"
+
+    @property
+    def bootstrap_tfvars(self) -> Path:
+        return self.state / "bootstrap.tfvars.json"
+
+    @property
+    def older_tfvars(self) -> Path | None:
+        """The file that may hold the variables of the unnamed environment on AWS instead of ``settings/aws.yml``."""
+        file = ROOT / "terraform" / "aws.tfvars"
+        return file if not self.is_sandbox and not self.names.suffix and file.exists() else None
 
     @property
     def connections(self) -> Path:
@@ -57,49 +75,79 @@ class Target:
 
 
 def target() -> Target:
-    """The target that TARGET names.
+    """The target that TARGET names, in the environment that ENV and PROJECT name.
 
     Raises:
-        CommandError: TARGET is neither ``sandbox`` nor ``aws``, or is ``aws`` in a shell that is the sandbox's.
+        CommandError: one of them is not known, or the target is ``aws`` in a shell that is the sandbox's or another
+            environment's, or the user's own settings for AWS are wrong.
     """
     name = os.environ.get("TARGET") or "sandbox"
+    called = names.names(os.environ)
     if name == "sandbox":
         config = Config()
+        state = config.state.with_name(config.state.name + called.suffix)
         variables = config.credentials() | {
-            "ANSIBLE_INVENTORY": f"{ROOT}/inventory/aws_ec2.yml,{config.state}/inventory,{config.state}/settings",
-            "ANSIBLE_PRIVATE_KEY_FILE": str(config.state / "ssh" / "id_ed25519"),
+            "ANSIBLE_INVENTORY": f"{ROOT}/inventory/aws_ec2.yml,{config.state}/inventory,{state}/settings",
+            "ANSIBLE_PRIVATE_KEY_FILE": str(state / "ssh" / "id_ed25519"),
         }
-        made = Target(name, config.state, variables, config)
+        made = Target(name, state, variables, config, called)
     elif name == "aws":
-        made = Target(name, STATE / "aws", {"ANSIBLE_INVENTORY": f"{ROOT}/inventory/aws_ec2.yml,{STATE}/aws/settings"})
-        _refuse_the_sandboxes_shell(made)
-        region = os.environ.get("AWS_REGION") or _profiles_region()
-        if region:
-            made.variables.update({"AWS_REGION": region, "AWS_DEFAULT_REGION": region})
+        made = _aws(called)
     else:
         raise CommandError(f"TARGET={name} is not known: it is `sandbox` (the default) or `aws`")
     made.variables.update(_common(made))
+    made.variables.update(called.variables(made.variables.get("AWS_REGION")))
     return made
 
 
-def _profiles_region() -> str | None:
+def _aws(called: Names) -> Target:
+    # That module imports this one, and half of the verbs do not need it.
+    from cli import settings
+
+    state = STATE / f"aws{called.suffix}"
+    variables = {"ANSIBLE_INVENTORY": f"{ROOT}/inventory/aws_ec2.yml,{state}/settings"}
+    made = Target("aws", state, variables, names=called)
+    _refuse_anothers_shell(made)
+    own = settings.aws(made)
+    if own.get("profile"):
+        # A key in the environment would override the profile.
+        overriding = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+        variables |= {"AWS_PROFILE": own["profile"]} | dict.fromkeys(overriding, "")
+    region = own.get("region") or os.environ.get("AWS_REGION") or _profiles_region(own.get("profile"))
+    if region:
+        variables |= {"AWS_REGION": region, "AWS_DEFAULT_REGION": region}
+    return dataclasses.replace(made, variables=variables, account=own.get("account", ""))
+
+
+def _profiles_region(profile: str | None) -> str | None:
     """The region that AWS_DEFAULT_REGION or the profile names; the inventory reads AWS_REGION alone."""
     import botocore.session
     from botocore.exceptions import BotoCoreError
 
     try:
-        found: str | None = botocore.session.Session().get_config_variable("region")
+        found: str | None = botocore.session.Session(profile=profile).get_config_variable("region")
     except BotoCoreError:
         # A profile that is not there: whoever asks AWS first says so.
         return None
     return found
 
 
-def _refuse_the_sandboxes_shell(aws: Target) -> None:
+def _refuse_anothers_shell(aws: Target) -> None:
+    """The shell's region, profile and endpoint would apply to this environment.
+
+    Raises:
+        CommandError: the shell belongs to the sandbox or to another environment.
+    """
     state = os.environ.get("COMENTARIOS_STATE")
-    if state and state != str(aws.state) and os.environ.get("AWS_ENDPOINT_URL"):
+    if not state or state == str(aws.state):
+        return
+    if os.environ.get("AWS_ENDPOINT_URL"):
         raise CommandError(
             'this shell is the sandbox\'s, after `eval "$(make -s env)"`: TARGET=aws would act on it; open another'
+        )
+    if Path(state).parent == STATE and Path(state).name.startswith("aws"):
+        raise CommandError(
+            f'this shell is for another environment ({Path(state).name}), after `eval "$(make -s env)"`: open another'
         )
 
 
@@ -123,13 +171,18 @@ def _common(chosen: Target) -> dict[str, str]:
         "TF_DATA_DIR": f".terraform/{chosen.state.name}",
         "TF_IN_AUTOMATION": "1",
     }
-    for command in ("plan", "apply", "destroy", "console"):
-        variables[f"TF_CLI_ARGS_{command}"] = shlex.quote(f"-var-file={chosen.tfvars}")
+    variables |= var_files(*filter(None, (chosen.older_tfvars, chosen.tfvars)))
     variables |= _locale()
     mirror = provider_mirror()
     if mirror:
         variables["TF_CLI_CONFIG_FILE"] = str(STATE / "terraform.rc")
     return variables
+
+
+def var_files(*files: Path) -> dict[str, str]:
+    """The environment variables that make Terraform read its variables from files."""
+    given = " ".join(shlex.quote(f"-var-file={file}") for file in files)
+    return {f"TF_CLI_ARGS_{command}": given for command in ("plan", "apply", "destroy", "console")}
 
 
 def _locale() -> dict[str, str]:

@@ -20,14 +20,14 @@ import botocore.session
 from botocore.exceptions import BotoCoreError, ClientError, NoRegionError
 from botocore.parsers import ResponseParserError
 
-from cli import program
-from cli.targets import Target, provider_mirror
+from cli import program, settings
+from cli.targets import Target, provider_mirror, var_files
 from common import files
 from common.errors import CommandError
 from common.paths import ROOT, STATE
 from common.progress import Step, failure, logged, say, step
 
-MISSING = f"terraform is missing: `make up` downloads it, or {program.HELP}"
+MISSING = f"terraform is missing: `make up` downloads it, or {program.TERRAFORM.help}"
 BOOTSTRAP, HOST = ROOT / "terraform" / "bootstrap", ROOT / "terraform"
 _making = threading.Lock()
 
@@ -51,14 +51,19 @@ def _client(service: str, environment: frozenset[tuple[str, str]], is_sandbox: b
         }
     # Creating clients is not thread-safe, using them is.
     with _making:
-        return botocore.session.Session().create_client(service, **own)
+        return botocore.session.Session(profile=_profile(given)).create_client(service, **own)
+
+
+def _profile(environment: dict[str, str]) -> str | None:
+    """The profile, unless a key overrides it. Given to the session, since botocore itself reads os.environ only."""
+    return None if environment.get("AWS_ACCESS_KEY_ID") else environment.get("AWS_PROFILE") or None
 
 
 def account(target: Target) -> str:
     """The AWS account's number; proves that the credentials are valid.
 
     Raises:
-        CommandError: credentials or region are missing, expired or refused.
+        CommandError: credentials or region are missing, expired or refused, or belong to another account.
     """
     help_ = (
         "run `make up`"
@@ -68,12 +73,18 @@ def account(target: Target) -> str:
     try:
         # STS works without a region, nothing else does.
         client(target, "ec2")
-        return str(client(target, "sts").get_caller_identity()["Account"])
+        found = str(client(target, "sts").get_caller_identity()["Account"])
     except NoRegionError as error:
         raise CommandError(f"no AWS region is set: {error}; {help_}") from None
     # botocore raises RuntimeError when credential_process returns an expired session.
     except (BotoCoreError, ClientError, ResponseParserError, RuntimeError) as error:
         raise CommandError(f"AWS does not accept the credentials: {str(error).splitlines()[0]}; {help_}") from None
+    if target.account and found != target.account:
+        file = settings.shown(settings.path(target))
+        raise CommandError(
+            f"these credentials belong to AWS account {found}, but {file} names {target.account}: nothing was changed"
+        )
+    return found
 
 
 def ensure_up(target: Target) -> None:
@@ -117,7 +128,9 @@ def apply(target: Target) -> None:
     """
     prepare(target)
     bucket = bucket_name(target)
-    new = _local_state(target).exists() or not _bucket_exists(target, bucket)
+    new = _local_state(target).exists() or not bucket_exists(target, bucket)
+    if new and not _local_state(target).exists():
+        _refuse_a_second(target)
     unchanged = {BOOTSTRAP: False, HOST: False} if new else _compare(target, bucket)
 
     def bootstrap(then: Callable[[], None] = lambda: None) -> None:
@@ -152,6 +165,23 @@ def _overlapping(first: Callable[[Callable[[], None]], None], second: Callable[[
         if not running.done() or not running.exception():
             second()
         running.result()
+
+
+def _refuse_a_second(target: Target) -> None:
+    """Checks that the names in IAM are free: IAM has no regions, and the unnamed environment's names have none either.
+
+    Raises:
+        CommandError: the environment exists in another region.
+    """
+    group = f"{target.variables['TF_VAR_iam_prefix']}-operators"
+    try:
+        client(target, "iam").get_group(GroupName=group)
+    except ClientError:
+        return
+    raise CommandError(
+        f"this account already has {target.names.name} in another region than {target.variables['AWS_REGION']} "
+        f"(IAM group {group}): set AWS_REGION to that region, or give this environment a name with ENV=…"
+    )
 
 
 def _asking(what: str, target: Target) -> contextlib.AbstractContextManager[Step | None]:
@@ -212,7 +242,7 @@ def _compare(target: Target, bucket: str) -> dict[Path, bool]:
 
 def bucket_name(target: Target) -> str:
     region = client(target, "sts").meta.region_name
-    return f"comentarios-{account(target)}-{region}-state"
+    return target.names.state_bucket(account(target), region)
 
 
 def run(
@@ -275,8 +305,7 @@ def _log(target: Target, folder: Path, command: str) -> Path:
 def _environment(target: Target, folder: Path) -> dict[str, str]:
     environment = target.environment()
     if folder.name == BOOTSTRAP.name:
-        # The variables' file is for the host only.
-        return {name: value for name, value in environment.items() if not name.startswith("TF_CLI_ARGS")}
+        return environment | var_files(target.bootstrap_tfvars)
     return environment
 
 
@@ -285,12 +314,9 @@ def prepare(target: Target) -> None:
     if not shutil.which("terraform"):
         raise CommandError(MISSING)
     write_cli_configuration()
+    settings.require(target)
     if not target.tfvars.exists():
-        raise CommandError(
-            f"{target.tfvars} is missing: run `make up`"
-            if target.is_sandbox
-            else "terraform/aws.tfvars is missing: copy terraform/aws.tfvars.example and fill it in"
-        )
+        raise CommandError(f"{target.tfvars} is missing: run `make up`")
 
 
 def write_cli_configuration() -> None:
@@ -329,7 +355,7 @@ def _first_bootstrap(target: Target, bucket: str, shown: Step | None, then: Call
     shutil.rmtree(copied)
 
 
-def _bucket_exists(target: Target, bucket: str) -> bool:
+def bucket_exists(target: Target, bucket: str) -> bool:
     try:
         client(target, "s3").head_bucket(Bucket=bucket)
     except ClientError as error:

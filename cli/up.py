@@ -12,9 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from cli import doctor, host, image, program, release, sandbox, settings, terraform
+from botocore.exceptions import ClientError
+
+from cli import certificate, doctor, host, image, people, program, release, sandbox, settings, terraform
 from cli.targets import Target
-from common import apt, engine, row
+from common import apt, architecture, engine, files, row
 from common import images as local_images
 from common.config import Config
 from common.errors import CommandError
@@ -48,6 +50,7 @@ def up(target: Target, tag: str = "", rebuild: str = "", watch: str = "", ready:
             images.result()
         sandbox.run("sync")
     else:
+        _join(target)
         terraform.apply(target)
     release.play(target, "site", "site.yml", watch, ready, stack_api_tag=_tag(target, tag, rebuild == "yes"))
     seconds = time.monotonic() - begin
@@ -56,9 +59,17 @@ def up(target: Target, tag: str = "", rebuild: str = "", watch: str = "", ready:
     urls(target, edge_port)
 
 
+def _join(target: Target) -> None:
+    """Adds the caller to those who may log in, unless Terraform's own file of variables decides that."""
+    if not target.older_tfvars:
+        people.join(target, settings.read(target).terraform, terraform.client)
+
+
 def _announcement(target: Target, lasted: Path) -> str:
     """What will happen, and how long it took the last time."""
     where = "a sandbox of AWS on this machine" if target.is_sandbox else "AWS"
+    if target.names.suffix:
+        where += f" ({target.names.given()})"
     took = f"took {lasted.read_text()} s last time" if lasted.exists() else "takes about four minutes the first time"
     logs = os.path.relpath(target.state / "logs", Path.cwd())
     return (
@@ -104,10 +115,13 @@ def urls(target: Target, edge_port: str) -> None:
     say(f"  API         {edge}/api/comment/list/1 (documentation: {edge}/docs)")
     if target.is_sandbox and edge_port and edge.startswith("http://127.0.0.1:") and not edge.endswith(f":{edge_port}"):
         say(f"              EDGE_PORT={edge_port} applies to new hosts: this one keeps its port")
+    for one in host.hosts(target):
+        if one.domain and (reason := certificate.pending(one, host.run(target, one, certificate.probe(one)))):
+            say(f"  certificate pending: {reason}")
     say("  Prometheus, Alertmanager, Grafana: `make tunnel`")
     say(f"  host        `make ssh` ({first.name}, {first.instance_id})")
-    variables = target.state / "inventory" / "group_vars" / "all.yml"
-    if target.is_sandbox and "grafana_enabled: false" in variables.read_text():
+    variables = target.sandbox and target.sandbox.state / "inventory" / "group_vars" / "all.yml"
+    if variables and "grafana_enabled: false" in variables.read_text():
         say("  Grafana     not running: its image is not available (set GRAFANA_IMAGE)")
 
 
@@ -118,7 +132,11 @@ def down(target: Target, delete_data: str = "", *, images: bool = False) -> None
         images: whether to remove the built images, too; otherwise they stay as a cache.
     """
     host.end_connections(target)
+    if target.is_sandbox and target.names.suffix:
+        _down_in_the_sandbox(target)
+        return
     if target.is_sandbox:
+        _refuse_others(target, delete_data == "yes")
         if target.state.exists() or engine.answers():
             if not engine.answers():
                 raise CommandError(
@@ -135,6 +153,36 @@ def down(target: Target, delete_data: str = "", *, images: bool = False) -> None
     _down_on_aws(target, delete_data == "yes")
 
 
+def _refuse_others(target: Target, delete: bool) -> None:
+    """Checks that no other environment is in the sandbox, unless all are to be deleted.
+
+    Raises:
+        CommandError: there is one.
+    """
+    if delete or not target.state.exists() or not terraform.answers(target):
+        return
+    if others := sorted(_networks(target).keys() - {target.names.name}):
+        raise CommandError(
+            f"this sandbox also has {', '.join(others)}: run `ENV=… make down` first, "
+            "or set DELETE_DATA=yes to remove everything"
+        )
+
+
+def _down_in_the_sandbox(target: Target) -> None:
+    """Removes one environment of several, with its comments. The sandbox and the other environments stay."""
+    if target.state.exists() and not terraform.answers(target):
+        raise CommandError("the sandbox's AWS APIs do not answer, so nothing was removed: `make up` restarts them")
+    if target.tfvars.exists():
+        terraform.prepare(target)
+        bucket = terraform.bucket_name(target)
+        if terraform.bucket_exists(target, bucket):
+            _remove(target, bucket, delete=True)
+        sandbox.run("sync")
+    for folder in (terraform.BOOTSTRAP, terraform.HOST):
+        shutil.rmtree(folder / ".terraform" / target.state.name, ignore_errors=True)
+    shutil.rmtree(target.state, ignore_errors=True)
+
+
 def _down_on_aws(target: Target, delete: bool) -> None:
     """Removes the host. The comments' volume and the backups stay unless they are to be deleted, too."""
     terraform.prepare(target)
@@ -142,7 +190,11 @@ def _down_on_aws(target: Target, delete: bool) -> None:
     what = (
         "the host, the comments and their backups" if delete else "the host; the comments' volume and the backups stay"
     )
-    confirm(f"This removes {what}.")
+    confirm(target, f"This removes {what}.")
+    _remove(target, bucket, delete)
+
+
+def _remove(target: Target, bucket: str, delete: bool) -> None:
     terraform.init(target, bucket)
     # Parked in both cases: otherwise a parked host would be created only to be removed.
     change = ["-var", "parked=true", *(["-var", "delete_data=true"] if delete else [])]
@@ -155,13 +207,23 @@ def _down_on_aws(target: Target, delete: bool) -> None:
 
 
 def clean(target: Target, delete_data: str) -> None:
-    """``down``, and the removal of the built images."""
+    """``down``, and the removal of the built images.
+
+    Raises:
+        CommandError: an environment was named. The Makefile then removes what belongs to all environments.
+    """
+    if target.names.suffix:
+        raise CommandError(
+            f"`make clean` removes all environments: run it without {target.names.given()}, or run `make down`"
+        )
     down(target, delete_data, images=True)
 
 
 def plan(target: Target) -> int:
     """Shows what would change: Terraform's plan, and Ansible's --check --diff."""
     settings.apply(target)
+    if not target.is_sandbox:
+        _join(target)
     terraform.prepare(target)
     terraform.init(target, terraform.bucket_name(target))
     terraform.run(target, terraform.HOST, "plan", "-input=false")
@@ -171,17 +233,17 @@ def plan(target: Target) -> int:
     return subprocess.run(command, cwd=ROOT, env=target.environment(), check=False).returncode
 
 
-def confirm(what: str) -> None:
-    """Asks the user to type the project's name before something is removed.
+def confirm(target: Target, what: str) -> None:
+    """Asks the user to type the environment's name before something is removed.
 
     Raises:
         CommandError: the name was not typed, or standard input is closed.
     """
     try:
-        typed = input(f"{what} Type the project's name (comentarios) to continue: ")
+        typed = input(f"{what} Type its name ({target.names.name}) to continue: ")
     except EOFError:
         typed = ""
-    if typed.strip() != "comentarios":
+    if typed.strip() != target.names.name:
         raise CommandError("nothing was removed: the name was not typed")
 
 
@@ -196,7 +258,8 @@ def preflight(target: Target) -> None:
     engine.ensure(STATE / "engine")
     row.require(doctor.quick(target))
     if not target.is_sandbox:
-        say(f"▸ AWS account {terraform.account(target)}")
+        account = terraform.account(target)
+        say(f"▸ AWS account {account}, {target.variables['AWS_REGION']}: {target.names.name}")
 
 
 def _tools() -> None:
@@ -218,10 +281,65 @@ def _variables(target: Target, config: Config) -> None:
             ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "comentarios-sandbox", "-f", str(key)], check=True
         )
     values: dict[str, Any] = {
+        "instance_type": architecture.TYPES[architecture.of_engine()],
         "admin_cidrs": [f"{config.gateway}/32"],
         "ssh_address": "private",
         "ssh_public_key": key.with_suffix(".pub").read_text().strip(),
-        "vpc_cidr": str(config.subnet),
+        "vpc_cidr": _vpc(target, config),
     }
     values |= settings.read(target).terraform
-    target.tfvars.write_text(json.dumps(values, indent=2))
+    _fits(target, values["instance_type"])
+    people.join(target, values, terraform.client)
+    files.write(target.tfvars, json.dumps(people.merged(target, values), indent=2))
+
+
+def _fits(target: Target, kind: str) -> None:
+    """Checks that the engine can run a host of an instance type, before Terraform creates the instance.
+
+    Raises:
+        CommandError: the type has another architecture.
+    """
+    here = architecture.of_engine()
+    try:
+        (known,) = terraform.client(target, "ec2").describe_instance_types(InstanceTypes=[kind])["InstanceTypes"]
+    except ClientError:
+        # Terraform says what is wrong with it.
+        return
+    found = known["ProcessorInfo"]["SupportedArchitectures"]
+    if here not in found:
+        raise CommandError(
+            f"instance_type {kind} is {found[-1]}, and this machine's engine is {here}: set it to one for {here}, such "
+            f"as {architecture.TYPES[here]}"
+        )
+
+
+def _vpc(target: Target, config: Config) -> str:
+    """The VPC of an environment of the sandbox; all environments share the sandbox's network.
+
+    The unnamed one has the whole network, and its hosts take the first addresses of both halves. Every other one has
+    32 addresses of its own.
+
+    Raises:
+        CommandError: the network is full.
+    """
+    if not target.names.suffix:
+        return str(config.subnet)
+    networks = _networks(target)
+    if own := networks.pop(target.names.name, None):
+        return own
+    parts = list(config.subnet.subnets(new_prefix=27))
+    free = (str(part) for part in parts if part not in (parts[0], parts[len(parts) // 2]))
+    found = next((part for part in free if part not in networks.values()), None)
+    if not found:
+        raise CommandError(
+            f"the sandbox's network {config.subnet} has no room for {target.names.name}: "
+            "set SANDBOX_SUBNET to a larger one"
+        )
+    return found
+
+
+def _networks(target: Target) -> dict[str, str]:
+    """The VPCs of all environments: name → network."""
+    filters = [{"Name": "tag-key", "Values": ["Project"]}]
+    found = terraform.client(target, "ec2").describe_vpcs(Filters=filters)["Vpcs"]
+    return {tag["Value"]: vpc["CidrBlock"] for vpc in found for tag in vpc["Tags"] if tag["Key"] == "Project"}

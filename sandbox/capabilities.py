@@ -26,8 +26,11 @@ WITHHELD = {"SYS_RESOURCE"}
 REFUSED = re.compile(r"invalid Cap(?:Add|Drop): .*?\b(?:CAP_)?([A-Z_]+)\"?\s*$", re.MULTILINE)
 
 
-def bounding(status: Path = Path("/proc/self/status")) -> list[str]:
-    """The capabilities that processes on this machine can have; all if that is unknown."""
+def bounding(status: Path = Path("/proc/1/status")) -> list[str]:
+    """The capabilities that processes on this machine can have; all if that is unknown.
+
+    The first process has them all. This process may have fewer: it may run in a container (`./tools`).
+    """
     try:
         mask = int(re.search(r"^CapBnd:\s*([0-9a-f]+)$", status.read_text(), re.MULTILINE)[1], 16)  # type: ignore[index]
     except (OSError, TypeError):

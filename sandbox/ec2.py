@@ -36,6 +36,7 @@ class Instance:
     cpus: int
     volumes: tuple[tuple[str, int], ...]
     hop_limit: int = 1
+    architecture: str = "x86_64"
 
     @property
     def hostname(self) -> str:
@@ -104,6 +105,7 @@ def instances(config: Config) -> list[Instance]:
                 public_keys=(key,) if key else (),
                 memory=size["MemoryInfo"]["SizeInMiB"],
                 cpus=size["VCpuInfo"]["DefaultVCpus"],
+                architecture=instance["Architecture"],
                 hop_limit=instance.get("MetadataOptions", {}).get("HttpPutResponseHopLimit", 1),
                 volumes=tuple((volume, volumes[volume]) for volume in attached if volume in volumes),
             )

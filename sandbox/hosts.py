@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from common import files, keys
+from common import architecture, files, keys
 from common.config import Config
 from common.docker import copy_into, docker, inspect
 from common.errors import CommandError
@@ -131,6 +131,11 @@ def _detach(config: Config, image: str, *volumes: str) -> None:
 
 
 def _make(config: Config, instance: ec2.Instance, image: str) -> None:
+    if instance.architecture != (here := architecture.of_engine()):
+        raise CommandError(
+            f"{instance.id} is a {instance.type}, which is {instance.architecture}, and this machine's engine is "
+            f"{here}: set instance_type to one for {here}, such as {architecture.TYPES[here]}"
+        )
     name = config.host_name(instance.id)
     for volume in (f"{name}-docker", _volumes_name(config)):
         docker("volume", "create", "--label", config.label, volume)

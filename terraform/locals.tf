@@ -8,6 +8,7 @@ locals {
   account_id = data.aws_caller_identity.this.account_id
   partition  = data.aws_partition.this.partition
   region     = data.aws_region.this.name
+  iam_prefix = coalesce(var.iam_prefix, var.project)
 
   # What a host is told by its tags; a load balancer ends TLS in its place.
   edge_domain            = var.domain == null || var.load_balancer ? "" : var.domain

@@ -1,15 +1,20 @@
+locals {
+  # A type has one that Debian makes images for; i386, which older types have besides, is not among them.
+  architecture = contains(data.aws_ec2_instance_type.this.supported_architectures, "arm64") ? "arm64" : "x86_64"
+}
+
 data "aws_ami" "debian" {
   most_recent = true
   owners      = ["136693071363"] # Debian's own account
 
   filter {
     name   = "name"
-    values = ["debian-13-amd64-*"]
+    values = ["debian-13-${local.architecture == "arm64" ? "arm64" : "amd64"}-*"]
   }
 
   filter {
     name   = "architecture"
-    values = ["x86_64"]
+    values = [local.architecture]
   }
 
   filter {
@@ -22,11 +27,6 @@ data "aws_ec2_instance_type" "this" {
   instance_type = var.instance_type
 
   lifecycle {
-    postcondition {
-      condition     = contains(self.supported_architectures, "x86_64")
-      error_message = "instance_type ${var.instance_type} is not x86_64, which the images are built for: take one such as t3.small."
-    }
-
     postcondition {
       condition     = self.hypervisor == "nitro"
       error_message = "instance_type ${var.instance_type} is not on Nitro, AWS's current machines: take one such as t3.small."
@@ -61,7 +61,10 @@ resource "aws_instance" "this" {
     }
   }
 
-  user_data = "#cloud-config\n${yamlencode({ hostname = "${var.project}-${count.index + 1}" })}"
+  user_data = "#cloud-config\n${yamlencode(merge(
+    { hostname = "${var.project}-${count.index + 1}" },
+    length(var.ssh_public_keys) == 0 ? {} : { ssh_authorized_keys = sort(var.ssh_public_keys) },
+  ))}"
 
   metadata_options {
     http_endpoint = "enabled"
@@ -88,8 +91,9 @@ resource "aws_instance" "this" {
   }
 
   lifecycle {
-    # Debian publishes a new image every few weeks: it is taken by `terraform apply -replace`, never by surprise.
-    ignore_changes = [ami]
+    # Debian publishes a new image every few weeks: it is taken by `terraform apply -replace`, never by surprise. The keys
+    # of a host that runs are role base's.
+    ignore_changes = [ami, user_data]
   }
 
   # An instance that starts before its role may pull has a first boot that fails.

@@ -60,6 +60,11 @@ resource "aws_vpc_security_group_egress_rule" "tcp" {
 resource "aws_key_pair" "this" {
   key_name   = var.project
   public_key = trimspace(var.ssh_public_key)
+
+  lifecycle {
+    # It is read at a host's first boot alone. Another operator's is no reason to replace it: see user_data.
+    ignore_changes = [public_key]
+  }
 }
 
 # --- What the host may do --------------------------------------------------------------------------------------------
@@ -140,21 +145,21 @@ data "aws_iam_policy_document" "host" {
 }
 
 resource "aws_iam_role" "host" {
-  name               = "${var.project}-host"
+  name               = "${local.iam_prefix}-host"
   description        = "What the hosts of ${var.project} may do."
   assume_role_policy = data.aws_iam_policy_document.host_trust.json
 
   # Made by bootstrap: operators may not make this role without it.
-  permissions_boundary = "arn:${local.partition}:iam::${local.account_id}:policy/${var.project}-host-boundary"
+  permissions_boundary = "arn:${local.partition}:iam::${local.account_id}:policy/${local.iam_prefix}-host-boundary"
 }
 
 resource "aws_iam_role_policy" "host" {
-  name   = "${var.project}-host"
+  name   = "${local.iam_prefix}-host"
   role   = aws_iam_role.host.id
   policy = data.aws_iam_policy_document.host.json
 }
 
 resource "aws_iam_instance_profile" "host" {
-  name = "${var.project}-host"
+  name = "${local.iam_prefix}-host"
   role = aws_iam_role.host.name
 }

@@ -1,13 +1,24 @@
 variable "project" {
-  description = "Name of the project: the prefix of every name and the value of the tag Project."
+  description = "Name of the project and its environment: the prefix of every name and the value of the tag Project. The verbs give it."
   type        = string
   default     = "comentarios"
   nullable    = false
 
   # Bucket names are this, the account, the region and a suffix, together at most 63 characters.
   validation {
-    condition     = can(regex("^[a-z][a-z0-9-]{1,18}[a-z0-9]$", var.project)) && !can(regex("^(xn--|sthree-|amzn-s3-demo-)|--", var.project))
-    error_message = "project must be 3 to 20 lower-case letters, digits and single hyphens, beginning with a letter: S3 refuses other bucket names."
+    condition     = can(regex("^[a-z][a-z0-9-]{1,26}[a-z0-9]$", var.project)) && !can(regex("^(xn--|sthree-|amzn-s3-demo-|aws|ssm|sg-|internal-)|--", var.project))
+    error_message = "project must be 3 to 28 lower-case letters, digits and single hyphens, beginning with a letter and with nothing that AWS keeps for itself (aws, ssm, sg-, internal-): AWS refuses other names."
+  }
+}
+
+variable "iam_prefix" {
+  description = "Prefix of the names in IAM, which has no regions: the verbs give a named environment's region in it. null is the project."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.iam_prefix == null || try(startswith(var.iam_prefix, var.project), false) && can(regex("^[a-z][a-z0-9-]{1,43}$", var.iam_prefix))
+    error_message = "iam_prefix must begin with project, and be at most 44 lower-case letters, digits and hyphens."
   }
 }
 
@@ -73,6 +84,21 @@ variable "ssh_public_key" {
   }
 }
 
+variable "ssh_public_keys" {
+  description = "Further keys that open SSH, of a new host at once; role base keeps the list of those that run. The verbs give everybody's."
+  type        = set(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition = alltrue([for key in var.ssh_public_keys : can(regex(
+      "^(ssh-ed25519 AAAAC3NzaC1lZDI1NTE5[A-Za-z0-9+/]{48}|ssh-rsa AAAAB3NzaC1yc2E[A-Za-z0-9+/]{357,}={0,2})( [^\\n]*)?$",
+      trimspace(key),
+    ))])
+    error_message = "ssh_public_keys must hold public keys as ssh_public_key is one, each one line."
+  }
+}
+
 variable "ssh_address" {
   description = "Address that SSH goes to: `public`, or `private` from inside the VPC, a VPN or a bastion."
   type        = string
@@ -86,7 +112,7 @@ variable "ssh_address" {
 }
 
 variable "instance_type" {
-  description = "EC2 instance type of the hosts: x86_64, on Nitro, with 1 GiB of memory or more."
+  description = "EC2 instance type of the hosts: x86_64, or arm64 where the images are built on arm64; on Nitro, with 1 GiB of memory or more."
   type        = string
   default     = "t3.small"
   nullable    = false

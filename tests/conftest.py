@@ -27,7 +27,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 else:
     os.environ.update({name: os.environ.get(name) or value for name, value in OWN.items()})
 os.environ["TARGET"] = "sandbox"
-for name in ("TAG", "TO", "FROM", "HOST", "CMD"):
+for name in ("ENV", "PROJECT", "TAG", "TO", "FROM", "HOST", "CMD"):
     os.environ.pop(name, None)
 
 

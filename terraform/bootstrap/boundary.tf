@@ -29,7 +29,7 @@ data "aws_iam_policy_document" "host_boundary" {
 }
 
 resource "aws_iam_policy" "host_boundary" {
-  name        = "${var.project}-host-boundary"
+  name        = "${local.iam_prefix}-host-boundary"
   description = "The most that the role of a host of ${var.project} can be given."
   policy      = data.aws_iam_policy_document.host_boundary.json
 }

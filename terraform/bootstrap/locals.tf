@@ -8,10 +8,11 @@ locals {
   account_id = data.aws_caller_identity.this.account_id
   partition  = data.aws_partition.this.partition
   region     = data.aws_region.this.name
+  iam_prefix = coalesce(var.iam_prefix, var.project)
 
   # What the other folder is going to make, by the names that it gives.
-  host_role_arn     = "arn:${local.partition}:iam::${local.account_id}:role/${var.project}-host"
-  host_profile_arn  = "arn:${local.partition}:iam::${local.account_id}:instance-profile/${var.project}-host"
+  host_role_arn     = "arn:${local.partition}:iam::${local.account_id}:role/${local.iam_prefix}-host"
+  host_profile_arn  = "arn:${local.partition}:iam::${local.account_id}:instance-profile/${local.iam_prefix}-host"
   ec2               = "arn:${local.partition}:ec2:${local.region}:${local.account_id}"
   backup_bucket_arn = "arn:${local.partition}:s3:::${var.project}-${local.account_id}-${local.region}-backup"
   # Reading by path asks for the path itself.

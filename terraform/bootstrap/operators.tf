@@ -1,7 +1,7 @@
 # --- The people who run the project ----------------------------------------------------------------------------------
 
 resource "aws_iam_group" "operators" {
-  name = "${var.project}-operators"
+  name = "${local.iam_prefix}-operators"
 }
 
 # --- MFA: without it, nothing but a new password ---------------------------------------------------------------------
@@ -68,7 +68,7 @@ data "aws_iam_policy_document" "operators_identity" {
 }
 
 resource "aws_iam_policy" "operators_identity" {
-  name        = "${var.project}-operators-identity"
+  name        = "${local.iam_prefix}-operators-identity"
   description = "Own MFA device and keys; nothing else without MFA."
   policy      = data.aws_iam_policy_document.operators_identity.json
 }
@@ -361,7 +361,7 @@ data "aws_iam_policy_document" "operators" {
 }
 
 resource "aws_iam_policy" "operators" {
-  name        = "${var.project}-operators"
+  name        = "${local.iam_prefix}-operators"
   description = "Making, releasing and removing the hosts of ${var.project}."
   policy      = data.aws_iam_policy_document.operators.json
 }
@@ -444,7 +444,7 @@ data "aws_iam_policy_document" "operators_roles" {
 }
 
 resource "aws_iam_policy" "operators_roles" {
-  name        = "${var.project}-operators-roles"
+  name        = "${local.iam_prefix}-operators-roles"
   description = "The role of the hosts of ${var.project}, within its boundary."
   policy      = data.aws_iam_policy_document.operators_roles.json
 }

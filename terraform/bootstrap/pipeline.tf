@@ -42,7 +42,7 @@ data "aws_iam_policy_document" "pipeline_trust" {
     condition {
       test     = "StringEquals"
       variable = "${local.github_issuer}:sub"
-      values   = ["repo:${local.github_subject}:environment:production"]
+      values   = ["repo:${local.github_subject}:environment:${var.github_environment}"]
     }
   }
 }
@@ -99,7 +99,7 @@ data "aws_iam_policy_document" "pipeline" {
 resource "aws_iam_role" "pipeline" {
   count = local.pipeline_count
 
-  name                 = "${var.project}-pipeline"
+  name                 = "${local.iam_prefix}-pipeline"
   description          = "What the workflow of ${var.github_repository} may do."
   assume_role_policy   = data.aws_iam_policy_document.pipeline_trust[0].json
   max_session_duration = 3600
@@ -108,7 +108,7 @@ resource "aws_iam_role" "pipeline" {
 resource "aws_iam_role_policy" "pipeline" {
   count = local.pipeline_count
 
-  name   = "${var.project}-pipeline"
+  name   = "${local.iam_prefix}-pipeline"
   role   = aws_iam_role.pipeline[0].id
   policy = data.aws_iam_policy_document.pipeline.json
 }

@@ -1,13 +1,24 @@
 variable "project" {
-  description = "Name of the project: the prefix of every name and the value of the tag Project."
+  description = "Name of the project and its environment: the prefix of every name and the value of the tag Project. The verbs give it."
   type        = string
   default     = "comentarios"
   nullable    = false
 
   # Bucket names are this, the account, the region and a suffix, together at most 63 characters.
   validation {
-    condition     = can(regex("^[a-z][a-z0-9-]{1,18}[a-z0-9]$", var.project)) && !can(regex("^(xn--|sthree-|amzn-s3-demo-)|--", var.project))
-    error_message = "project must be 3 to 20 lower-case letters, digits and single hyphens, beginning with a letter: S3 refuses other bucket names."
+    condition     = can(regex("^[a-z][a-z0-9-]{1,26}[a-z0-9]$", var.project)) && !can(regex("^(xn--|sthree-|amzn-s3-demo-|aws|ssm|sg-|internal-)|--", var.project))
+    error_message = "project must be 3 to 28 lower-case letters, digits and single hyphens, beginning with a letter and with nothing that AWS keeps for itself (aws, ssm, sg-, internal-): AWS refuses other names."
+  }
+}
+
+variable "iam_prefix" {
+  description = "Prefix of the names in IAM, which has no regions: the verbs give a named environment's region in it. null is the project."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.iam_prefix == null || try(startswith(var.iam_prefix, var.project), false) && can(regex("^[a-z][a-z0-9-]{1,43}$", var.iam_prefix))
+    error_message = "iam_prefix must begin with project, and be at most 44 lower-case letters, digits and hyphens."
   }
 }
 
@@ -64,6 +75,19 @@ variable "github_repository_ids" {
       try(id >= 1 && floor(id) == id, false)
     ])
     error_message = "github_repository_ids must be two whole numbers: `curl -s https://api.github.com/repos/<owner>/<name>` shows them as owner.id and id."
+  }
+}
+
+variable "github_environment" {
+  description = "GitHub's environment whose jobs may release. The verbs give the environment's own name."
+  type        = string
+  default     = "production"
+  nullable    = false
+
+  # As above: no wildcard.
+  validation {
+    condition     = can(regex("^[A-Za-z0-9._-]{1,100}$", var.github_environment))
+    error_message = "github_environment must be the name of one environment of the repository, such as production."
   }
 }
 

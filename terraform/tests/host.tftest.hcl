@@ -136,6 +136,43 @@ run "one_host" {
   }
 }
 
+run "another_operators_key" {
+  command = plan
+
+  variables {
+    ssh_public_key  = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJo5yBd1s1Hk1Gg5Nq1ZbFq1t4cP8v3m4w0m5n6p7q9R another"
+    ssh_public_keys = ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJo5yBd1s1Hk1Gg5Nq1ZbFq1t4cP8v3m4w0m5n6p7q9R another"]
+  }
+
+  assert {
+    condition     = aws_instance.this[*].id == run.one_host.instance_ids && endswith(aws_key_pair.this.public_key, " test")
+    error_message = "Another operator's key must replace neither the host nor the first operator's key."
+  }
+}
+
+run "a_named_environment" {
+  command = plan
+
+  variables {
+    project    = "staging-comentarios"
+    iam_prefix = "staging-comentarios-us-east-1"
+  }
+
+  override_data {
+    target = data.aws_ecr_repository.api
+  }
+
+  assert {
+    condition     = aws_iam_role.host.name == "staging-comentarios-us-east-1-host" && aws_iam_instance_profile.host.name == aws_iam_role.host.name && strcontains(aws_iam_role.host.permissions_boundary, ":policy/staging-comentarios-us-east-1-host-boundary")
+    error_message = "IAM has no regions: what a named environment has there must have its region in the name."
+  }
+
+  assert {
+    condition     = aws_instance.this[0].tags["Name"] == "staging-comentarios-1" && aws_key_pair.this.key_name == "staging-comentarios"
+    error_message = "The verbs and the inventory find an environment's hosts by these names."
+  }
+}
+
 run "credits_that_cost_nothing" {
   command = plan
 

@@ -105,14 +105,16 @@ run "bad_values_4" {
   command = plan
 
   variables {
-    project        = "comentarios-of-somebody"              # too long for the buckets' names
-    vpc_cidr       = "10.83.0.0/28"                         # too small for two subnets
-    admin_cidrs    = ["203.0.113.7/32", "203.0.113.300/32"] # one bad among good
-    ssh_public_key = ""                                     # empty
+    project         = "comentarios-of-somebody-else1"        # too long for the buckets' names
+    ssh_public_keys = ["alice"]                              # a name
+    vpc_cidr        = "10.83.0.0/28"                         # too small for two subnets
+    admin_cidrs     = ["203.0.113.7/32", "203.0.113.300/32"] # one bad among good
+    ssh_public_key  = ""                                     # empty
   }
 
   expect_failures = [
     var.project,
+    var.ssh_public_keys,
     var.vpc_cidr,
     var.admin_cidrs,
     var.ssh_public_key,
@@ -273,7 +275,10 @@ run "instance_type_of_arm" {
     instance_type = "t4g.micro"
   }
 
-  expect_failures = [data.aws_ec2_instance_type.this]
+  assert {
+    condition     = data.aws_ami.debian.architecture == "arm64" && startswith(data.aws_ami.debian.name, "debian-13-arm64-")
+    error_message = "A type of arm64 must get Debian's image of arm64."
+  }
 }
 
 run "instance_type_not_on_nitro" {
@@ -294,4 +299,16 @@ run "instance_type_with_too_little_memory" {
   }
 
   expect_failures = [data.aws_ec2_instance_type.this]
+}
+
+run "names_in_iam_of_somebody_else" {
+  command = plan
+
+  variables {
+    iam_prefix = "others-eu-west-1"
+  }
+
+  expect_failures = [
+    var.iam_prefix,
+  ]
 }

@@ -23,6 +23,7 @@ GIVEN = {
         "ansible_facts",
         "ansible_managed",
         "ansible_playbook_python",
+        "ansible_user",
         "groups",
         "inventory_hostname",
     ),

@@ -52,6 +52,26 @@ run "a_repository_whose_tokens_carry_numbers" {
   }
 }
 
+run "a_named_environment" {
+  variables {
+    project            = "staging-comentarios"
+    iam_prefix         = "staging-comentarios-us-east-1"
+    github_environment = "staging"
+  }
+
+  command = plan
+
+  assert {
+    condition     = aws_iam_group.operators.name == "staging-comentarios-us-east-1-operators" && aws_iam_role.pipeline[0].name == "staging-comentarios-us-east-1-pipeline" && aws_ecr_repository.api.name == "staging-comentarios-api"
+    error_message = "IAM has no regions: what a named environment has there must have its region in the name."
+  }
+
+  assert {
+    condition     = jsondecode(data.aws_iam_policy_document.pipeline_trust[0].json).Statement[0].Condition.StringEquals["token.actions.githubusercontent.com:sub"] == "repo:alice/comentarios:environment:staging"
+    error_message = "Each environment's role must trust GitHub's environment of that name alone."
+  }
+}
+
 run "an_account_that_knows_github_already" {
   variables {
     github_oidc_provider_arn = "arn:aws:iam::123456789012:oidc-provider/token.actions.githubusercontent.com"

@@ -40,13 +40,15 @@ run "bad_values_3" {
   command = plan
 
   variables {
-    project           = "comentarios-of-somebody"              # too long for the buckets' names
-    image_count       = 1001                                   # more than a rule of ECR's counts
-    github_repository = "https://github.com/alice/comentarios" # a URL
+    project            = "comentarios-of-somebody-else1"        # too long for the buckets' names
+    image_count        = 1001                                   # more than a rule of ECR's counts
+    github_repository  = "https://github.com/alice/comentarios" # a URL
+    github_environment = "*"                                    # everybody's
   }
 
   expect_failures = [
     var.project,
+    var.github_environment,
     var.image_count,
     var.github_repository,
   ]
@@ -74,5 +76,17 @@ run "numbers_without_a_repository" {
 
   expect_failures = [
     var.github_repository_ids,
+  ]
+}
+
+run "names_in_iam_of_somebody_else" {
+  command = plan
+
+  variables {
+    iam_prefix = "others-eu-west-1"
+  }
+
+  expect_failures = [
+    var.iam_prefix,
   ]
 }

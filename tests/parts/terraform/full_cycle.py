@@ -159,8 +159,10 @@ def _destroy(workspace: Workspace, emulator: Emulator, life: Life) -> None:
     _ask(emulator, "drill", OPERATOR_KEY)
     workspace.run(workspace.host, "apply", "-auto-approve", "-var=delete_data=true")
     workspace.run(workspace.host, "destroy", "-auto-approve", "-var=delete_data=true")
-    # The password is no part of Terraform's.
-    emulator.client("ssm", OPERATOR_KEY).delete_parameter(Name="/comentarios/grafana/admin_password")
+    # The password and who may log in are no part of Terraform's.
+    ssm = emulator.client("ssm", OPERATOR_KEY)
+    for one in ssm.get_parameters_by_path(Path="/comentarios", Recursive=True)["Parameters"]:
+        ssm.delete_parameter(Name=one["Name"])
     # The bucket cannot be destroyed by a state that lies in it.
     override = workspace.bootstrap / "backend_override.tf"
     override.write_text(LOCAL_BACKEND)

@@ -24,11 +24,13 @@ PASSWORD = "/comentarios/grafana/admin_password"
 
 def operator() -> None:
     """`make up`, `make images`, `make status` besides Terraform; role parameters on the controller."""
-    from cli import host, image, settings, targets, terraform
+    from cli import host, image, people, settings, targets, terraform
 
     target = targets.target()
     settings.apply(target)
-    terraform._bucket_exists(target, terraform.bucket_name(target))
+    for key in ("ssh-ed25519 AAAA one", "ssh-ed25519 AAAA two"):
+        people.join(target, {"ssh_public_key": key, "admin_cidrs": []}, terraform.client)
+    terraform.bucket_exists(target, terraform.bucket_name(target))
     _images(target)
     image.listing(target)
     assert host.hosts(target)
@@ -94,7 +96,7 @@ def _images(target: Target) -> None:
 
     assert not image.in_ecr(target, TAG)
     ecr = client(target, "ecr")
-    ecr.describe_repositories(repositoryNames=[image.REPOSITORY])
+    ecr.describe_repositories(repositoryNames=[target.names.repository])
     ecr.get_authorization_token()
 
 

@@ -120,11 +120,11 @@ def domain(up, authority) -> Iterator[None]:
         )
 
 
-def _configure(up, name: str, **variables: str) -> None:
+def _configure(up, name: str, *options: str, **variables: str) -> None:
     ec2 = terraform.client(up.target, "ec2")
     ec2.create_tags(Resources=[up.host.instance_id], Tags=[{"Key": "edge_domain", "Value": name}])
     settings = json.dumps(variables | {"stack_watch_seconds": 0})
-    done = run(["ansible-playbook", "site.yml", "--extra-vars", settings], up.target.environment(), 300)
+    done = run(["ansible-playbook", "site.yml", *options, "--extra-vars", settings], up.target.environment(), 300)
     assert done.returncode == 0, done.stdout[-4000:]
 
 
@@ -149,6 +149,19 @@ def curl(up, domain, authority, tmp_path) -> Callable[..., tuple[int, str, str]]
         return int(head.split()[1]), head.lower(), body
 
     return ask
+
+
+def test_without_a_dns_record_the_certificate_is_pending(up):
+    """The first `make up` with a domain: nobody knows the host's address before it, so there can be no record yet."""
+    up.ssh("sudo systemctl disable --now comentarios-backup.timer")
+    _configure(up, DOMAIN, "--tags", "stack,backup", stack_acme_directory="https://nowhere.example.test/dir")
+    timers = ("heal", "backup", "certbot", "certificate")
+    active = up.ssh(f"systemctl is-active {' '.join(f'comentarios-{one}.timer' for one in timers)}").stdout.split()
+    assert active == ["active"] * len(timers)
+    status = up.make("status")
+    assert status.returncode == 0 and "UNHEALTHY" not in status.stdout, status.stdout
+    record = f"create the DNS record `{DOMAIN} A {host.chosen(up.target).public}`"
+    assert f"pending    {up.host.name} certificate  {record}" in status.stdout
 
 
 def test_https_with_a_certificate_that_is_checked(curl):

@@ -19,6 +19,8 @@ from common.paths import ROOT
 GOOD = {
     "V": ["1", "0"],
     "TARGET": ["sandbox", "aws"],
+    "ENV": ["staging", "qa"],
+    "PROJECT": ["comentarios", "my-blog2"],
     "TAG": ["0123456789ab", "0123456789ab-cafe0123", "v1.2_3"],
     "TO": ["7", "0123456789ab-cafe0123"],
     "FROM": [
@@ -159,7 +161,7 @@ def test_ansibles_variables_are_no_templates() -> None:
 
 
 # Read by the outermost layer itself, for every verb.
-FOR_EVERY_VERB = {"V", "TARGET", "GRAFANA_IMAGE"}
+FOR_EVERY_VERB = {"V", "TARGET", "ENV", "PROJECT", "GRAFANA_IMAGE"}
 
 
 def test_every_input_is_taken_by_a_verb() -> None:

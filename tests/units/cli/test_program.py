@@ -1,7 +1,8 @@
-"""Where `terraform` comes from on a machine that has none: OpenTofu, or an archive from a server on this machine."""
+"""Where `terraform` and Compose come from on a machine that has neither; the server of what is fetched is on it."""
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import http.server
 import io
@@ -18,7 +19,7 @@ from cli import program
 from common.errors import CommandError
 
 PLATFORM = "linux_amd64"
-Serve = Callable[[bytes], list[str]]
+Serve = Callable[[str, bytes], list[str]]
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +37,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
-    """Serves an archive in HashiCorp's place; gives the paths that are asked for."""
+    """Serves a program's file in its maker's place; gives the paths that are asked for."""
     asked: list[str] = []
     served: list[bytes] = []
 
@@ -50,15 +51,24 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
         def log_message(self, format: str, *args: object) -> None:
             pass
 
-    def begin(archive: bytes) -> list[str]:
-        served.append(archive)
+    def begin(name: str, content: bytes) -> list[str]:
+        served.append(content)
+        place(monkeypatch, name, f"http://127.0.0.1:{server.server_port}/folder")
         return asked
 
     with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-        monkeypatch.setattr(program, "SOURCE", f"http://127.0.0.1:{server.server_port}/terraform")
         yield begin
         server.shutdown()
+
+
+def place(monkeypatch: pytest.MonkeyPatch, name: str, source: str, content: bytes | None = None) -> None:
+    """Has a program come from there; and be this content, where one is given."""
+    released: program.Program = getattr(program, name)
+    files = released.files
+    if content is not None:
+        files = {PLATFORM: (files[PLATFORM][0], hashlib.sha256(content).hexdigest())}
+    monkeypatch.setattr(program, name, dataclasses.replace(released, source=source, files=files))
 
 
 def archive(text: str) -> bytes:
@@ -69,8 +79,8 @@ def archive(text: str) -> bytes:
     return made.getvalue()
 
 
-def runs() -> str:
-    done = subprocess.run(["terraform"], capture_output=True, text=True, check=True)
+def runs(*command: str) -> str:
+    done = subprocess.run(command or ["terraform"], capture_output=True, text=True, check=True)
     return done.stdout.strip()
 
 
@@ -83,23 +93,55 @@ def install(folder: Path, name: str, text: str) -> Path:
 
 def test_fetched_once(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     content = archive("fetched")
-    asked = serve(content)
-    monkeypatch.setitem(program.ARCHIVES, PLATFORM, hashlib.sha256(content).hexdigest())
+    asked = serve("TERRAFORM", content)
+    place(monkeypatch, "TERRAFORM", program.TERRAFORM.source, content)
     program.ensure()
     program.ensure()
     assert runs() == "fetched"
-    assert asked == [f"/terraform/{program.VERSION}/terraform_{program.VERSION}_{PLATFORM}.zip"]
+    assert asked == [f"/folder/terraform_{program.TERRAFORM.title.split()[-1]}_{PLATFORM}.zip"]
+
+
+def test_compose_is_fetched_once(serve: Serve, monkeypatch: pytest.MonkeyPatch, machine: Path) -> None:
+    """A program that is no archive. The client has no plugin: `docker compose` fails, and so does Debian 12's own."""
+    install(machine, "docker", "'compose is not a docker command' >&2; exit 1")
+    install(machine, "docker-compose", "1.29.2")
+    content = b"#!/bin/sh\necho fetched $*\n"
+    asked = serve("COMPOSE", content)
+    place(monkeypatch, "COMPOSE", program.COMPOSE.source, content)
+    program.compose()
+    assert runs(*program.compose(), "up") == "fetched up"
+    assert asked == ["/folder/docker-compose-linux-x86_64"]
+    install(machine, "docker", "the plugin $*")
+    assert runs(*program.compose(), "up") == "the plugin compose up"
+
+
+def test_another_compose_is_not_installed(serve: Serve, tmp_path: Path, machine: Path) -> None:
+    install(machine, "docker", "no; exit 1")
+    serve("COMPOSE", b"somebody else's")
+    with pytest.raises(CommandError, match="has the wrong SHA-256"):
+        program.compose()
+    assert not (tmp_path / "bin").exists()
+
+
+@pytest.mark.parametrize("machine_name", ["x86_64", "aarch64"])
+def test_each_architecture_has_its_file(monkeypatch: pytest.MonkeyPatch, machine: Path, machine_name: str) -> None:
+    install(machine, "docker", "no; exit 1")
+    monkeypatch.setattr("platform.machine", lambda: machine_name)
+    for name, of_it in (("TERRAFORM", program.MACHINES[machine_name]), ("COMPOSE", machine_name)):
+        place(monkeypatch, name, "http://127.0.0.1:1")
+        with pytest.raises(CommandError, match=rf"http://127\.0\.0\.1:1/\S*linux.{of_it}\S* cannot be downloaded"):
+            program.ensure() if name == "TERRAFORM" else program.compose()
 
 
 def test_another_archive_is_not_installed(serve: Serve, tmp_path: Path) -> None:
-    serve(archive("somebody else's"))
+    serve("TERRAFORM", archive("somebody else's"))
     with pytest.raises(CommandError, match=r"has the wrong SHA-256 \([0-9a-f]{64}\) and was not installed"):
         program.ensure()
     assert list((tmp_path / "bin").iterdir()) == []
 
 
 def test_nowhere_to_fetch_it_from(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(program, "SOURCE", "http://127.0.0.1:1/terraform")
+    place(monkeypatch, "TERRAFORM", "http://127.0.0.1:1")
     with pytest.raises(
         CommandError, match=r"cannot be downloaded .*refused.*: install Terraform 1\.10 or later"
     ) as refused:
@@ -119,7 +161,7 @@ def test_opentofu_in_its_place(machine: Path, monkeypatch: pytest.MonkeyPatch) -
     assert runs() == "opentofu"
     # It was removed since: what is left is a link to nothing.
     tofu.rename(machine / "away")
-    monkeypatch.setattr(program, "SOURCE", "http://127.0.0.1:1/terraform")
+    place(monkeypatch, "TERRAFORM", "http://127.0.0.1:1")
     with pytest.raises(CommandError, match="cannot be downloaded"):
         program.ensure()
 

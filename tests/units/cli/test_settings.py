@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
 
-from cli import settings
+from cli import settings, targets
+from cli.names import Names
 from cli.targets import Target, target
 from common.errors import CommandError
 
@@ -21,9 +24,10 @@ def given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Given:
     """Writes the settings of the sandbox; gives the target."""
     monkeypatch.setattr(settings, "FOLDER", tmp_path)
 
-    def write(text: str, name: str = "sandbox") -> Target:
+    def write(text: str, name: str = "sandbox", environment: str = "") -> Target:
         (tmp_path / f"{name}.yml").write_text(text)
-        return dataclasses.replace(target(), name=name, state=tmp_path / "state")
+        kind, called = name.removesuffix(f"-{environment}"), Names(environment=environment)
+        return dataclasses.replace(target(), name=kind, state=tmp_path / "state", names=called)
 
     return write
 
@@ -56,6 +60,12 @@ def given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Given:
         ),
         ("terraform: {data_volume_size: 8 GiB}", "data_volume_size must be a number, not text ('8 GiB')"),
         ("terraform: {vpc_cidr: 10.0.0.0/24}", "vpc_cidr cannot be set here: set SANDBOX_SUBNET"),
+        ("terraform: {project: blog}", "project cannot be set here: set ENV or PROJECT"),
+        ("ansible: {project_name: blog}", "project_name cannot be set here: set ENV or PROJECT"),
+        (
+            "bootstrap: {image_cuont: 3}",
+            "image_cuont is not a known variable of terraform/bootstrap: did you mean image_count?",
+        ),
         ("anisble: {}", "anisble is not a known section: did you mean ansible?"),
         ("ansible: 3", "ansible must be a dictionary of variables"),
         ("- a", "must contain `ansible:` and `terraform:`"),
@@ -69,9 +79,82 @@ def test_refused(given: Given, text: str, line: str) -> None:
     assert line in str(refused.value) and "\n" not in str(refused.value)
 
 
-def test_terraform_of_aws_has_its_own_file(given: Given) -> None:
-    with pytest.raises(CommandError, match=r"terraform/aws\.tfvars"):
-        settings.read(given("terraform: {instance_type: t3.small}", "aws"))
+ON_AWS = "terraform:\n  admin_cidrs: [203.0.113.7/32]\n  ssh_public_key: ssh-ed25519 AAAA me\n"
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A checkout without files of one's own, with the variables of this one."""
+    # They are read once.
+    settings.terraform_variables(), settings.bootstrap_variables(), settings.ansible_variables()
+    for module in (settings, targets):
+        monkeypatch.setattr(module, "ROOT", tmp_path)
+    (tmp_path / "terraform" / "bootstrap").mkdir(parents=True)
+    return tmp_path
+
+
+@pytest.mark.parametrize(("environment", "name"), [("", "aws"), ("staging", "aws-staging")])
+def test_all_of_an_environment_stands_in_one_file(given: Given, root: Path, environment: str, name: str) -> None:
+    chosen = given(f"{ON_AWS}bootstrap: {{image_count: 9}}\n", name, environment)
+    settings.require(chosen)
+    assert json.loads(chosen.tfvars.read_text())["admin_cidrs"] == ["203.0.113.7/32"]
+    assert json.loads(chosen.bootstrap_tfvars.read_text()) == {"image_count": 9}
+
+
+def test_what_every_site_needs_is_asked_for(given: Given, root: Path) -> None:
+    with pytest.raises(CommandError, match=r"aws-staging.yml lacks admin_cidrs and ssh_public_key under `terraform:`"):
+        settings.require(given("terraform: {instance_type: t3.small}", "aws-staging", "staging"))
+
+
+def test_the_unnamed_environment_may_keep_its_tfvars(given: Given, root: Path) -> None:
+    older = root / "terraform" / "aws.tfvars"
+    older.write_text("admin_cidrs = []\n")
+    chosen = given("ansible: {stack_api_replicas: 3}", "aws")
+    settings.require(chosen)
+    assert chosen.older_tfvars == older
+    with pytest.raises(CommandError, match=r"aws.tfvars and `terraform:` of .* set variables: move all of them to"):
+        settings.read(given(ON_AWS, "aws"))
+    # Nobody else's.
+    assert given(ON_AWS, "aws-staging", "staging").older_tfvars is None
+
+
+def test_variables_that_would_reach_every_environment(given: Given, root: Path) -> None:
+    (root / "terraform" / "bootstrap" / "terraform.tfvars").write_text('github_repository = "alice/comentarios"\n')
+    with pytest.raises(CommandError, match="would apply to every environment: move its variables to `bootstrap:`"):
+        settings.read(given(ON_AWS, "aws-staging", "staging"))
+    with pytest.raises(CommandError, match=r"terraform.tfvars and `bootstrap:` of"):
+        settings.read(given("bootstrap: {image_count: 9}", "aws"))
+    settings.read(given(ON_AWS, "aws"))
+
+
+@pytest.mark.parametrize("file", ["aws.tfvars", "bootstrap/terraform.tfvars"])
+def test_the_name_is_the_verbs(given: Given, root: Path, file: str) -> None:
+    (root / "terraform" / file).write_text('project = "blog"\n')
+    with pytest.raises(CommandError, match="project cannot be set here: set ENV or PROJECT"):
+        settings.read(given("", "aws"))
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("aws: {profil: x}", "profil is not a known setting of the section aws: did you mean profile?"),
+        ("aws: {region: Ireland}", "region must be a region such as eu-west-1, not text ('Ireland')"),
+        (
+            "aws: {account: 123456789012}",
+            "account must be the 12 digits of an account in quotes, not a whole number",
+        ),
+        ("aws: {profile: --x}", "profile must be the name of a profile"),
+    ],
+)
+def test_account_that_is_none(given: Given, text: str, line: str) -> None:
+    with pytest.raises(CommandError) as refused:
+        settings.aws(given(text, "aws"))
+    assert line in str(refused.value)
+
+
+def test_the_sandbox_is_no_account(given: Given) -> None:
+    with pytest.raises(CommandError, match="the section aws is for TARGET=aws only"):
+        settings.read(given("aws: {region: eu-west-1}"))
 
 
 def test_no_file_is_no_settings(given: Given) -> None:
@@ -104,14 +187,25 @@ def test_parameters_that_settings_name_are_required(given: Given) -> None:
     assert written["settings_parameters"] == ["/comentarios/alertmanager/hook_token", "/comentarios/watchdog"]
 
 
-def test_example_is_right(given: Given) -> None:
+def test_example_is_right(given: Given, root: Path) -> None:
     text = settings.EXAMPLE.read_text()
     # What is commented out, too.
-    made = settings.read(given(text.replace("  # ", "  ")))
+    plain = re.sub(r"^  # (?=\w+: )", "  ", text.replace("bootstrap: {}", "bootstrap:"), flags=re.M)
+    made = settings.read(given(plain, "aws"))
     assert made.ansible["stack_client_rate"] == 100 and made.terraform["data_volume_size"] == 4
+    assert made.terraform["admin_cidrs"] and made.bootstrap["github_repository"]
+    aws = settings.aws(given(re.sub(r"^# (?=aws:|  \w+: )", "", text, flags=re.M), "aws"))
+    assert set(aws) == set(settings.AWS)
+    # The sandbox's copy is right as it stands.
+    settings.read(given(text))
 
 
 def test_every_variable_of_terraform_is_known() -> None:
     names = settings.terraform_variables()
-    assert {"parked", "egress_ports", "certificate_arn"} <= set(names) and set(settings.OWN) <= set(names)
-    assert all(one["type"] in settings.TYPES for one in names.values())
+    assert {"parked", "egress_ports", "certificate_arn"} <= set(names) and set(settings.OWN) | {
+        "project",
+        "iam_prefix",
+    } <= set(names)
+    every = [*names.values(), *settings.bootstrap_variables().values()]
+    assert all(one["type"] in settings.TYPES for one in every)
+    assert {name for name, one in names.items() if one["required"]} == {"admin_cidrs", "ssh_public_key"}

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import http.server
 import json
+import subprocess
 import threading
 from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
 
-from cli import host, status
+from cli import certificate, host, status
 from cli.host import Host
 from cli.targets import Target
 from common.config import Config
@@ -81,6 +82,49 @@ def test_replicas_of_a_release_that_is_watched(
         "healthy",
         word,
     ]
+
+
+@pytest.mark.parametrize(
+    ("answer", "line"),
+    [
+        ("pending\n", "create the DNS record `comments.example.com A 203.0.113.20`"),
+        (
+            "pending\n198.51.100.9\n",
+            "comments.example.com resolves to 198.51.100.9, but this host is 203.0.113.20: create the DNS record",
+        ),
+        (
+            "pending\n198.51.100.9\n203.0.113.20\n",
+            "the authority has not issued one for comments.example.com yet: make ssh CMD=",
+        ),
+    ],
+)
+def test_certificate_that_is_pending(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], answer: str, line: str
+) -> None:
+    """It waits for somebody's DNS record: that is no fault of the site."""
+    one = Host("one", "10.0.0.1", "admin", "i-1", "comments.example.com", "203.0.113.20")
+    stack, probe = CompletedProcess("", 0, json.dumps(ROW), ""), CompletedProcess("", 0, answer, "")
+    assert status._host(Target("aws", tmp_path, {}), one, stack, probe) is True
+    said = capsys.readouterr().out
+    assert f"pending    one certificate  {line}" in said and "UNHEALTHY" not in said
+
+
+def test_only_a_missing_certificate_is_pending(tmp_path: Path) -> None:
+    """One that is there and refused is a fault: the shell's own answers, with stand-ins for curl and sudo."""
+    one = Host("one", "10.0.0.1", "admin", "i-1", "comments.example.test", "203.0.113.20")
+    for name, script in {"curl": "exit 60", "sudo": 'exec "$@"'}.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / name).chmod(0o755)
+    command = certificate.probe(one).replace(certificate.FOLDER, str(tmp_path))
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+
+    def ask() -> CompletedProcess[str]:
+        return subprocess.run(["sh", "-c", command], env=environment, capture_output=True, text=True, check=False)
+
+    assert "create the DNS record" in certificate.pending(one, ask())
+    (tmp_path / "comments.example.test.pem").touch()
+    refused = ask()
+    assert refused.returncode and certificate.pending(one, refused) == ""
 
 
 @pytest.mark.parametrize(("code", "body", "serves"), [(200, READY, True), (200, "", False), (503, IN_ITS_PLACE, False)])

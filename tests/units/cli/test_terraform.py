@@ -40,7 +40,7 @@ def answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Answers:
         program.chmod(0o755)
         (tmp_path / "sandbox.tfvars.json").write_text("{}")
         monkeypatch.setattr(terraform, "bucket_name", lambda _: "bucket")
-        monkeypatch.setattr(terraform, "_bucket_exists", lambda *_: True)
+        monkeypatch.setattr(terraform, "bucket_exists", lambda *_: True)
         monkeypatch.setattr(terraform, "write_cli_configuration", lambda: None)
         chosen = dataclasses.replace(target(), state=tmp_path)
         chosen.variables["PATH"] = f"{program.parent}:{chosen.variables['PATH']}"

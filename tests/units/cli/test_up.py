@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from cli import host, image, release, terraform, up
+from cli.names import Names
 from cli.targets import Target
+from common.errors import CommandError
 from common.paths import ROOT
 
 TREE = "aaaaaaaaaaaa"
@@ -70,17 +75,37 @@ def test_what_goes_with_the_host(
     monkeypatch.setattr(terraform, "prepare", lambda _: None)
     monkeypatch.setattr(terraform, "bucket_name", lambda _: "bucket")
     monkeypatch.setattr(terraform, "init", lambda *_: None)
-    monkeypatch.setattr(up, "confirm", lambda _: None)
+    monkeypatch.setattr(up, "confirm", lambda *_: None)
     monkeypatch.setattr(terraform, "run", lambda _, __, *arguments: ran.append(arguments))
     up._down_on_aws(target, delete == "yes")
     quiet = ("-input=false", "-auto-approve")
     assert ran == [(command, *quiet, *rest) for command, *rest in commands]
 
 
+def test_clean_is_not_for_one_environment(tmp_path: Path) -> None:
+    """The Makefile goes on with the state of all of them."""
+    with pytest.raises(CommandError, match="removes all environments: run it without ENV=staging"):
+        up.clean(Target("sandbox", tmp_path, {}, names=Names(environment="staging")), "")
+
+
+@pytest.mark.parametrize(
+    ("others", "delete", "refused"),
+    [({}, False, False), ({"staging-comentarios": ""}, False, True), ({"staging-comentarios": ""}, True, False)],
+)
+def test_the_sandbox_does_not_go_with_others_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, others: dict[str, str], delete: bool, refused: bool
+) -> None:
+    monkeypatch.setattr(terraform, "answers", lambda _: True)
+    monkeypatch.setattr(up, "_networks", lambda _: {"comentarios": "10.83.0.0/24"} | others)
+    here = Target("sandbox", tmp_path, {})
+    with pytest.raises(CommandError, match="also has staging-comentarios:") if refused else contextlib.nullcontext():
+        up._refuse_others(here, delete)
+
+
 def test_clean_keeps_what_is_known_of_aws(tmp_path: Path) -> None:
     shutil.copy(ROOT / "Makefile", tmp_path)
     subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
-    kept, gone = tmp_path / ".state/aws/bootstrap.tfstate", tmp_path / ".state/sandbox/keys.json"
+    kept, gone = tmp_path / ".state/aws-staging/bootstrap.tfstate", tmp_path / ".state/sandbox/keys.json"
     for file in (kept, gone, tmp_path / ".venv/bin/uv"):
         file.parent.mkdir(parents=True)
         file.write_text("x")
@@ -94,3 +119,35 @@ def test_clean_keeps_what_is_known_of_aws(tmp_path: Path) -> None:
     shutil.copy("/bin/true", tmp_path / ".venv/bin/uv")
     subprocess.run(clean, capture_output=True, check=True)
     assert not (tmp_path / ".state").exists()
+
+
+@pytest.mark.parametrize(
+    ("kind", "engine", "refused"),
+    [
+        ("t3.small", "x86_64", ""),
+        ("t4g.small", "arm64", ""),
+        ("t4g.small", "x86_64", "t4g.small is arm64, and this machine's engine is x86_64: .* such as t3.small$"),
+        ("t3.small", "arm64", "t3.small is x86_64, and this machine's engine is arm64: .* such as t4g.small$"),
+        # Whatever it is: Terraform has a better word for it.
+        ("t3.smal", "arm64", ""),
+    ],
+)
+def test_instance_type_of_another_architecture(
+    target: Target, monkeypatch: pytest.MonkeyPatch, kind: str, engine: str, refused: str
+) -> None:
+    """Refused before Terraform makes an instance of it."""
+
+    class Client:
+        def describe_instance_types(self, InstanceTypes: list[str]) -> dict[str, Any]:
+            known = {"t3.small": ["x86_64"], "t4g.small": ["arm64"]}.get(InstanceTypes[0])
+            if known is None:
+                raise ClientError({"Error": {"Code": "InvalidInstanceType"}}, "DescribeInstanceTypes")
+            return {"InstanceTypes": [{"ProcessorInfo": {"SupportedArchitectures": known}}]}
+
+    monkeypatch.setattr("common.architecture.of_engine", lambda: engine)
+    monkeypatch.setattr(terraform, "client", lambda *_: Client())
+    if not refused:
+        up._fits(target, kind)
+        return
+    with pytest.raises(CommandError, match=refused):
+        up._fits(target, kind)

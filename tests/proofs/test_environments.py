@@ -1,0 +1,126 @@
+"""Environments side by side in one account: nothing of one is another's, and one goes alone."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Iterator
+
+import pytest
+
+from cli import host
+from cli.targets import target
+from common.config import Config
+from sandbox import hosts
+from tests.parts.terraform.emulator import Emulator
+from tests.proofs import environments
+from tests.proofs.environments import ENVIRONMENTS, GONE, SideBySide
+from tests.support import replies
+from tests.support.site import Site
+
+# Nobody else's, where a site is kept for the next run.
+THREAD = f"environments-{secrets.token_hex(4)}"
+
+
+@pytest.fixture(scope="module")
+def side_by_side(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SideBySide]:
+    folder = tmp_path_factory.mktemp(THREAD)
+    emulator = Emulator(folder)
+    try:
+        yield environments.live(folder, emulator)
+    finally:
+        emulator.stop()
+
+
+class TestTerraform:
+    """In one account of AWS's APIs, in two regions."""
+
+    def test_each_has_its_own(self, side_by_side: SideBySide) -> None:
+        for called, region in ENVIRONMENTS.values():
+            for name in (f"{called.iam(region)}-host", f"{called.iam(region)}-operators"):
+                assert any(line.endswith(f" {name}") for line in side_by_side.up), name
+            assert f"s3 list_buckets {called.state_bucket('123456789012', region)}" in side_by_side.up
+
+    def test_one_goes_and_the_others_have_no_changes(self, side_by_side: SideBySide) -> None:
+        assert set(side_by_side.plans) == set(ENVIRONMENTS) - {GONE}
+        for plans in side_by_side.plans.values():
+            for status, output in plans.values():
+                assert status == 0 and "No changes." in output, output
+
+    def test_only_what_was_the_ones_goes(self, side_by_side: SideBySide) -> None:
+        called, region = ENVIRONMENTS[GONE]
+        named = {line for line in side_by_side.up - side_by_side.after if "comentarios" in line}
+        assert named and not side_by_side.after - side_by_side.up
+        buckets = tuple(f" {called.name}-123456789012-{region}-{which}" for which in ("state", "backup"))
+        ours = (f" {called.iam(region)}-", *buckets, f" {called.repository}", f" {called.name}-1-")
+        key = f"ec2 describe_key_pairs {called.name}"
+        assert [line for line in named if line != key and not any(one in line for one in ours)] == []
+        assert not [line for line in side_by_side.after if line == key or any(one in line for one in ours)]
+
+
+class TestSites:
+    """Whole sites in one sandbox: what is done to one, the other does not notice."""
+
+    @pytest.fixture(scope="class")
+    def staging(self, up: Site) -> Iterator[Site]:
+        made = up.make("up", ENV="staging", WATCH="0", timeout=1500)
+        try:
+            assert made.returncode == 0, made.stdout[-6000:]
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setenv("ENV", "staging")
+                there = target()
+            first = host.chosen(there)
+            yield Site(host.edge(there, first), there, first)
+        finally:
+            gone = up.make("down", ENV="staging")
+            assert gone.returncode == 0, gone.stdout
+
+    def test_each_sees_its_own_host(self, up: Site, staging: Site) -> None:
+        assert [one.name for one in host.hosts(up.target)] == ["comentarios-1"]
+        assert [one.name for one in host.hosts(staging.target)] == ["staging-comentarios-1"]
+        for environment, name in (("", "comentarios-1"), ("staging", "staging-comentarios-1")):
+            done = up.make("status", ENV=environment)
+            assert done.returncode == 0 and f"{name} api" in done.stdout, done.stdout
+
+    def test_comments_and_backups_are_apart(self, up: Site, staging: Site) -> None:
+        replies.post(up.edge, THREAD, "of the unnamed one")
+        replies.post(staging.edge, THREAD, "of staging")
+        made = up.make("backup", ENV="staging")
+        assert made.returncode == 0, made.stdout
+        (name,) = re.findall(r"^  (\S+): 1 comments", made.stdout, re.MULTILINE)
+        # The other host makes its own meanwhile.
+        assert name in up.make("backups", ENV="staging").stdout and name not in up.make("backups").stdout
+        replies.post(staging.edge, THREAD, "after the backup")
+        assert up.make("restore", ENV="staging").returncode == 0
+        assert replies.comments(staging.edge, THREAD) == ["of staging"]
+        assert replies.comments(up.edge, THREAD) == ["of the unnamed one"]
+
+    def test_release_and_rollback(self, up: Site, staging: Site) -> None:
+        before = up.make("releases").stdout
+        done = up.make("release", ENV="staging", WATCH="0", REBUILD="yes")
+        assert done.returncode == 0, done.stdout[-4000:]
+        assert up.make("rollback", ENV="staging", WATCH="0").returncode == 0
+        assert up.make("releases").stdout == before
+
+    def test_drill_loses_one_host(self, up: Site, staging: Site) -> None:
+        lost, stays = host.chosen(staging.target).instance_id, host.chosen(up.target).instance_id
+        done = up.make("drill", ENV="staging", timeout=1500)
+        # Its bound of time is another proof's (test_lost_host).
+        assert "| 0 of 20 |" in done.stdout, done.stdout[-4000:]
+        assert host.chosen(staging.target).instance_id != lost
+        assert host.chosen(up.target).instance_id == stays
+        assert replies.comments(up.edge, THREAD) == ["of the unnamed one"]
+
+    def test_down_of_the_sandbox_is_refused(self, up: Site, staging: Site) -> None:
+        done = up.make("down")
+        assert done.returncode != 0 and "also has staging-comentarios:" in done.stdout
+
+    def test_down_of_one(self, up: Site, staging: Site) -> None:
+        gone = host.chosen(staging.target).instance_id
+        done = up.make("down", ENV="staging")
+        assert done.returncode == 0, done.stdout
+        assert gone not in hosts.names(Config()) and not staging.target.state.exists()
+        assert replies.comments(up.edge, THREAD) == ["of the unnamed one"]
+        again = up.make("up", WATCH="0")
+        assert again.returncode == 0 and "no changes; terraform: no changes" in again.stdout, again.stdout[-4000:]
+        assert "changed=0" in again.stdout
