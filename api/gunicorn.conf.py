@@ -1,4 +1,4 @@
-"""Read by gunicorn from the folder it is started in: `cd api && gunicorn api:app`."""
+"""gunicorn's configuration, read from its working directory: `cd api && gunicorn api:app`."""
 
 import signal
 import sys
@@ -11,10 +11,10 @@ from comentarios.draining import Draining
 try:
     settings = Settings.from_env()
 except ConfigError as error:
-    # Here rather than in the worker, which gunicorn would start again for ever.
+    # Here and not in the worker, which gunicorn would restart forever.
     sys.exit(f"comentarios: {error}")
 
-# Threads, so that comments that arrive together share a commit; one process, so that its counters are true.
+# Threads, so that concurrent comments share a commit. One process, so that its counters are complete.
 worker_class = "gthread"
 workers = 1
 threads = 32
@@ -22,7 +22,7 @@ bind = "127.0.0.1:8000"
 
 
 def post_worker_init(_: object) -> None:
-    """On SIGTERM, turn /readyz to 503 and go on serving for DRAIN_SECONDS before the worker stops."""
+    """On SIGTERM, /readyz answers 503, and the worker keeps serving for DRAIN_SECONDS."""
     stop = signal.getsignal(signal.SIGTERM)
     assert callable(stop)
 

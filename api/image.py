@@ -29,13 +29,13 @@ from typing import IO, Any
 HERE = Path(__file__).resolve().parent
 CONTEXT = ("Dockerfile", "requirements.txt", "api.py", "comentarios")
 CA_VARIABLES = ("PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
-# The time of every file above the base. Not SOURCE_DATE_EPOCH, which changes with each commit and would make new
-# layers of unchanged packages; nothing reads it, since the bytecode is checked by nobody (see the Dockerfile).
+# The time of every file above the base. SOURCE_DATE_EPOCH would change with each commit and create new layers for
+# unchanged packages. Nothing reads the time, since bytecode is not checked against it (see the Dockerfile).
 FILE_TIME = 0
 
 
 class BuildError(Exception):
-    """The image could not be built; the message says why and what to do."""
+    """The image could not be built; the message says why."""
 
 
 def build(
@@ -89,7 +89,7 @@ def _make_context(folder: Path) -> None:
         if bundle and Path(bundle).is_file():
             shutil.copyfile(bundle, folder / "extra-ca.crt")
             break
-    # Modes differ with the umask of whoever checked out.
+    # File modes depend on the umask at checkout.
     for path in folder.rglob("*"):
         path.chmod(0o755 if path.is_dir() else 0o644)
 
@@ -106,7 +106,7 @@ def _make_reproducible(raw: str, base: str, tag: str, epoch: int, folder: Path) 
             path = folder / f"layer-{number}.tar"
             with _member(archive, name) as stream, path.open("wb") as target:
                 if number < len(base_layers):
-                    # As it is, so that it stays the one that the base's own image has.
+                    # Unchanged, so that it is shared with the base image.
                     shutil.copyfileobj(stream, target)
                 else:
                     _rewrite_layer(stream, target)
@@ -133,14 +133,14 @@ def _member(archive: tarfile.TarFile, name: str) -> IO[bytes]:
 
 
 def _layers_of(base: str) -> list[str]:
-    """The digests of its layers; none when only the builder has it, as BuildKit may: then all layers are rewritten."""
+    """The digests of its layers; none if only the builder has the image (BuildKit): then all layers are rewritten."""
     done = subprocess.run(["docker", "image", "inspect", base], capture_output=True, text=True, check=False)
     layers: list[str] = json.loads(done.stdout)[0]["RootFS"]["Layers"] if done.returncode == 0 else []
     return layers
 
 
 def _rewrite_layer(source: IO[bytes], target: IO[bytes]) -> None:
-    """The same files, sorted by name, each with the one time and without what only this machine knows."""
+    """The same files, sorted by name, with the fixed time and without data of this machine."""
     with (
         tarfile.open(fileobj=source, mode="r:*") as old,
         tarfile.open(fileobj=target, mode="w", format=tarfile.GNU_FORMAT) as new,
@@ -185,7 +185,7 @@ def _output(command: list[str]) -> str:
 
 
 def _run(command: list[str], problem: str, quiet: bool) -> str:
-    """Run; its output goes to standard error unless `quiet`. Raises `BuildError` with the last lines."""
+    """Run a command, with its output on standard error unless `quiet`. Raises `BuildError` with the last lines."""
     try:
         done = subprocess.run(
             command,

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 import sys
+from collections.abc import Callable, Mapping
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from cli import inputs, terraform
-from cli.errors import VerbError
 from cli.targets import target
-from sandbox import ownership
-from sandbox.config import Config
-from sandbox.errors import SandboxError
-from sandbox.progress import fail
+from common import ownership
+from common.errors import CommandError
+from common.progress import fail
 
-# Module and function of each; imported when it is called, for half of a short verb's time is importing.
+# Module and function of each verb. A module is imported when its verb runs: imports take half of a short verb's time.
 VERBS = {
     "alerts": "alerts.alerts",
     "backup": "backup.backup",
@@ -51,11 +51,19 @@ VERBS = {
 }
 
 
-# What needs no sandbox, or asks whose it is where it begins.
-CLAIMS_ITSELF = {"bench", "check", "clean", "dev", "doctor", "down", "outdated", "prove", "sbom", "test", "up"}
+# These need no sandbox, or check its owner themselves.
+CHECKS_ITSELF = {"bench", "check", "clean", "dev", "doctor", "down", "outdated", "prove", "sbom", "test", "up"}
 
-# What works with nothing up, or finds out by itself what is.
-FROM_NOTHING = CLAIMS_ITSELF | {"env", "status"}
+# These work when nothing is up, or find out what is.
+FROM_NOTHING = CHECKS_ITSELF | {"env", "status"}
+
+
+def arguments(verb: Callable[..., object], environment: Mapping[str, str]) -> dict[str, str]:
+    """The inputs that a verb takes after the target, empty when not given: parameter `tag` is TAG, `for_` is FOR."""
+    taken = list(inspect.signature(verb).parameters.values())[1:]
+    return {
+        one.name: environment.get(one.name.rstrip("_").upper(), "") for one in taken if one.kind != one.KEYWORD_ONLY
+    }
 
 
 def main() -> int:
@@ -63,26 +71,27 @@ def main() -> int:
     try:
         inputs.check(os.environ)
         chosen = target()
-        # For the children that are given no environment of their own, too.
+        # Child processes that get no environment of their own inherit these.
         os.environ.update({name: value for name, value in chosen.variables.items() if name in {"LC_ALL", "PATH"}})
-        if chosen.is_sandbox and verb not in CLAIMS_ITSELF:
-            # Somebody else's has the same addresses when this shell lacks the variables of one's own.
-            ownership.check(Config())
+        if chosen.sandbox and verb not in CHECKS_ITSELF:
+            # Without its variables, this shell's addresses may be those of somebody else's sandbox.
+            ownership.check(chosen.sandbox)
         if verb not in FROM_NOTHING:
             terraform.ensure_up(chosen)
         module, _, function = VERBS[verb].partition(".")
-        result = getattr(importlib.import_module(f"cli.{module}"), function)(chosen)
+        called = getattr(importlib.import_module(f"cli.{module}"), function)
+        result = called(chosen, **arguments(called, os.environ))
         return result if isinstance(result, int) else 0
-    except (VerbError, SandboxError) as error:
+    except CommandError as error:
         return fail(str(error))
     except (BotoCoreError, ClientError) as error:
-        return fail(f"AWS refuses or does not answer: {str(error).splitlines()[0]}")
+        return fail(f"AWS refuses the request or does not answer: {str(error).splitlines()[0]}")
     except OSError as error:
         if not error.filename:
             raise
         return fail(f"{error.filename}: {error.strerror}")
     except KeyboardInterrupt:
-        return fail("interrupted: run the same command again, it carries on")
+        return fail("interrupted: run the same command again to continue")
 
 
 if __name__ == "__main__":

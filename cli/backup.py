@@ -3,53 +3,52 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 from typing import Any
 
 from cli import host
-from cli.errors import VerbError
 from cli.targets import Target
-from sandbox.progress import say, step
+from common.errors import CommandError
+from common.progress import say, step
 
 
-def backup(target: Target) -> None:
-    """Makes a backup now and says what is in it.
+def backup(target: Target, host_: str = "") -> None:
+    """Makes a backup now and prints what is in it.
 
     Raises:
-        VerbError: it failed; the host's own line.
+        CommandError: it failed; the message is the host's.
     """
     with step("backup: copying, checking and uploading the comments"):
-        made = _call(target, "run")
+        made = _call(target, "run", host_)
     say(f"  {made['name']}: {made['comments']} comments, {made['size']} bytes, release {made['release'] or 'none'}")
 
 
-def backups(target: Target) -> None:
+def backups(target: Target, host_: str = "") -> None:
     """Lists the backups, the oldest first."""
     row = "{:<40} {:>10} {:>12}  {}"
     say(row.format("name", "comments", "bytes", "release"))
-    for one in _call(target, "list"):
+    for one in _call(target, "list", host_):
         say(row.format(one["name"], one.get("comments", "-"), one.get("size", "-"), one.get("release", "not of ours")))
 
 
-def restore(target: Target) -> dict[str, Any]:
-    """Puts a backup in the database's place: FROM's, or the newest. The old database is kept.
+def restore(target: Target, from_: str = "", host_: str = "") -> dict[str, Any]:
+    """Replaces the database by a backup: the one of this name, or the newest. The old database is kept.
 
     Raises:
-        VerbError: there is none, it is corrupt or foreign, somebody releases, or the API does not start with it.
+        CommandError: there is no such backup, it is corrupt or foreign, a release is under way, or the API does not
+            start with it.
     """
-    name = os.environ.get("FROM") or ""
-    with step(f"restore: {name or 'the newest backup'}"):
-        done: dict[str, Any] = _call(target, f"restore --from={shlex.quote(name)}")
-    say(f"  {done['comments']} comments of {done['restored']['name']} are live; there were {done['before']}")
+    with step(f"restore: {from_ or 'the newest backup'}"):
+        done: dict[str, Any] = _call(target, f"restore --from={shlex.quote(from_)}", host_)
+    say(f"  {done['comments']} comments of {done['restored']['name']} are live; before, there were {done['before']}")
     if done["kept"]:
-        say(f"  the database from before is kept: {done['kept']}")
+        say(f"  the old database is kept: {done['kept']}")
     return done
 
 
-def _call(target: Target, command: str) -> Any:
-    done = host.run(target, host.chosen(target), f"sudo comentarios-backup {command}", timeout=3600)
+def _call(target: Target, command: str, name: str) -> Any:
+    done = host.run(target, host.chosen(target, name), f"sudo comentarios-backup {command}", timeout=3600)
     if done.returncode:
-        said = (done.stderr.strip().splitlines() or ["no answer from the host"])[-1]
-        raise VerbError(said)
+        said = (done.stderr.strip().splitlines() or ["the host does not answer"])[-1]
+        raise CommandError(said)
     return json.loads(done.stdout)

@@ -1,51 +1,48 @@
-"""``make drill``: the host and its data volume are lost, and nothing but minutes with them."""
+"""``make drill``: destroys the host and its data volume, rebuilds both and restores the comments."""
 
 from __future__ import annotations
 
-import os
 import secrets
 import time
 
 import requests
 
 from cli import backup, host, release, up
-from cli.errors import VerbError
 from cli.targets import Target
 from cli.terraform import client
-from sandbox.progress import say, step
+from common.errors import CommandError
+from common.progress import say, step
 
 RECOVERY_SECONDS = 300
 POSTED, POSTED_LATER = 20, 5
 
 
-def drill(target: Target) -> int:
-    """Loses the host with its data volume for real, and measures until its comments and its release are live again.
+def drill(target: Target, host_: str = "") -> int:
+    """Destroys the host and its data volume, and measures the time until its comments and its release are live again.
 
     Returns:
-        1 when it took longer than RECOVERY_SECONDS, or a comment is lost that the newest backup held.
+        1 when it took longer than RECOVERY_SECONDS, or a comment of the newest backup is lost.
 
     Raises:
-        VerbError: a step failed, or on AWS the project's name was not typed.
+        CommandError: a step failed, or on AWS the project's name was not typed.
     """
     if not target.is_sandbox:
         typed = input("This terminates the host and deletes its data volume. Type the project's name (comentarios): ")
         if typed.strip() != "comentarios":
-            raise VerbError("nothing was removed: the name was not typed")
-    lost_host, thread = host.chosen(target), f"drill-{secrets.token_hex(4)}"
+            raise CommandError("nothing was removed: the name was not typed")
+    lost_host, thread = host.chosen(target, host_), f"drill-{secrets.token_hex(4)}"
     known = release.listing(target, lost_host)
     tag = next(one["tag"] for one in known["releases"] if one["number"] == known["live"])
     _post(host.edge(target, lost_host), thread, 0, POSTED)
-    backup.backup(target)
+    backup.backup(target, host_)
     _post(host.edge(target, lost_host), thread, POSTED, POSTED_LATER)
     with step(f"drill: terminating {lost_host.name} and deleting its data volume"):
         _lose(target, lost_host)
     begin = time.monotonic()
-    os.environ["TAG"] = tag
-    up.up(target)
-    os.environ.pop("FROM", None)
-    backup.restore(target)
+    up.up(target, tag)
+    backup.restore(target, host_=host_)
     seconds = time.monotonic() - begin
-    reply = requests.get(f"{host.edge(target, host.chosen(target))}/api/comment/list/{thread}", timeout=30)
+    reply = requests.get(f"{host.edge(target, host.chosen(target, host_))}/api/comment/list/{thread}", timeout=30)
     found = [one["comment"] for one in reply.json()] if reply.status_code == 200 else []
     missing = len({str(number) for number in range(POSTED)} - set(found))
     say("| recovery | bound | comments of the newest backup lost | comments after it lost | release live |")
@@ -71,11 +68,11 @@ def _post(edge: str, thread: str, first: int, count: int) -> None:
         body = {"email": "drill@example.com", "comment": str(number), "content_id": thread}
         reply = requests.post(f"{edge}/api/comment/new", json=body, timeout=30)
         if not _acknowledged(reply):
-            raise VerbError(f"comment {number} was not stored: status {reply.status_code}, {reply.text[:200]!r}")
+            raise CommandError(f"comment {number} was not stored: status {reply.status_code}, {reply.text[:200]!r}")
 
 
 def _acknowledged(reply: requests.Response) -> bool:
-    """Whether the API says so in the body: a proxy may say 200 for a request that nobody has seen."""
+    """Whether the body is the API's own success: a proxy may answer 200 in its place."""
     try:
         return bool(reply.ok and reply.json()["status"] == "SUCCESS")
     except (ValueError, KeyError, TypeError):

@@ -1,8 +1,7 @@
-"""The hosts that EC2 lists, and SSH to them with the very options that Ansible uses."""
+"""The hosts that EC2 lists, and SSH to them with the options that Ansible uses."""
 
 from __future__ import annotations
 
-import os
 import subprocess
 import time
 from collections.abc import Mapping
@@ -12,18 +11,18 @@ from typing import Any
 import yaml
 from botocore.exceptions import BotoCoreError, ClientError
 
-from cli.errors import VerbError
-from cli.targets import ROOT, Target
+from cli.targets import Target
 from cli.terraform import client
-from sandbox.config import Config
-from sandbox.docker import inspect
+from common.docker import inspect
+from common.errors import CommandError
+from common.paths import ROOT
 
 CONNECTION = ROOT / "inventory" / "group_vars" / "all" / "connection.yml"
 
 
 @dataclass(frozen=True)
 class Host:
-    """One host, under the name that it has in the inventory."""
+    """One host, with its name in the inventory."""
 
     name: str
     address: str
@@ -34,14 +33,14 @@ class Host:
 
 
 def hosts(target: Target) -> list[Host]:
-    """Every running host that Terraform made, by one question to the EC2 API.
+    """Every running host that Terraform created, by one request to the EC2 API.
 
-    The same that inventory/aws_ec2.yml asks; through Ansible it takes four seconds.
+    inventory/aws_ec2.yml sends the same request; through Ansible it takes four seconds.
 
     Raises:
-        VerbError: EC2 does not answer.
+        CommandError: EC2 does not answer.
     """
-    # SSH keeps the hosts' keys in it.
+    # SSH keeps the hosts' keys in this folder.
     target.state.mkdir(parents=True, exist_ok=True)
     target.connections.mkdir(parents=True, exist_ok=True, mode=0o700)
     filters = [
@@ -52,7 +51,7 @@ def hosts(target: Target) -> list[Host]:
         pages = client(target, "ec2").get_paginator("describe_instances").paginate(Filters=filters)
         found = [one for page in pages for group in page["Reservations"] for one in group["Instances"]]
     except (BotoCoreError, ClientError) as error:
-        raise VerbError(f"EC2 does not list the hosts: {error}") from None
+        raise CommandError(f"EC2 does not list the hosts: {error}") from None
     user = str(yaml.safe_load(CONNECTION.read_text())["ansible_user"])
     return sorted((_host(one, user) for one in found), key=lambda host: host.name)
 
@@ -70,30 +69,38 @@ def _host(instance: dict[str, Any], user: str) -> Host:
     )
 
 
-def chosen(target: Target) -> Host:
-    """The host that HOST names, else the first.
+def several(target: Target, name: str = "") -> list[Host]:
+    """The host of this name, or all.
 
     Raises:
-        VerbError: there is none, or none of that name.
+        CommandError: there is none, or none of that name.
     """
-    found = hosts(target)
-    wanted = os.environ.get("HOST")
+    found = [chosen(target, name)] if name else hosts(target)
     if not found:
-        raise VerbError("no host is running: run `make up`")
+        raise CommandError("no host is running: run `make up`")
+    return found
+
+
+def chosen(target: Target, name: str = "") -> Host:
+    """The host of this name, or the first one.
+
+    Raises:
+        CommandError: there is none, or none of that name.
+    """
+    found = several(target)
     for host in found:
-        if wanted in (None, "", host.name):
+        if name in ("", host.name):
             return host
-    raise VerbError(f"HOST={wanted} is not known: there is {', '.join(host.name for host in found)}")
+    raise CommandError(f"HOST={name} is not known: the hosts are {', '.join(host.name for host in found)}")
 
 
 def edge(target: Target, host: Host) -> str:
-    """URL of a host's edge as this machine reaches it, without a slash at the end."""
+    """The URL by which this machine reaches a host's edge, without a slash at the end."""
     if host.domain:
         return f"https://{host.domain}"
-    if target.is_sandbox:
-        config = Config()
-        container = inspect("container", f"{config.name}-{host.instance_id}")
-        # As it was made, whatever EDGE_PORT says now.
+    if target.sandbox:
+        container = inspect("container", target.sandbox.host_name(host.instance_id))
+        # A host keeps the port that it was created with, whatever EDGE_PORT is now.
         bindings = container["HostConfig"]["PortBindings"] if container else None
         if bindings:
             return f"http://127.0.0.1:{bindings['80/tcp'][0]['HostPort']}"
@@ -101,22 +108,14 @@ def edge(target: Target, host: Host) -> str:
 
 
 def ssh(target: Target, host: Host, command: str = "", *options: str) -> list[str]:
-    """The command line of ``ssh`` to a host, where a command is never taken for an option."""
+    """The command line of ``ssh`` to a host. The remote command is never taken for an option."""
     key = target.variables.get("ANSIBLE_PRIVATE_KEY_FILE")
-    # One connection for all that is asked within a minute. It is named after the instance: its address may be another's
-    # tomorrow.
+    # All commands within a minute share one connection. Its name is the instance's id, since addresses are reused.
     control = target.connections / host.instance_id
     return [
-        # SSH takes the first of two values: the caller's. It reads options as it does its files: a path with a space
-        # stands in quotes.
-        *(
-            "ssh",
-            *options,
-            "-o",
-            f"HostKeyAlias={host.instance_id}",
-            "-o",
-            f'UserKnownHostsFile="{target.state}/known_hosts"',
-        ),
+        # Of two values SSH takes the first, so the caller's come first. As in its files, paths with spaces need quotes.
+        *("ssh", *options),
+        *("-o", f"HostKeyAlias={host.instance_id}", "-o", f'UserKnownHostsFile="{target.state}/known_hosts"'),
         *("-o", "StrictHostKeyChecking=accept-new", "-o", "ConnectTimeout=10", "-o", "LogLevel=ERROR"),
         *("-o", "ControlMaster=auto", "-o", f'ControlPath="{control}"', "-o", "ControlPersist=60"),
         *("-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3"),
@@ -128,9 +127,9 @@ def ssh(target: Target, host: Host, command: str = "", *options: str) -> list[st
 
 
 def forwards(target: Target, host: Host, ports: Mapping[str, int]) -> list[str]:
-    """The command line of ``ssh`` that only forwards to ports of the host's loopback.
+    """The command line of ``ssh`` that only forwards ports to the host's loopback.
 
-    Over a connection of its own: what a shared one forwards would outlive the command.
+    It has a connection of its own: a shared one would keep forwarding after the command ends.
 
     Args:
         ports: `127.0.0.1:PORT` of this machine, or the path of a socket → port of the host.
@@ -141,7 +140,7 @@ def forwards(target: Target, host: Host, ports: Mapping[str, int]) -> list[str]:
 
 
 def run(target: Target, host: Host, command: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
-    """Runs one command on a host and returns what it printed; it is not checked."""
+    """Runs a command on a host and returns its output; the exit status is not checked."""
     command_line = ssh(target, host, command)
     try:
         return subprocess.run(
@@ -152,23 +151,21 @@ def run(target: Target, host: Host, command: str, timeout: float = 60) -> subpro
 
 
 def greet(target: Target, timeout: float = 300) -> list[Host]:
-    """Waits until every host lets us in.
+    """Waits until every host accepts SSH.
 
     Args:
         timeout: seconds that a host may take to boot.
 
     Raises:
-        VerbError: there is no host, or one does not let us in: what SSH said.
+        CommandError: there is no host, or one does not accept the connection; why.
     """
-    found = hosts(target)
-    if not found:
-        raise VerbError("no host is running: run `make up`")
+    found = several(target)
     deadline = time.monotonic() + timeout
     for host in found:
         while (done := run(target, host, "true")).returncode:
             if time.monotonic() > deadline:
                 said = (done.stderr.strip().splitlines() or ["no answer"])[-1]
-                raise VerbError(f"{host.user}@{host.address} does not let us in: {said}")
+                raise CommandError(f"{host.user}@{host.address} does not accept SSH: {said}")
             time.sleep(1)
     return found
 

@@ -1,4 +1,4 @@
-"""The API's image: its tag, built once, pushed to ECR, where a tag is never overwritten."""
+"""The API's image: built once, and pushed to ECR under a tag that is never overwritten."""
 
 from __future__ import annotations
 
@@ -12,21 +12,20 @@ import time
 from botocore.exceptions import ClientError
 
 from cli import host
-from cli.errors import VerbError
-from cli.targets import ROOT, Target
+from cli.targets import Target
 from cli.terraform import client
-from sandbox import hosts as sandbox_hosts
-from sandbox import images as sandbox_images
-from sandbox.config import Config
-from sandbox.docker import builder, docker, inspect
-from sandbox.progress import failure, logged, say, step
+from common import images as local_images
+from common.docker import INSTANCE_TYPES, builder, docker, inspect
+from common.errors import CommandError
+from common.paths import ROOT
+from common.progress import failure, logged, say, step
 
 REPOSITORY = "comentarios-api"
 PARTS = ("Dockerfile", "api.py", "comentarios", "image.py", "requirements.txt")
 
 
-def tag() -> str:
-    """The working tree's tag: the commit, and after it a digest of the image's sources when they differ from it."""
+def tree_tag() -> str:
+    """The working tree's tag: the commit, followed by a digest of the image's sources if they differ from it."""
     commit = _git("rev-parse", "--short=12", "HEAD") or "nocommit"
     if commit != "nocommit" and not _git("status", "--porcelain", "--", *(f"api/{part}" for part in PARTS)):
         return commit
@@ -39,13 +38,9 @@ def tag() -> str:
     return f"{commit}-{digest.hexdigest()[:8]}"
 
 
-def _wanted() -> str:
-    """The working tree's tag; with REBUILD the day's after it, for the same sources with that day's packages."""
-    return f"{tag()}-{time.strftime('%Y%m%d', time.gmtime())}" if _rebuild() else tag()
-
-
-def _rebuild() -> bool:
-    return os.environ.get("REBUILD") == "yes"
+def _wanted(rebuild: bool) -> str:
+    """The working tree's tag. A rebuild of the same sources, with today's packages, has the date after it."""
+    return f"{tree_tag()}-{time.strftime('%Y%m%d', time.gmtime())}" if rebuild else tree_tag()
 
 
 def in_ecr(target: Target, wanted: str) -> bool:
@@ -57,27 +52,29 @@ def in_ecr(target: Target, wanted: str) -> bool:
         if code == "ImageNotFoundException":
             return False
         if code == "RepositoryNotFoundException":
-            raise VerbError(f"ECR has no repository {REPOSITORY}: run `make up` first") from None
-        raise VerbError(f"ECR does not answer: {error}") from None
+            raise CommandError(f"ECR has no repository {REPOSITORY}: run `make up` first") from None
+        raise CommandError(f"ECR does not answer: {error}") from None
     return True
 
 
-def ensure(target: Target) -> str:
-    """The tag to run: ``TAG`` of the environment, which must be in ECR, or the working tree's, built and pushed if not.
+def ensure(target: Target, tag: str = "", rebuild: bool = False) -> str:
+    """The tag to run: the one that is given, which must be in ECR, or the working tree's, which is pushed if missing.
+
+    Args:
+        rebuild: builds the working tree's image again, with today's packages of Debian.
 
     Raises:
-        VerbError: TAG is not in ECR, or the build or the push failed.
+        CommandError: the tag is not in ECR, or the build or the push failed.
     """
-    given = os.environ.get("TAG")
-    if given:
-        if not in_ecr(target, given):
-            raise VerbError(f"ECR has no image {REPOSITORY}:{given}: `make images` lists what it has")
-        return given
-    wanted = _wanted()
+    if tag:
+        if not in_ecr(target, tag):
+            raise CommandError(f"ECR has no image {REPOSITORY}:{tag}: `make images` lists the images")
+        return tag
+    wanted = _wanted(rebuild)
     if in_ecr(target, wanted):
         say(f"▸ image: {REPOSITORY}:{wanted} is in ECR")
         return wanted
-    _build_once(target, wanted)
+    _build_once(target, wanted, rebuild)
     _fits(target, wanted)
     with step(f"image: pushing {REPOSITORY}:{wanted} to ECR"):
         push(target, wanted)
@@ -85,26 +82,26 @@ def ensure(target: Target) -> str:
 
 
 def _fits(target: Target, wanted: str) -> None:
-    """Compares what was built with the hosts: an image is of the machine's architecture that built it.
+    """Compares the built image with the hosts: it has the architecture of the machine that built it.
 
     Raises:
-        VerbError: a host is of another one.
+        CommandError: a host has another one.
     """
     built = (inspect("image", f"{REPOSITORY}:{wanted}") or {}).get("Architecture", "")
     # As EC2 calls it.
     built = {"amd64": "x86_64"}.get(built, built)
     for one in host.hosts(target):
         if one.architecture != built:
-            raise VerbError(
+            raise CommandError(
                 f"the image {wanted} is built for {built}, and {one.name} is {one.architecture}: release from a "
                 f"machine or a pipeline that is {one.architecture}, or set instance_type to one of {built}, such as "
-                f"{sandbox_hosts.TYPES.get(built)}"
+                f"{INSTANCE_TYPES.get(built)}"
             )
 
 
-def push_verb(target: Target) -> None:
-    """``make image``: the tag that is in ECR now."""
-    say(ensure(target))
+def push_verb(target: Target, tag: str, rebuild: str) -> None:
+    """``make image``: pushes the image and prints its tag."""
+    say(ensure(target, tag, rebuild == "yes"))
 
 
 def images(target: Target) -> None:
@@ -114,45 +111,45 @@ def images(target: Target) -> None:
 
 
 def prepare(target: Target) -> None:
-    """Builds the working tree's image where ``ensure`` would, before there is an ECR to ask."""
-    wanted = _wanted()
+    """Builds the image that ``ensure`` will push, before ECR exists."""
+    wanted = _wanted(rebuild=False)
     try:
-        known = in_ecr(target, os.environ.get("TAG") or wanted)
-    except VerbError:
+        known = in_ecr(target, wanted)
+    except CommandError:
         known = False
-    if not known and not os.environ.get("TAG"):
-        _build_once(target, wanted)
+    if not known:
+        _build_once(target, wanted, rebuild=False)
 
 
-def _build_once(target: Target, wanted: str) -> None:
-    # The tag names the content: an image that the engine has already is the one that would be built.
-    if not inspect("image", f"{REPOSITORY}:{wanted}"):
+def _build_once(target: Target, wanted: str, rebuild: bool) -> None:
+    # The tag identifies the content: an image with this tag need not be built again.
+    def make() -> None:
         with step(f"image: building {REPOSITORY}:{wanted}"):
-            build(target, wanted)
-            sandbox_images.built(f"{REPOSITORY}:{wanted}")
+            build(target, wanted, rebuild)
+
+    local_images.once(f"{REPOSITORY}:{wanted}", make)
 
 
-def build(target: Target, wanted: str) -> None:
+def build(target: Target, wanted: str, rebuild: bool = False) -> None:
     """Builds ``comentarios-api:<tag>`` in this machine's engine."""
-    config = Config()
-    config.state.mkdir(parents=True, exist_ok=True)
-    base = sandbox_images.base(config)
+    target.state.mkdir(parents=True, exist_ok=True)
+    base = local_images.base(target.state)
     log = target.state / "logs" / "build-api.log"
     command = [sys.executable, str(ROOT / "api" / "image.py"), "build", "--tag", f"{REPOSITORY}:{wanted}"]
-    command += ["--base", base, "--version", wanted, *(["--no-cache"] if _rebuild() else [])]
+    command += ["--base", base, "--version", wanted, *(["--no-cache"] if rebuild else [])]
     if logged(command, log, env={**os.environ, **builder()}):
-        raise VerbError(failure("building the image failed", log))
+        raise CommandError(failure("building the image failed", log))
 
 
 def push(target: Target, wanted: str) -> None:
-    """Pushes the image that was built, with a token that ECR gives out for it, and waits until ECR lists it."""
+    """Pushes the image with a token from ECR, and waits until ECR lists it."""
     ecr = client(target, "ecr")
     uri = ecr.describe_repositories(repositoryNames=[REPOSITORY])["repositories"][0]["repositoryUri"]
     registry, _, name = uri.partition("/")
-    registry = target.push_registry or registry
+    registry = target.sandbox.push_address if target.sandbox else registry
     token = ecr.get_authorization_token()["authorizationData"][0]["authorizationToken"]
     user, _, password = base64.b64decode(token).decode().partition(":")
-    # A client configuration of our own: the user's stays as it is.
+    # A Docker configuration of our own: the user's is not changed.
     login, remote = target.state / "docker", f"{registry}/{name}:{wanted}"
     try:
         docker(*("--config", str(login), "login", "--username", user, "--password-stdin", registry), stdin=password)
@@ -166,7 +163,7 @@ def push(target: Target, wanted: str) -> None:
         if in_ecr(target, wanted):
             return
         time.sleep(0.5)
-    raise VerbError(f"ECR does not list {REPOSITORY}:{wanted} 30 s after the push: run the same command again")
+    raise CommandError(f"ECR does not list {REPOSITORY}:{wanted} 30 s after the push: run the same command again")
 
 
 def listing(target: Target) -> list[str]:

@@ -1,4 +1,4 @@
-"""``make logs``: the stack's log lines of every host, those that are asked for, as they come."""
+"""``make logs``: follows the logs of the stack on every host, with filters."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ import shlex
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
 
 from cli import host
-from cli.errors import VerbError
 from cli.targets import Target
+from common.errors import CommandError
 
-# In the words of each: API and edge write them in JSON, Prometheus, Alertmanager and Grafana as level=…
+# The API and the edge write JSON; Prometheus, Alertmanager and Grafana write level=…
 LEVELS = ("debug", "info", "warning", "error")
 WORDS = {
     "debug": "debug|dbug",
@@ -25,41 +24,56 @@ ERASE = "\x1b[2K"
 COMPOSE = ("docker", "compose", "--project-directory", "/opt/comentarios")
 
 
-def command(given: Mapping[str, str], colour: bool = False) -> str:
-    """The command for a host's shell. It fails when the logs cannot be read, and not when no line matches."""
+def command(
+    service: str = "",
+    level: str = "",
+    request: str = "",
+    since: str = "",
+    grep: str = "",
+    follow: str = "",
+    *,
+    colour: bool = False,
+) -> str:
+    """The command for a host's shell. It fails when the logs cannot be read, but not when no line matches."""
     filters = []
-    if level := given.get("LEVEL"):
+    if level:
         words = "|".join(WORDS[one] for one in LEVELS[LEVELS.index(level) :])
         filters.append(["-iE", "-e", rf'(level|lvl)"?[=:] ?"?({words})\b'])
-    if request := given.get("REQUEST"):
-        # The API's name for it and the edge's.
+    if request:
+        # `request_id` in the API's lines, `id` in the edge's.
         filters.append(["-E", "-e", rf'id": ?"{request.replace(".", "[.]")}"'])
-    if text := given.get("GREP"):
-        filters.append(["-iF", "-e", text])
-    since = given.get("SINCE", "")
-    # The engine knows no days.
+    if grep:
+        filters.append(["-iF", "-e", grep])
+    # The engine does not know days.
     since = f"{int(since[:-1]) * 24}h" if since.endswith("d") else since
-    # Of what is filtered, all that is kept; else the newest.
+    # With a filter all lines that are kept; otherwise the newest ones.
     begin = ["--since", since] if since else [] if filters else ["--tail", "100"]
-    follow = [] if given.get("FOLLOW") == "no" else ["--follow"]
-    service = ["--", given["SERVICE"]] if given.get("SERVICE") else []
+    following = [] if follow == "no" else ["--follow"]
+    services = ["--", service] if service else []
     plain = [] if colour else ["--ansi", "never"]
-    parts = [shlex.join([*COMPOSE, *plain, "logs", *follow, *begin, *service])]
+    parts = [shlex.join([*COMPOSE, *plain, "logs", *following, *begin, *services])]
     parts += [f"{{ {shlex.join(['grep', '--line-buffered', *one])} || [ $? -eq 1 ]; }}" for one in filters]
     return shlex.join(["bash", "-c", f"set -o pipefail; {' | '.join(parts)}"])
 
 
-def logs(target: Target) -> int:
-    """Follows the logs of all hosts, or of HOST, until Ctrl-C; with several, each line has its host's name.
+def logs(
+    target: Target,
+    host_: str = "",
+    service: str = "",
+    level: str = "",
+    request: str = "",
+    since: str = "",
+    grep: str = "",
+    follow: str = "",
+) -> int:
+    """Follows the logs of all hosts, or of one, until Ctrl-C; with several, each line has its host's name.
 
     Raises:
-        VerbError: there is no host, or the logs of one cannot be read.
+        CommandError: there is no host, or the logs of one cannot be read.
     """
-    found = [host.chosen(target)] if os.environ.get("HOST") else host.hosts(target)
-    if not found:
-        raise VerbError("no host is running: run `make up`")
-    asked = command(os.environ, colour=sys.stdout.isatty())
-    # A terminal on the host: what follows there ends with the connection, and not with the next line.
+    found = host.several(target, host_)
+    asked = command(service, level, request, since, grep, follow, colour=sys.stdout.isatty())
+    # With a terminal on the host, following ends with the connection; without one, at the next line.
     readers = [_reader(host.ssh(target, one, asked, "-tt")) for one in found]
     width = max(len(one.name) for one in found)
     enough = threading.Event()
@@ -81,7 +95,7 @@ def logs(target: Target) -> int:
         return 0
     failed = [one.name for one, reader in zip(found, readers, strict=True) if reader.wait()]
     if failed:
-        raise VerbError(f"{', '.join(failed)}: the logs cannot be read (see above); `make status` says what runs")
+        raise CommandError(f"{', '.join(failed)}: the logs cannot be read (see above and `make status`)")
     return 0
 
 
@@ -97,10 +111,10 @@ def _print(
     assert reader.stdout
     try:
         for line in reader.stdout:
-            # Compose erases the line before each, on a terminal or not.
+            # Compose writes a code that erases the line, even without a terminal.
             print(f"{prefix}{line.rstrip().replace(ERASE, '')}", flush=True)
     except BrokenPipeError:
-        # Who reads has seen enough: `make logs | head`.
+        # The reader has closed the pipe: `make logs | head`.
         enough.set()
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         for one in readers:

@@ -12,9 +12,9 @@ import urllib.request
 import zipfile
 from dataclasses import dataclass
 
-from cli.errors import VerbError
-from cli.targets import BIN
-from sandbox.progress import step
+from common.errors import CommandError
+from common.paths import BIN
+from common.progress import step
 
 MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
 
@@ -77,7 +77,7 @@ def ensure() -> None:
     """Sees that there is a `terraform` on the PATH; one that is not the machine's own lies in `.state/bin`.
 
     Raises:
-        VerbError: it can be neither found nor fetched: why, and what to do.
+        CommandError: it can be neither found nor fetched: why, and what to do.
     """
     if shutil.which("terraform"):
         return
@@ -96,7 +96,7 @@ def compose() -> list[str]:
     """The command that is Docker Compose here: the client's plugin, or the one in `.state/bin`.
 
     Raises:
-        VerbError: it can be neither found nor fetched: why, and what to do.
+        CommandError: it can be neither found nor fetched: why, and what to do.
     """
     if subprocess.run(["docker", "compose", "version"], capture_output=True, check=False).returncode == 0:
         return ["docker", "compose"]
@@ -110,21 +110,21 @@ def _fetch(program: Program) -> None:
     name, machine = program.name, platform.machine()
     kind = f"{sys.platform}_{MACHINES.get(machine, machine)}"
     if kind not in program.files:
-        raise VerbError(f"{name} is missing, and is not fetched for {kind}: {program.help}")
+        raise CommandError(f"{name} is missing, and there is no download for {kind}: {program.help}")
     file, wanted = program.files[kind]
     url = f"{program.source}/{file}"
-    with step(f"{name} is missing: fetching {program.title}"):
+    with step(f"{name} is missing: downloading {program.title}"):
         try:
             with urllib.request.urlopen(url, timeout=30) as reply:
                 content: bytes = reply.read()
         except OSError as error:
             reason = getattr(error, "reason", error)
-            raise VerbError(f"{name} is missing, and {url} cannot be fetched ({reason}): {program.help}") from None
+            raise CommandError(
+                f"{name} is missing, and {url} cannot be downloaded ({reason}): {program.help}"
+            ) from None
         found = hashlib.sha256(content).hexdigest()
         if found != wanted:
-            raise VerbError(
-                f"{url} is not what was released (SHA-256 {found}), so it was not installed: {program.help}"
-            )
+            raise CommandError(f"{url} has the wrong SHA-256 ({found}) and was not installed: {program.help}")
         if file.endswith(".zip"):
             content = zipfile.ZipFile(io.BytesIO(content)).read(name)
         BIN.mkdir(parents=True, exist_ok=True)

@@ -1,104 +1,112 @@
-"""``make release``, ``make rollback`` and ``make releases``: the playbooks, who is asking, and what Ctrl-C does."""
+"""``make release``, ``make rollback`` and ``make releases``: run the playbooks and show the progress."""
 
 from __future__ import annotations
 
 import getpass
 import json
-import os
 import re
 import secrets
 import shlex
 import socket
 import threading
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from cli import host, image, settings
-from cli.errors import VerbError
-from cli.targets import ROOT, Target
-from sandbox.progress import Step, failure, logged, say, step
+from cli.targets import Target
+from common.errors import CommandError
+from common.paths import ROOT
+from common.progress import Step, failure, logged, say, step
 
 COMMAND = "sudo comentarios-release"
-# Prints nothing where no release was ever begun.
+# Prints nothing on a host that never had a release.
 LIST = """sudo sh -c 'set -- /opt/comentarios/releases/*/release.json; [ ! -e "$1" ] || comentarios-release list'"""
-NO_RELEASES = '{"live": null, "releases": [], "by": null}'
 
 
-def release(target: Target) -> None:
-    """Builds and pushes the working tree's image (or takes TAG's), and rolls it out with its configuration.
-
-    Raises:
-        VerbError: TAG is not in ECR, somebody else releases, or the release failed or was rolled back: why.
-    """
-    begin = time.monotonic()
-    entries = play(target, "release", "playbooks/release.yml", stack_api_tag=image.ensure(target))
-    say(_outcome(entries, "released", begin) or "✓ nothing to release: this image and configuration are live already")
-
-
-def rollback(target: Target) -> None:
-    """Goes back to the last good release, or to the one that TO names by number or tag.
+def release(target: Target, tag: str, rebuild: str, watch: str, ready: str) -> None:
+    """Builds and pushes the working tree's image, or takes the given tag, and rolls it out with its configuration.
 
     Raises:
-        VerbError: there is none, its image is not available any more, or it does not run: why.
+        CommandError: the tag is not in ECR, another release is under way, or the release failed or was rolled back.
     """
     begin = time.monotonic()
-    entries = play(target, "rollback", "playbooks/rollback.yml", stack_rollback_to=os.environ.get("TO") or "")
+    tag = image.ensure(target, tag, rebuild == "yes")
+    entries = play(target, "release", "playbooks/release.yml", watch, ready, stack_api_tag=tag)
+    say(
+        _outcome(entries, "released", begin)
+        or "✓ nothing to release: this image and this configuration are already live"
+    )
+
+
+def rollback(target: Target, to: str, watch: str, ready: str) -> None:
+    """Rolls back to the last good release, or to the one with this number or tag.
+
+    Raises:
+        CommandError: there is none, its image is no longer available, or it does not start.
+    """
+    begin = time.monotonic()
+    entries = play(target, "rollback", "playbooks/rollback.yml", watch, ready, stack_rollback_to=to)
     say(_outcome(entries, "rolled back", begin) or "✓ nothing to roll back")
 
 
 def _outcome(entries: list[dict[str, Any]], what: str, begin: float) -> str:
-    """The last line of a run that made these releases; empty when it made none."""
+    """The last line of output for these releases; empty if there are none."""
     made = ", ".join(f"{entry['tag']} is release {entry['number']} on {entry['host']}" for entry in entries)
     return made and f"✓ {what}: {made} ({time.monotonic() - begin:.0f} s); `make releases` lists all"
 
 
 def releases(target: Target) -> None:
-    """Prints every release on the list, the newest first; ``*`` marks the live one."""
+    """Prints all releases, the newest first; ``*`` marks the live one."""
     for one in host.hosts(target):
         known = listing(target, one)
-        say(f"{one.name}  ({known['by']} is releasing now)" if known["by"] else one.name)
+        say(f"{one.name}  ({known['by']} is releasing)" if known["by"] else one.name)
         row = "{:1} {:>4}  {:<20}  {:<24} {:<13} {:<28} {:>7}  {}"
-        say(row.format("", "", "when (UTC)", "tag", "commit", "by", "took", "how it ended"))
+        say(row.format("", "", "when (UTC)", "tag", "commit", "by", "took", "outcome"))
         for entry in reversed(known["releases"]):
             say(row.format(*_columns(entry, known["live"])).rstrip())
 
 
-def play(target: Target, what: str, playbook: str, **variables: Any) -> list[dict[str, Any]]:
-    """Runs a playbook that may release, under a name that others are told when they want to release meanwhile.
+def play(
+    target: Target, what: str, playbook: str, watch: str = "", ready: str = "", **variables: Any
+) -> list[dict[str, Any]]:
+    """Runs a playbook that may release. Others who want to release meanwhile are told the owner's name.
 
-    WATCH and READY of the environment bound how long a release is watched and may take to get ready, in seconds.
+    Args:
+        watch: seconds for which a release is watched; empty for the roles' default.
+        ready: seconds that a release may take to get ready.
 
     Returns:
-        The releases that came of it, one a host at most.
+        The releases that it made, at most one per host.
 
     Raises:
-        VerbError: it failed, with the release's own reason where there is one, or it was interrupted.
+        CommandError: it failed or was interrupted; if a release failed, its reason.
     """
-    bounds = {"stack_watch_seconds": "WATCH", "stack_ready_seconds": "READY"}
-    variables |= {name: int(os.environ[given]) for name, given in bounds.items() if os.environ.get(given)}
+    bounds = {"stack_watch_seconds": watch, "stack_ready_seconds": ready}
+    variables |= {name: int(seconds) for name, seconds in bounds.items() if seconds}
     settings.apply(target)
     log = target.state / "logs" / f"ansible-{what}.log"
     run = secrets.token_hex(8)
     with step(f"ansible: {playbook}") as shown:
         shown.detail = "waiting for SSH"
         found = host.greet(target)
-        variables |= {"stack_owner": owner(), "stack_run": run}
+        variables |= {"stack_owner": owner(target.environment()), "stack_run": run}
         command = ["ansible-playbook", playbook, "--extra-vars", extra_variables(variables)]
         follower = Follower(target, found, run, shown)
         try:
-            # Otherwise Ansible names a task only when it has ended.
+            # Without this, Ansible names a task only after it has ended.
             environment = {**target.environment(), "ANSIBLE_DISPLAY_SKIPPED_HOSTS": "yes"}
             status = logged(command, log, cwd=ROOT, env=environment, each=follower.line, grace=10)
         except KeyboardInterrupt:
             ended = {one.name: _on_host(target, one, f"cancel --run {run}", 240) for one in found}
-            raise VerbError(f"interrupted: {_cancelled(ended)}") from None
+            raise CommandError(f"interrupted: {_cancelled(ended)}") from None
         finally:
             follower.end()
-        # A group that the user was given counts from the next connection on.
+        # A new group membership takes effect with the next connection.
         host.end_connections(target)
         if status:
             entries = [entry | {"host": one.name} for one in found for entry in _of_run(target, one, run)]
-            raise VerbError(_reason(entries) or failure(f"{playbook} failed", log))
+            raise CommandError(_reason(entries) or failure(f"{playbook} failed", log))
         known = {one.name: _known(target, one) for one in found}
     return [
         entry | {"host": name} for name, listed in known.items() for entry in listed["releases"] if entry["run"] == run
@@ -106,7 +114,7 @@ def play(target: Target, what: str, playbook: str, **variables: Any) -> list[dic
 
 
 class Follower:
-    """Ansible's output, line by line, as a step's detail and result; and how far each host's release is."""
+    """Shows Ansible's current task, and then the progress of each host's release."""
 
     def __init__(self, target: Target, hosts: list[host.Host], run: str, shown: Step) -> None:
         self._target, self._hosts, self._run, self._shown = target, hosts, run, shown
@@ -130,7 +138,7 @@ class Follower:
             self._watcher.join()
 
     def _watch(self) -> None:
-        """The step that a release has reached, and then a countdown of its watch with what that sees."""
+        """Shows the step that a release has reached, and a countdown while it is watched."""
         told: set[str] = set()
         while not self._over.wait(1):
             for one in self._hosts:
@@ -143,38 +151,38 @@ class Follower:
                         continue
                     if one.name not in told:
                         told.add(one.name)
-                        say(f"  {one.name}: release {entry['number']} serves, and is watched for {length} s")
+                        say(f"  {one.name}: release {entry['number']} is live and is watched for {length} s")
                     left = max(0, round(since + length - time.time()))
                     self._shown.detail = f"watching release {entry['number']}: {left} s left, {sees(entry['seen'])}"
 
 
 def sees(seen: dict[str, int] | None) -> str:
-    """What the watch has counted so far, in words."""
-    return f"{seen['requests']:,} requests, {seen['errors']:,} errors" if seen else "nothing counted yet"
+    """What the watch has counted so far."""
+    return f"{seen['requests']:,} requests, {seen['errors']:,} errors" if seen else "no requests yet"
 
 
 def _of_run(target: Target, one: host.Host, run: str) -> list[dict[str, Any]]:
-    """The releases of a host that a run made; none where it does not answer."""
+    """The releases that a run made on a host; none if the host does not answer."""
     return [entry for entry in _on_host(target, one, "list").get("releases", []) if entry["run"] == run]
 
 
 def listing(target: Target, one: host.Host) -> dict[str, Any]:
-    """What a host knows of its releases: ``live`` (a number), ``releases`` (the oldest first), ``by``.
+    """A host's releases: ``live`` (a number), ``releases`` (the oldest first), ``by`` (who is releasing).
 
     Raises:
-        VerbError: it does not say so, or has none yet.
+        CommandError: the host does not answer, or has no release.
     """
     known = _known(target, one)
     if not known["releases"]:
-        raise VerbError(f"{one.name} knows of no release: run `make up`")
+        raise CommandError(f"{one.name} has no release: run `make up`")
     return known
 
 
 def live(target: Target) -> dict[str, str]:
-    """Name of each host → tag of the image that is live there; empty on one that has none yet.
+    """The name of each host and the tag of its live image; empty on a host without a release.
 
     Raises:
-        VerbError: EC2 does not answer, or a host that has releases does not say which is live.
+        CommandError: EC2 or a host does not answer.
     """
     known = {one.name: _known(target, one) for one in host.hosts(target)}
     return {
@@ -184,30 +192,30 @@ def live(target: Target) -> dict[str, str]:
 
 
 def _known(target: Target, one: host.Host) -> dict[str, Any]:
-    """What `comentarios-release list` says. A host without a release may not have the program yet.
+    """The output of `comentarios-release list`. A host without a release may not have the program yet.
 
     Raises:
-        VerbError: it has releases and does not list them. Silence is not taken for a host that has none.
+        CommandError: the host does not answer. It is not taken for one without a release.
     """
     done = host.run(target, one, LIST)
     if done.returncode:
         said = (done.stderr.strip().splitlines() or ["no answer"])[-1]
-        raise VerbError(f"{one.name} does not say which releases it has: {said}")
+        raise CommandError(f"{one.name} does not list its releases: {said}")
     known: dict[str, Any] = (
         json.loads(done.stdout) if done.stdout.strip() else {"live": None, "releases": [], "by": None}
     )
     return known
 
 
-def owner() -> str:
-    """Who is asking, for others to read."""
-    if os.environ.get("GITHUB_ACTIONS"):
-        return f"{os.environ['GITHUB_ACTOR']} (workflow run {os.environ['GITHUB_RUN_ID']})"
+def owner(environment: Mapping[str, str]) -> str:
+    """Who releases, as shown to others."""
+    if environment.get("GITHUB_ACTIONS"):
+        return f"{environment['GITHUB_ACTOR']} (workflow run {environment['GITHUB_RUN_ID']})"
     return f"{getpass.getuser()}@{socket.gethostname()}"
 
 
 def extra_variables(variables: dict[str, Any]) -> str:
-    """Variables for ansible-playbook, as YAML in which a text is never a template."""
+    """Variables for ansible-playbook, as YAML that marks every text as not a template."""
     return "{" + ", ".join(f"{name}: {_plain(value)}" for name, value in variables.items()) + "}"
 
 
@@ -216,18 +224,18 @@ def _plain(value: Any) -> str:
 
 
 def _cancelled(ended: dict[str, dict[str, Any]]) -> str:
-    """What became of a release that was interrupted here, by what each host answered."""
+    """How an interrupted release ended, from each host's answer."""
     silent = [name for name, answer in ended.items() if not answer]
     if silent:
-        return f"{', '.join(silent)} does not say what became of the release: `make releases`"
+        return f"{', '.join(silent)} does not answer: check the release with `make releases`"
     outcomes = {answer["outcome"] for answer in ended.values()} - {None}
     if outcomes <= {"cancelled"}:
         return "the release was undone" if outcomes else "no release was under way"
-    return f"the release had ended before: {', '.join(sorted(outcomes - {'cancelled'}))}; `make releases` lists it"
+    return f"the release had already ended: {', '.join(sorted(outcomes - {'cancelled'}))}; `make releases` lists it"
 
 
 def _reason(entries: list[dict[str, Any]]) -> str:
-    """Why a run's release did not end well; empty when none did."""
+    """Why a run's release failed; empty if none failed."""
     for entry in entries:
         if entry["reason"]:
             return (

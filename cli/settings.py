@@ -1,7 +1,7 @@
-"""A person's own settings, ``settings/<target>.yml``: checked, and then the last word for Ansible and for Terraform.
+"""A user's own settings, ``settings/<target>.yml``. They are checked and override the project's variables.
 
-Ansible reads every file of group_vars by its name, so that a file of one's own there would lose against a later one.
-These variables are an inventory of their own in the state folder, after the project's.
+Ansible reads the files in group_vars in the order of their names, so a user's file there might be overridden. Instead,
+the settings become a second inventory in the state folder, which Ansible reads last.
 """
 
 from __future__ import annotations
@@ -15,14 +15,15 @@ from typing import Any
 
 import yaml
 
-from cli.errors import VerbError
-from cli.targets import ROOT, Target, exports
-from sandbox import files
-from sandbox.progress import say
+from cli.targets import Target, exports
+from common import files
+from common.errors import CommandError
+from common.paths import ROOT
+from common.progress import say
 
 FOLDER = ROOT / "settings"
 EXAMPLE = FOLDER / "example.yml"
-# What is written of a role's options, and what YAML makes of it.
+# Types in argument specs and in Terraform → how to call them, and the types that YAML gives.
 TYPES: dict[str, tuple[str, tuple[type, ...]]] = {
     "bool": ("true or false", (bool,)),
     "dict": ("a dictionary", (dict,)),
@@ -36,7 +37,7 @@ TYPES: dict[str, tuple[str, tuple[type, ...]]] = {
     "string": ("text", (str,)),
 }
 PARAMETER = r"parameters_values\s*\[\s*['\"]([^'\"]+)['\"]\s*\]"
-# Terraform's variables that the sandbox sets, and what chooses their values.
+# Variables of Terraform that the sandbox sets, and how their values are chosen.
 OWN = {
     "admin_cidrs": "the sandbox's own network",
     "project": "the inventory looks for comentarios",
@@ -48,7 +49,7 @@ OWN = {
 
 @dataclass(frozen=True)
 class Settings:
-    """A person's own variables."""
+    """A user's own variables."""
 
     ansible: dict[str, Any] = field(default_factory=dict)
     terraform: dict[str, Any] = field(default_factory=dict)
@@ -59,10 +60,10 @@ def path(target: Target) -> Path:
 
 
 def read(target: Target) -> Settings:
-    """The settings of a target, checked; none where there is no file.
+    """The checked settings of a target; empty if there is no file.
 
     Raises:
-        VerbError: the file is no YAML, a name is unknown, or a value has a wrong type: which, and what is right.
+        CommandError: the file is not YAML, a name is unknown, or a value has the wrong type.
     """
     file = path(target)
     try:
@@ -70,27 +71,27 @@ def read(target: Target) -> Settings:
     except FileNotFoundError:
         return Settings()
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise VerbError(f"{_name(file)} is no YAML: {' '.join(str(error).split())}") from None
+        raise CommandError(f"{_name(file)} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(given, dict):
-        raise VerbError(f"{_name(file)} must hold `ansible:` and `terraform:`, as {_name(EXAMPLE)} does")
+        raise CommandError(f"{_name(file)} must contain `ansible:` and `terraform:`, as in {_name(EXAMPLE)}")
     for section, values in given.items():
         _known(file, section, {"ansible": {}, "terraform": {}}, "section")
         if not isinstance(values or {}, dict):
-            raise VerbError(f"{_name(file)}: {section} must be a dictionary of variables")
+            raise CommandError(f"{_name(file)}: {section} must be a dictionary of variables")
     made = Settings(given.get("ansible") or {}, given.get("terraform") or {})
     if made.terraform and not target.is_sandbox:
-        raise VerbError(f"{_name(file)}: Terraform's variables of AWS stand in terraform/aws.tfvars")
+        raise CommandError(f"{_name(file)}: Terraform's variables for AWS belong in terraform/aws.tfvars")
     for name, value in made.ansible.items():
-        _check(file, name, value, ansible_variables(), "variable of Ansible's")
+        _check(file, name, value, ansible_variables(), "Ansible variable")
     for name, value in made.terraform.items():
         if name in OWN:
-            raise VerbError(f"{_name(file)}: {name} is not yours to set here: {OWN[name]}")
-        _check(file, name, value, terraform_variables(), "variable of Terraform's")
+            raise CommandError(f"{_name(file)}: {name} cannot be set here: {OWN[name]}")
+        _check(file, name, value, terraform_variables(), "Terraform variable")
     return made
 
 
 def apply(target: Target) -> None:
-    """Makes the settings the last of the inventories, and says that there are some."""
+    """Writes the settings as the last inventory, and prints their names."""
     made = _write(target)
     if names := [*made.ansible, *made.terraform]:
         say(f"▸ your own settings ({_name(path(target))}): {', '.join(names)}")
@@ -122,7 +123,7 @@ def _parameters(value: object) -> list[str]:
 
 @cache
 def ansible_variables() -> dict[str, dict[str, Any]]:
-    """Every variable that a role or the inventory knows, with what the roles say of it."""
+    """Every variable of the roles and the inventory, with its argument spec."""
     known: dict[str, dict[str, Any]] = {"ansible_user": {"type": "str"}}
     for file in sorted((ROOT / "inventory" / "group_vars" / "all").glob("*.yml")):
         known |= {name: {} for name in yaml.safe_load(file.read_text()) or {}}
@@ -143,7 +144,7 @@ def terraform_variables() -> dict[str, dict[str, Any]]:
 def _check(file: Path, name: str, value: Any, known: dict[str, dict[str, Any]], what: str) -> None:
     _known(file, name, known, what)
     if isinstance(value, str) and "{{" in value:
-        return  # Ansible's to work out.
+        return  # Ansible evaluates it later.
     _typed(f"{_name(file)}: {name}", value, known[name])
 
 
@@ -151,16 +152,16 @@ def _known(file: Path, name: object, known: dict[str, Any], what: str) -> None:
     if name in known:
         return
     near = difflib.get_close_matches(str(name), known, 1, 0.6)
-    help_ = f"did you mean {near[0]}?" if near else f"{_name(EXAMPLE)} says where they are listed"
-    raise VerbError(f"{_name(file)}: {name} is no {what}: {help_}")
+    help_ = f"did you mean {near[0]}?" if near else f"{_name(EXAMPLE)} says where they are documented"
+    raise CommandError(f"{_name(file)}: {name} is not a known {what}: {help_}")
 
 
 def _typed(where: str, value: Any, option: dict[str, Any]) -> None:
     words, types = TYPES.get(option.get("type", "raw"), ("", (object,)))
     if not isinstance(value, types) or (isinstance(value, bool) and bool not in types and object not in types):
-        raise VerbError(f"{where} must be {words}, and is {_shown(value)}")
+        raise CommandError(f"{where} must be {words}, not {_shown(value)}")
     if option.get("choices") and value not in option["choices"]:
-        raise VerbError(f"{where} must be one of {', '.join(map(str, option['choices']))}, and is {_shown(value)}")
+        raise CommandError(f"{where} must be one of {', '.join(map(str, option['choices']))}, not {_shown(value)}")
     inner = {"type": option["elements"]} if "elements" in option else {}
     if "options" in option:
         inner["options"] = option["options"]
@@ -171,11 +172,11 @@ def _typed(where: str, value: Any, option: dict[str, Any]) -> None:
         for name, one in value.items():
             if name not in option["options"]:
                 near = difflib.get_close_matches(str(name), option["options"], 1, 0.6)
-                raise VerbError(f"{where} has no {name}" + (f": did you mean {near[0]}?" if near else ""))
+                raise CommandError(f"{where} has no {name}" + (f": did you mean {near[0]}?" if near else ""))
             _typed(f"{where}.{name}", one, option["options"][name])
         for name, one in option["options"].items():
             if one.get("required") and name not in value:
-                raise VerbError(f"{where} lacks {name}")
+                raise CommandError(f"{where} lacks {name}")
 
 
 def _shown(value: Any) -> str:

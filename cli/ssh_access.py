@@ -1,35 +1,34 @@
-"""``make ssh-open`` and ``make ssh-close``: port 22 for this machine's address, for the length of the pipeline's job.
+"""``make ssh-open`` and ``make ssh-close``: open port 22 to this machine for the length of a pipeline's job.
 
-In the security group that Terraform tagged for it, and in no other: the pipeline's role may change that one alone.
+Only the security group that Terraform tagged for this is changed: the pipeline's role may change no other.
 """
 
 from __future__ import annotations
 
 import ipaddress
-import os
 import urllib.error
 import urllib.request
 from typing import Any
 
 from botocore.exceptions import ClientError
 
-from cli.errors import VerbError
 from cli.targets import Target
 from cli.terraform import client
-from sandbox.progress import say
+from common.errors import CommandError
+from common.progress import say
 
-# Only rules that carry it are ever taken out: the administrators' own stay.
+# Only rules with this description are ever revoked; the administrators' own rules stay.
 DESCRIPTION = "pipeline"
 WHERE_AM_I = "https://checkip.amazonaws.com"
 
 
-def open_(target: Target) -> None:
-    """Lets this machine in, and nobody whom an earlier job that died left in.
+def open_(target: Target, address: str) -> None:
+    """Opens SSH to this machine and revokes leftovers of crashed jobs.
 
     Raises:
-        VerbError: the address cannot be found out, there is no group, or AWS refuses.
+        CommandError: this machine's address is unknown, there is no group, or AWS refuses.
     """
-    address = own_address()
+    address = own_address(address)
     close(target)
     for group in groups(target):
         _change(target, "authorize_security_group_ingress", group["GroupId"], [_rule(address)])
@@ -37,10 +36,10 @@ def open_(target: Target) -> None:
 
 
 def close(target: Target) -> None:
-    """Takes out every rule that ``open_`` ever made.
+    """Revokes every rule that ``open_`` made.
 
     Raises:
-        VerbError: there is no group, or AWS refuses.
+        CommandError: there is no group, or AWS refuses.
     """
     for group in groups(target):
         rules = [
@@ -54,34 +53,33 @@ def close(target: Target) -> None:
 
 
 def groups(target: Target) -> list[dict[str, Any]]:
-    """The security groups that carry the tag."""
+    """The security groups with the tags."""
     tags = {"Project": "comentarios", "SshAccess": "pipeline"}
     filters = [{"Name": f"tag:{name}", "Values": [value]} for name, value in tags.items()]
     found: list[dict[str, Any]] = client(target, "ec2").describe_security_groups(Filters=filters)["SecurityGroups"]
     if not found:
-        raise VerbError("no security group carries the tags Project=comentarios and SshAccess=pipeline: run `make up`")
+        raise CommandError("no security group has the tags Project=comentarios and SshAccess=pipeline: run `make up`")
     return found
 
 
-def own_address() -> str:
-    """The address by which AWS sees this machine; ADDRESS of the environment names another.
+def own_address(text: str) -> str:
+    """The given address, or the one that AWS sees.
 
     Raises:
-        VerbError: it cannot be found out, or ADDRESS is no IPv4 address.
+        CommandError: it is unknown or not an IPv4 address.
     """
-    text = os.environ.get("ADDRESS")
     if not text:
         try:
             with urllib.request.urlopen(WHERE_AM_I, timeout=10) as reply:
                 text = reply.read().decode().strip()
         except (OSError, urllib.error.URLError) as error:
-            raise VerbError(
-                f"{WHERE_AM_I} does not say this machine's address ({error}): give it as ADDRESS=…"
+            raise CommandError(
+                f"{WHERE_AM_I} does not return this machine's address ({error}): give it as ADDRESS=…"
             ) from None
     try:
         return str(ipaddress.IPv4Address(text))
     except ValueError:
-        raise VerbError(f"ADDRESS={text} is no IPv4 address") from None
+        raise CommandError(f"ADDRESS={text} is not an IPv4 address") from None
 
 
 def _rule(address: str) -> dict[str, Any]:
@@ -93,6 +91,6 @@ def _change(target: Target, call: str, group: str, rules: list[dict[str, Any]]) 
     try:
         getattr(client(target, "ec2"), call)(GroupId=group, IpPermissions=rules)
     except ClientError as error:
-        # The same address stands there as an administrator's: nothing to add.
+        # An administrator's rule already allows the same address.
         if error.response["Error"]["Code"] != "InvalidPermission.Duplicate":
-            raise VerbError(f"AWS does not change security group {group}: {error}") from None
+            raise CommandError(f"AWS refuses to change security group {group}: {error}") from None

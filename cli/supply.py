@@ -1,9 +1,8 @@
-"""``make outdated`` and ``make sbom``: what the project is made of, and what is newer."""
+"""``make outdated`` and ``make sbom``: newer versions and known vulnerabilities; a bill of materials."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -16,16 +15,16 @@ import requests
 import yaml
 
 from cli import image
-from cli.errors import VerbError
-from cli.targets import ROOT, Target
+from cli.targets import Target
 from cli.venv import environment
-from sandbox import images
-from sandbox.docker import docker, inspect
-from sandbox.errors import SandboxError
-from sandbox.progress import say
+from common import images
+from common.docker import docker, inspect
+from common.errors import CommandError
+from common.paths import ROOT
+from common.progress import say
 
 LOCKS = ("api/requirements", *(f"requirements/{name}" for name in ("run", "test", "checkov", "uv")))
-# What the locks were made with: for every platform, and the oldest Python.
+# How the lock files are compiled: for every platform, from the oldest supported Python on.
 COMPILE = (
     *("pip", "compile", "--quiet", "--universal", "--python-version", "3.11", "--generate-hashes"),
     *("--no-annotate", "--no-header", "--no-emit-index-url"),
@@ -35,17 +34,17 @@ Versions = dict[str, str]
 
 
 def outdated(target: Target) -> None:
-    """Says what is newer in the locks, in the images and in their registries, and what is known to be vulnerable."""
+    """Prints newer versions of Python's and Debian's packages and of the images, and known vulnerabilities."""
     for heading, lines in (
         ("Python's packages, in the locks", _newer_python()),
         ("Debian's packages, in the images", _newer_debian()),
         ("Images", _newer_images()),
-        ("Known vulnerabilities of what is in the API's image and of what `make up` needs", _vulnerable()),
+        ("Known vulnerabilities in the API's image and in what `make up` installs", _vulnerable()),
     ):
         say(f"▸ {heading}")
         for line in lines:
             say(f"  {line}")
-    say('  docs/operations.md, "Updates", says how to take them.')
+    say('  docs/operations.md, "Updates", explains how to update.')
 
 
 def _newer_python() -> Iterator[str]:
@@ -71,12 +70,12 @@ def _newer_python() -> Iterator[str]:
 
 
 def locked(text: str) -> Versions:
-    """What a lock pins; of a package that is there for several Pythons, the newest one's."""
+    """The pinned versions; the newest Python's if they differ by Python."""
     return dict(re.findall(r"^([A-Za-z0-9._-]+)(?:\[[^\]]*\])?==([^\s;\\]+)", text, re.M))
 
 
 def newer(have: Versions, could: Versions) -> dict[str, str]:
-    """A line for each package whose version would be another."""
+    """One line for each package with another version."""
     return {
         name: f"{name} {version} → {could[name]}"
         for name, version in have.items()
@@ -88,13 +87,13 @@ def _newer_debian() -> Iterator[str]:
     newest = {name: images.newest(name) for name in images.STAND_INS.values()}
     api = docker("images", "--quiet", image.REPOSITORY).split()
     for name, built in {image.REPOSITORY: next(iter(api), None), **newest}.items():
-        # Upstream's images stand for themselves.
+        # Upstream's images are compared by their tags.
         if built is None:
-            yield f"{name}: none is in this machine's engine"
+            yield f"{name}: no such image in this machine's engine"
             continue
         try:
             said = docker("run", "--rm", "--user", "0:0", "--entrypoint", "sh", built, "-c", UPGRADES, timeout=300)
-        except SandboxError as error:
+        except CommandError as error:
             yield f"{name}: not available: {_last(str(error))}"
             continue
         lines = upgrades(said)
@@ -102,7 +101,7 @@ def _newer_debian() -> Iterator[str]:
 
 
 def upgrades(said: str) -> list[str]:
-    """What `apt-get --simulate dist-upgrade` would install, security updates marked."""
+    """The packages that `apt-get --simulate dist-upgrade` would install; security updates are marked."""
     found = re.findall(r"^Inst (\S+) \[([^\]]+)\] \((\S+) ([^)]*)\)", said, re.M)
     return [f"{name} {old} → {new}{' (security)' if 'ecurity' in origin else ''}" for name, old, new, origin in found]
 
@@ -114,20 +113,20 @@ def _newer_images() -> Iterator[str]:
             registry = Registry(repository)
             later, digest = later_tags(tag, registry.tags()), registry.digest(tag)
         except requests.HTTPError as error:
-            yield f"{name}: its registry refuses ({error.response.status_code})"
+            yield f"{name}: the registry refuses ({error.response.status_code})"
             continue
         except (requests.RequestException, ValueError):
-            yield f"{name}: its registry is not reachable from here"
+            yield f"{name}: the registry cannot be reached"
             continue
         moved = "" if digest == str(name).partition("@")[2] else f"; {tag} is {digest}"
         yield f"{name}: {', '.join(later) or 'none is newer'}{moved}"
 
 
 class Registry:
-    """One repository of a registry, by the distribution API; asked without a log-in, as `docker pull` would.
+    """One repository of a registry, by the distribution API and without a login, as with `docker pull`.
 
     Raises:
-        requests.RequestException: it cannot be reached, or refuses.
+        requests.RequestException: the registry cannot be reached, or refuses.
     """
 
     def __init__(self, repository: str, scheme: str = "https"):
@@ -147,7 +146,7 @@ class Registry:
         return found
 
     def digest(self, tag: str) -> str:
-        """What a tag stands for now."""
+        """The digest of a tag."""
         return self._ask("HEAD", f"{self._url}/manifests/{tag}").headers["Docker-Content-Digest"]
 
     def _ask(self, method: str, url: str) -> requests.Response:
@@ -172,7 +171,7 @@ MANIFESTS = (
 
 
 def later_tags(tag: str, tags: list[str]) -> list[str]:
-    """Of the tags that are written like this one, the newest of its minor version and the newest of all, if later."""
+    """Of the tags with the same form, the newest with the same minor version and the newest of all, if later."""
     form = re.sub(r"\d+", r"(\\d+)", re.escape(tag))
     known = {one: tuple(map(int, found.groups())) for one in tags if (found := re.fullmatch(form, one))}
     match = re.fullmatch(form, tag)
@@ -197,30 +196,28 @@ def _vulnerable() -> Iterator[str]:
 
 
 def vulnerable(found: list[dict[str, Any]]) -> list[str]:
-    """A line for each known flaw that pip-audit found, and one for the packages that it could not ask about."""
+    """One line for each known vulnerability, and one for the packages that pip-audit could not check."""
     asked = [one for one in found if "skip_reason" not in one]
     lines = [
-        f"{one['name']} {one['version']}: {flaw['id']}, mended in {', '.join(flaw['fix_versions']) or 'no version yet'}"
+        f"{one['name']} {one['version']}: {flaw['id']}, fixed in {', '.join(flaw['fix_versions']) or 'no version yet'}"
         for one in asked
         for flaw in one["vulns"]
     ]
     if len(asked) < len(found):
-        lines.append(
-            f"not available for {len(found) - len(asked)} of {len(found)} packages: PyPI's data are out of reach"
-        )
-    return lines or [f"none is known of {len(found)} packages"]
+        lines.append(f"not available for {len(found) - len(asked)} of {len(found)} packages: PyPI cannot be reached")
+    return lines or [f"none known in {len(found)} packages"]
 
 
-def sbom(target: Target) -> None:
-    """Writes what is in the API's image as CycloneDX: Debian's packages by dpkg's list, Python's by the lock.
+def sbom(target: Target, tag: str) -> None:
+    """Writes a CycloneDX bill of materials of the API's image: Debian's packages from dpkg, Python's from its lock.
 
     Raises:
-        VerbError: the image is not in this machine's engine, or a tool fails.
+        CommandError: the image is not in this machine's engine, or a tool fails.
     """
-    tag = os.environ.get("TAG") or image.tag()
+    tag = tag or image.tree_tag()
     name = f"{image.REPOSITORY}:{tag}"
     if not inspect("image", name):
-        raise VerbError(f"{name} is not in this machine's engine: `make image` builds it, or TAG= names another")
+        raise CommandError(f"{name} is not in this machine's engine: build it with `make image`, or give another TAG")
     folder = target.state / "sbom"
     folder.mkdir(parents=True, exist_ok=True)
     debian, python = folder / f"{tag}-debian.cdx.json", folder / f"{tag}-python.cdx.json"
@@ -232,7 +229,7 @@ def sbom(target: Target) -> None:
             _tool("debsbom", "generate", "--sbom-type", "cdx", "--distro-name", name, "--root", root, "--out", debian)
     finally:
         docker("rm", made)
-    # The image has these and no others: pip installs nothing that the lock does not name.
+    # pip installs exactly what the lock names.
     lock = ROOT / "api" / "requirements.txt"
     _tool("cyclonedx-py", "requirements", "--output-reproducible", "--output-file", python, lock)
     for path in (debian, python):
@@ -243,7 +240,7 @@ def _tool(program: str, *arguments: str | Path) -> None:
     command = [ROOT / ".venv" / "bin" / program, *arguments]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise VerbError(f"{program} failed: {_last(done.stderr)}")
+        raise CommandError(f"{program} failed: {_last(done.stderr)}")
 
 
 def _last(text: str) -> str:

@@ -1,6 +1,6 @@
-"""The environment in which the field's own tools work against what ``make up`` made: ``eval "$(make -s env)"``.
+"""The environment in which other tools work with what ``make up`` created: ``eval "$(make -s env)"``.
 
-The two targets differ in this and in nothing else.
+The two targets differ only in this environment.
 """
 
 from __future__ import annotations
@@ -14,13 +14,9 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from cli.errors import VerbError
-from sandbox.config import Config
-
-ROOT = Path(__file__).resolve().parent.parent
-STATE = ROOT / ".state"
-# Programs that this machine lacks (cli/program.py).
-BIN = STATE / "bin"
+from common.config import Config
+from common.errors import CommandError
+from common.paths import BIN, ROOT, STATE
 
 
 @dataclass(frozen=True)
@@ -31,13 +27,13 @@ class Target:
         name: ``sandbox`` or ``aws``.
         state: folder for what is kept between runs of this target.
         variables: the environment's additions, all strings.
-        push_registry: address that images are pushed to; None: the repository's own.
+        sandbox: the sandbox's names and addresses; None on AWS.
     """
 
     name: str
     state: Path
     variables: dict[str, str]
-    push_registry: str | None = None
+    sandbox: Config | None = None
 
     @property
     def tfvars(self) -> Path:
@@ -64,7 +60,7 @@ def target() -> Target:
     """The target that TARGET names.
 
     Raises:
-        VerbError: TARGET is neither ``sandbox`` nor ``aws``, or is ``aws`` in a shell that is the sandbox's.
+        CommandError: TARGET is neither ``sandbox`` nor ``aws``, or is ``aws`` in a shell that is the sandbox's.
     """
     name = os.environ.get("TARGET") or "sandbox"
     if name == "sandbox":
@@ -73,7 +69,7 @@ def target() -> Target:
             "ANSIBLE_INVENTORY": f"{ROOT}/inventory/aws_ec2.yml,{config.state}/inventory,{config.state}/settings",
             "ANSIBLE_PRIVATE_KEY_FILE": str(config.state / "ssh" / "id_ed25519"),
         }
-        made = Target(name, config.state, variables, config.push_address)
+        made = Target(name, config.state, variables, config)
     elif name == "aws":
         made = Target(name, STATE / "aws", {"ANSIBLE_INVENTORY": f"{ROOT}/inventory/aws_ec2.yml,{STATE}/aws/settings"})
         _refuse_the_sandboxes_shell(made)
@@ -81,7 +77,7 @@ def target() -> Target:
         if region:
             made.variables.update({"AWS_REGION": region, "AWS_DEFAULT_REGION": region})
     else:
-        raise VerbError(f"TARGET={name} is not known: it is `sandbox` (the default) or `aws`")
+        raise CommandError(f"TARGET={name} is not known: it is `sandbox` (the default) or `aws`")
     made.variables.update(_common(made))
     return made
 
@@ -102,7 +98,7 @@ def _profiles_region() -> str | None:
 def _refuse_the_sandboxes_shell(aws: Target) -> None:
     state = os.environ.get("COMENTARIOS_STATE")
     if state and state != str(aws.state) and os.environ.get("AWS_ENDPOINT_URL"):
-        raise VerbError(
+        raise CommandError(
             'this shell is the sandbox\'s, after `eval "$(make -s env)"`: TARGET=aws would act on it; open another'
         )
 
@@ -158,7 +154,7 @@ def provider_mirror() -> Path | None:
     configuration of the user's own, when TF_CLI_CONFIG_FILE names one that exists, comes first.
 
     Raises:
-        VerbError: TF_CLI_CONFIG_FILE cannot be read.
+        CommandError: TF_CLI_CONFIG_FILE cannot be read.
     """
     own = os.environ.get("TF_CLI_CONFIG_FILE")
     if own:
@@ -168,7 +164,7 @@ def provider_mirror() -> Path | None:
         except (FileNotFoundError, NotADirectoryError):
             pass
         except OSError as error:
-            raise VerbError(
+            raise CommandError(
                 f"TF_CLI_CONFIG_FILE={own} cannot be read: {error.strerror}; name a file that can, or unset it"
             ) from None
     for folder in ("/opt", "/usr/share", "/usr/local/share", "/srv"):

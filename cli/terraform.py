@@ -1,12 +1,12 @@
-"""Terraform: its state's bucket and ECR first, then the host; both keep their state in S3."""
+"""Terraform: first the state's bucket and ECR, then the host. Both keep their state in S3."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import re
 import shutil
+import socket
 import subprocess
 import threading
 from collections.abc import Callable
@@ -15,39 +15,50 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import botocore.config
 import botocore.session
 from botocore.exceptions import BotoCoreError, ClientError, NoRegionError
+from botocore.parsers import ResponseParserError
 
 from cli import program
-from cli.errors import VerbError
-from cli.targets import ROOT, STATE, Target, provider_mirror
-from sandbox import files, server
-from sandbox.config import Config
-from sandbox.progress import Step, failure, logged, say, step
+from cli.targets import Target, provider_mirror
+from common import files
+from common.errors import CommandError
+from common.paths import ROOT, STATE
+from common.progress import Step, failure, logged, say, step
 
-MISSING = f"terraform is missing: `make up` fetches it, or {program.TERRAFORM.help}"
+MISSING = f"terraform is missing: `make up` downloads it, or {program.TERRAFORM.help}"
 BOOTSTRAP, HOST = ROOT / "terraform" / "bootstrap", ROOT / "terraform"
 _making = threading.Lock()
 
 
 def client(target: Target, service: str) -> Any:
-    """A client of a service in the target's environment; made once for it, for every thread."""
-    os.environ.update(target.variables)
-    return _client(service, frozenset((name, value) for name, value in os.environ.items() if name.startswith("AWS_")))
+    """A client of an AWS service in the target's environment; all threads share it."""
+    environment = frozenset(item for item in target.environment().items() if item[0].startswith("AWS_"))
+    return _client(service, environment, target.is_sandbox)
 
 
 @cache
-def _client(service: str, _: frozenset[tuple[str, str]]) -> Any:
-    # One after the other: making them is not safe in threads, using them is.
+def _client(service: str, environment: frozenset[tuple[str, str]], is_sandbox: bool) -> Any:
+    given = dict(environment)
+    own: dict[str, Any] = {"region_name": given.get("AWS_REGION")}
+    if is_sandbox:
+        own |= {
+            "endpoint_url": given["AWS_ENDPOINT_URL"],
+            "aws_access_key_id": given["AWS_ACCESS_KEY_ID"],
+            "aws_secret_access_key": given["AWS_SECRET_ACCESS_KEY"],
+            "config": botocore.config.Config(proxies={}),
+        }
+    # Creating clients is not thread-safe, using them is.
     with _making:
-        return botocore.session.Session().create_client(service)
+        return botocore.session.Session().create_client(service, **own)
 
 
 def account(target: Target) -> str:
-    """The AWS account's number, which shows that the credentials are good.
+    """The AWS account's number; proves that the credentials are valid.
 
     Raises:
-        VerbError: credentials are missing, expired or refused, or the region is: which command helps.
+        CommandError: credentials or region are missing, expired or refused.
     """
     help_ = (
         "run `make up`"
@@ -55,58 +66,96 @@ def account(target: Target) -> str:
         else "set AWS_PROFILE to a profile whose credential_process is aws-vault, and AWS_REGION (docs/aws.md)"
     )
     try:
-        # STS answers without a region, everything after it does not.
+        # STS works without a region, nothing else does.
         client(target, "ec2")
         return str(client(target, "sts").get_caller_identity()["Account"])
     except NoRegionError as error:
-        raise VerbError(f"AWS does not know where: {error}; {help_}") from None
-    # RuntimeError is what botocore raises when credential_process hands out a session that has expired.
-    except (BotoCoreError, ClientError, RuntimeError) as error:
-        raise VerbError(f"AWS does not accept who is asking: {str(error).splitlines()[0]}; {help_}") from None
+        raise CommandError(f"no AWS region is set: {error}; {help_}") from None
+    # botocore raises RuntimeError when credential_process returns an expired session.
+    except (BotoCoreError, ClientError, ResponseParserError, RuntimeError) as error:
+        raise CommandError(f"AWS does not accept the credentials: {str(error).splitlines()[0]}; {help_}") from None
 
 
 def ensure_up(target: Target) -> None:
-    """Sees that there is something to act on.
+    """Checks that there is something to act on.
 
     Raises:
-        VerbError: the sandbox is not up, or AWS does not accept the credentials: what to do.
+        CommandError: the sandbox is not up, or AWS does not accept the credentials.
     """
     if not target.is_sandbox:
         account(target)
     elif not target.state.exists():
-        raise VerbError("nothing is up: run `make up`")
-    elif not server.answers(Config()):
-        raise VerbError("the sandbox's AWS APIs do not answer: `make up` starts them again, nothing is lost")
+        raise CommandError("nothing is up: run `make up`")
+    elif not answers(target):
+        raise CommandError("the sandbox's AWS APIs do not answer: `make up` restarts them; no data is lost")
+
+
+def answers(target: Target) -> bool:
+    """Whether the sandbox's APIs answer and accept this sandbox's key."""
+    assert target.sandbox
+    with socket.socket() as probe:
+        # Fails at once, where botocore would retry.
+        probe.settimeout(3)
+        if probe.connect_ex((target.sandbox.gateway, target.sandbox.aws_port)):
+            return False
+    try:
+        account(target)
+    except CommandError:
+        return False
+    return True
 
 
 def apply(target: Target) -> None:
-    """Applies both folders, where their plans are not empty already.
+    """Applies both folders, unless their plans are empty.
 
-    The first time the bucket of the states does not exist yet: the bootstrap is applied with a state on this machine,
-    which then moves into the bucket that it made. Interrupted in between, it carries on.
+    The first time, the bucket for the states does not exist: bootstrap is applied with a local state, which then moves
+    into the new bucket. Unless Terraform asks for approval, the host starts before bootstrap has finished. If this is
+    interrupted, the next run continues.
 
     Raises:
-        VerbError: Terraform is missing, a variable's file is missing, or a command failed (its output is above).
+        CommandError: Terraform or the variables' file is missing, or a command failed.
     """
     prepare(target)
     bucket = bucket_name(target)
     new = _local_state(target).exists() or not _bucket_exists(target, bucket)
     unchanged = {BOOTSTRAP: False, HOST: False} if new else _compare(target, bucket)
-    if not unchanged[BOOTSTRAP]:
+
+    def bootstrap(then: Callable[[], None] = lambda: None) -> None:
         with _asking("terraform: state bucket and ECR (terraform/bootstrap)", target) as shown:
             if new:
-                _first_bootstrap(target, bucket, shown)
+                _first_bootstrap(target, bucket, shown, then)
             else:
                 run(target, BOOTSTRAP, "apply", "-input=false", *_approved(target), shown=shown)
-    if not all(unchanged.values()):
+
+    def host() -> None:
         with _asking("terraform: the host (terraform/)", target) as shown:
             if new:
                 init(target, bucket)
             run(target, HOST, "apply", "-input=false", *_approved(target), shown=shown)
 
+    if new and _approved(target):
+        _overlapping(bootstrap, host)
+        return
+    if not unchanged[BOOTSTRAP]:
+        bootstrap()
+    if not all(unchanged.values()):
+        host()
+
+
+def _overlapping(first: Callable[[Callable[[], None]], None], second: Callable[[], None]) -> None:
+    """Begins the second as soon as the first says that it may, and ends when both have; whichever fails, it raises."""
+    may = threading.Event()
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        running = pool.submit(first, may.set)
+        running.add_done_callback(lambda _: may.set())
+        may.wait()
+        if not running.done() or not running.exception():
+            second()
+        running.result()
+
 
 def _asking(what: str, target: Target) -> contextlib.AbstractContextManager[Step | None]:
-    """A step; none where Terraform asks its question, for which the screen has to be its own."""
+    """A step; where Terraform asks for approval, only a line, since Terraform needs the screen."""
     if _approved(target):
         return step(what)
     say(f"▸ {what}")
@@ -114,11 +163,10 @@ def _asking(what: str, target: Target) -> contextlib.AbstractContextManager[Step
 
 
 def init(target: Target, bucket: str, folder: Path = HOST, again: bool = True) -> bool:
-    """Initialises a folder with its state in the bucket; returns whether it had to.
+    """Initialises a folder with its state in the bucket; returns whether that was necessary.
 
     Args:
-        again: whether to do it although it was done before for the same bucket and the same files, as far as is known:
-            it takes seconds, for Terraform reads the whole provider.
+        again: whether to repeat it for the same bucket and files. That takes seconds: Terraform reads the provider.
     """
     record = folder / ".terraform" / target.state.name / "initialised"
     if not again and record.exists() and record.read_text() == _fingerprint(folder, bucket):
@@ -135,10 +183,9 @@ def _fingerprint(folder: Path, bucket: str) -> str:
 
 
 def _compare(target: Target, bucket: str) -> dict[Path, bool]:
-    """Whether there is nothing to apply in each folder. Both are initialised.
+    """Initialises both folders and plans them in parallel; returns for each whether there is nothing to apply.
 
-    They are planned side by side, which takes half the time. An operator's permissions end at what bootstrap made: that
-    is left as it is, then.
+    Operators may not read what bootstrap created; it is left unchanged for them.
     """
 
     def compare(folder: Path) -> str:
@@ -147,19 +194,19 @@ def _compare(target: Target, bucket: str) -> dict[Path, bool]:
         command = ["terraform", f"-chdir={folder}", "plan", "-input=false", "-detailed-exitcode"]
         status = logged(command, log, env=_environment(target, folder))
         if status == 1 and not fresh:
-            # The provider was moved, say.
+            # For example, the provider was moved.
             init(target, bucket, folder)
             status = logged(command, log, env=_environment(target, folder))
         if status == 0:
             return "no changes"
         if status == 1 and folder == BOOTSTRAP and "AccessDenied" in log.read_text():
-            return "left to an administrator, AWS denies access to it"
-        # 2: there are changes; 1: it failed, which shows again, with its message, where the folder is applied.
+            return "unchanged: only an administrator has access"
+        # 2: there are changes; 1: it failed, and applying the folder will show why.
         return "changes"
 
-    with step("terraform: compared with what is there") as shown, ThreadPoolExecutor() as pool:
+    with step("terraform: plan") as shown, ThreadPoolExecutor() as pool:
         answers = dict(zip((BOOTSTRAP, HOST), pool.map(compare, (BOOTSTRAP, HOST)), strict=True))
-        shown.result = "; ".join(f"{folder.relative_to(ROOT)}: {answer}" for folder, answer in answers.items())
+        shown.result = "; ".join(f"{_shown(folder)}: {answer}" for folder, answer in answers.items())
     return {folder: answer != "changes" for folder, answer in answers.items()}
 
 
@@ -168,38 +215,57 @@ def bucket_name(target: Target) -> str:
     return f"comentarios-{account(target)}-{region}-state"
 
 
-def run(target: Target, folder: Path, *arguments: str, shown: Step | None = None) -> None:
-    """Runs Terraform in a folder. What it prints goes to a log, or to the screen where it shows a plan or asks.
+def run(
+    target: Target,
+    folder: Path,
+    *arguments: str,
+    shown: Step | None = None,
+    then: Callable[[], None] = lambda: None,
+) -> None:
+    """Runs Terraform in a folder. Its output goes to a log, or to the screen if it shows a plan or asks for approval.
 
     Args:
-        shown: the step whose line says what Terraform does and how it ended.
+        shown: the step that shows what Terraform does and how it ended.
+        then: called when only a bucket's lifecycle rules are left to apply. The provider waits a minute until S3 is
+            consistent about them, and nothing else needs them.
 
     Raises:
-        VerbError: it is missing, or it failed: the failing line.
+        CommandError: Terraform is missing or failed; the failing line.
     """
     command, log = ["terraform", f"-chdir={folder}", *arguments], _log(target, folder, arguments[0])
-    environment, what = _environment(target, folder), f"terraform {arguments[0]} failed in {folder.relative_to(ROOT)}"
+    environment, what = _environment(target, folder), f"terraform {arguments[0]} failed in {_shown(folder)}"
     quiet = arguments[0] == "init" or "-auto-approve" in arguments
     try:
         if not quiet:
             if subprocess.run(command, env=environment, check=False).returncode:
-                raise VerbError(f"{what} (see above)")
+                raise CommandError(f"{what} (see above)")
             return
-        if logged(command, log, env=environment, each=_follow(shown)):
-            raise VerbError(failure(what, log))
+        if logged(command, log, env=environment, each=_follow(shown, then)):
+            raise CommandError(failure(what, log))
     except FileNotFoundError:
-        raise VerbError(MISSING) from None
+        raise CommandError(MISSING) from None
 
 
-def _follow(shown: Step | None) -> Callable[[str], None]:
+def _follow(shown: Step | None, then: Callable[[], None]) -> Callable[[str], None]:
+    making: set[str] = set()
+
     def each(line: str) -> None:
         plain = re.sub(r"\x1b\[[0-9;]*m", "", line)
         if shown and (found := re.match(r"(?:Apply|Destroy) complete! Resources: (.*)\.$", plain)):
             shown.result = found[1]
         elif shown and (found := re.match(r"(\S+): (Creating|Modifying|Destroying|Refreshing state)\b", plain)):
             shown.detail = f"{found[2].lower()} {found[1]}"
+        if found := re.match(r"(\S+): (Creating\.|Modifying\.|Still |Creation complete|Modifications complete)", plain):
+            (making.discard if found[2].endswith("complete") else making.add)(found[1])
+            # After ten seconds nothing is about to begin, either.
+            if found[2] == "Still " and all("aws_s3_bucket_lifecycle_configuration" in one for one in making):
+                then()
 
     return each
+
+
+def _shown(folder: Path) -> str:
+    return f"terraform/{BOOTSTRAP.name}" if folder.name == BOOTSTRAP.name else "terraform"
 
 
 def _log(target: Target, folder: Path, command: str) -> Path:
@@ -208,19 +274,19 @@ def _log(target: Target, folder: Path, command: str) -> Path:
 
 def _environment(target: Target, folder: Path) -> dict[str, str]:
     environment = target.environment()
-    if folder == BOOTSTRAP:
-        # The variables' file is the host's.
+    if folder.name == BOOTSTRAP.name:
+        # The variables' file is for the host only.
         return {name: value for name, value in environment.items() if not name.startswith("TF_CLI_ARGS")}
     return environment
 
 
 def prepare(target: Target) -> None:
-    """Writes what Terraform reads from the state folder, and checks what it must find."""
+    """Writes and checks the files that Terraform reads."""
     if not shutil.which("terraform"):
-        raise VerbError(MISSING)
+        raise CommandError(MISSING)
     write_cli_configuration()
     if not target.tfvars.exists():
-        raise VerbError(
+        raise CommandError(
             f"{target.tfvars} is missing: run `make up`"
             if target.is_sandbox
             else "terraform/aws.tfvars is missing: copy terraform/aws.tfvars.example and fill it in"
@@ -228,7 +294,7 @@ def prepare(target: Target) -> None:
 
 
 def write_cli_configuration() -> None:
-    """Names this machine's provider mirror in Terraform's CLI configuration, where there is one."""
+    """Writes Terraform's CLI configuration for this machine's provider mirror, if there is one."""
     mirror = provider_mirror()
     if mirror:
         content = f'provider_installation {{\n  filesystem_mirror {{\n    path = "{mirror}"\n  }}\n}}\n'
@@ -239,21 +305,28 @@ def _local_state(target: Target) -> Path:
     return target.state / "bootstrap.tfstate"
 
 
-def _first_bootstrap(target: Target, bucket: str, shown: Step | None) -> None:
-    """Applies the folder with a state on this machine, which then moves into the bucket that it made."""
+def _first_bootstrap(target: Target, bucket: str, shown: Step | None, then: Callable[[], None]) -> None:
+    """Applies bootstrap with a local state, and then moves the state into the new bucket."""
     local_state = _local_state(target)
-    override = BOOTSTRAP / "backend_override.tf"
-    target.state.mkdir(parents=True, exist_ok=True)
-    override.write_text(f'terraform {{\n  backend "local" {{\n    path = "{local_state}"\n  }}\n}}\n')
-    try:
-        run(target, BOOTSTRAP, "init", "-input=false", "-reconfigure")
-        run(target, BOOTSTRAP, "apply", "-input=false", *_approved(target), shown=shown)
-    finally:
-        override.unlink()
+    # In a copy: another site may have its first run from here meanwhile, and a run that is killed changes nothing.
+    copied = target.state / "first-run"
+    shutil.rmtree(copied, ignore_errors=True)
+    shutil.copytree(HOST, copied, ignore=shutil.ignore_patterns(".terraform", "tests"))
+    folder = copied / BOOTSTRAP.name
+    override = f'terraform {{\n  backend "local" {{\n    path = "{local_state}"\n  }}\n}}\n'
+    (folder / "backend_override.tf").write_text(override)
+    run(target, folder, "init", "-input=false", "-reconfigure")
+    run(target, folder, "apply", "-input=false", *_approved(target), shown=shown, then=then)
+    # What Terraform knows of the state that moves.
+    data = target.variables["TF_DATA_DIR"]
+    shutil.rmtree(BOOTSTRAP / data, ignore_errors=True)
+    (BOOTSTRAP / data).parent.mkdir(exist_ok=True)
+    shutil.move(folder / data, BOOTSTRAP / data)
     remote = ["init", "-input=false", f"-backend-config=bucket={bucket}"]
     run(target, BOOTSTRAP, *remote, "-migrate-state", "-force-copy")
     local_state.unlink()
     local_state.with_name("bootstrap.tfstate.backup").unlink(missing_ok=True)
+    shutil.rmtree(copied)
 
 
 def _bucket_exists(target: Target, bucket: str) -> bool:
@@ -262,9 +335,9 @@ def _bucket_exists(target: Target, bucket: str) -> bool:
     except ClientError as error:
         if error.response["Error"]["Code"] in {"404", "NoSuchBucket"}:
             return False
-        raise VerbError(f"s3://{bucket} cannot be read: {error}") from None
+        raise CommandError(f"s3://{bucket} cannot be read: {error}") from None
     return True
 
 
 def _approved(target: Target) -> list[str]:
-    return ["-auto-approve"] if target.is_sandbox or os.environ.get("APPROVE") == "yes" else []
+    return ["-auto-approve"] if target.is_sandbox else []

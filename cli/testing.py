@@ -1,4 +1,4 @@
-"""``make check`` and ``make test``: pytest, with a Docker Engine for as long as it runs."""
+"""``make check``, ``make test``, ``make prove`` and ``make bench``: pytest, and a Docker Engine while it runs."""
 
 from __future__ import annotations
 
@@ -8,21 +8,25 @@ import subprocess
 import sys
 from pathlib import Path
 
-from cli import engine
-from cli.targets import ROOT, STATE, Target
-from sandbox import images
-from sandbox.config import Config
-from sandbox.progress import say
+from cli.targets import Target
+from common import engine, images
+from common.paths import ROOT, STATE
+from common.progress import say
 
-# A folder is a tier. The site takes longest, so one worker of `make test` has it from the start. Of the rest, what is
-# cheap fails first.
+# A folder is a tier. The sites take longest, so two of the three workers of `make test` have one each from the start.
+# Of the rest, what is cheap fails first.
 TIERS = {
     "site": ("tests/site",),
     "check": ("tests/lint", "tests/units", "api/tests/units"),
     "parts": ("api/tests/parts", "tests/parts"),
 }
-# With PROVE=yes these tests of the site take longer.
-PROVE = ("tests/site/test_clients.py", "tests/site/test_random_clients.py", "tests/proofs")
+# With PROVE=yes the tests outside tests/proofs do more.
+PROVE = (
+    "tests/parts/sandbox/test_aws.py",
+    "tests/site/serving/test_clients.py",
+    "tests/site/serving/test_random_clients.py",
+    "tests/proofs",
+)
 EDGE_SPEED = "tests/proofs/test_edge_speed.py"
 FAULTS, TABLES = STATE / "faults.jsonl", STATE / "proofs.md"
 
@@ -40,16 +44,15 @@ def bench(_: Target) -> int:
     return 1 if done or tested else 0
 
 
-def prove(_: Target) -> int:
+def prove(target: Target) -> int:
     """Runs the long proofs, the API's first, and prints their tables; returns 1 when one failed."""
     with engine.running(STATE / "engine"):
-        base = images.base(Config())
+        base = images.base(target.state)
         command: list[str | Path] = [sys.executable, ROOT / "api" / "bench" / "prove.py", "--base", base]
         proved = subprocess.run(command, cwd=ROOT, check=False).returncode
-        os.environ["PROVE"] = "yes"
         for file in (FAULTS, TABLES):
             file.unlink(missing_ok=True)
-        tested = _pytest(*PROVE)
+        tested = _pytest(*PROVE, prove=True)
         _print_faults()
         say(TABLES.read_text() if TABLES.exists() else "")
         return 1 if tested or proved else 0
@@ -75,19 +78,20 @@ def check(_: Target) -> int:
     return _pytest("-n", "auto", "--dist", "worksteal", *TIERS["check"])
 
 
-def test(_: Target) -> int:
-    """Runs every test once: what needs the site on one worker, the rest on another. Returns pytest's exit status.
+def test(_: Target, tiers: str) -> int:
+    """Runs every test once, on three workers: two have a site each, one the rest. Returns pytest's exit status.
 
-    TIERS of the environment chooses some, as CI does, whose jobs run side by side.
+    Args:
+        tiers: those that run; CI chooses some, for its jobs run side by side.
     """
-    tiers = (os.environ.get("TIERS") or " ".join(TIERS)).split()
-    folders = [folder for tier in TIERS if tier in tiers for folder in TIERS[tier]]
+    chosen = tiers.split() or list(TIERS)
+    folders = [folder for tier in TIERS if tier in chosen for folder in TIERS[tier]]
     with engine.running(STATE / "engine"):
-        return _pytest("-n", "2", "--dist", "loadscope", "--no-loadscope-reorder", *folders)
+        return _pytest("-n", "3", "--dist", "loadscope", "--no-loadscope-reorder", *folders)
 
 
-def _pytest(*arguments: str) -> int:
+def _pytest(*arguments: str, prove: bool = False) -> int:
     """Runs pytest; its own summary is the last that is printed."""
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--durations=15", *arguments]
-    path = f"{ROOT / '.venv' / 'bin'}:{os.environ['PATH']}"
-    return subprocess.run(command, cwd=ROOT, env={**os.environ, "PATH": path}, check=False).returncode
+    environment = {**os.environ, "PROVE": "yes" if prove else ""}
+    return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode

@@ -1,7 +1,7 @@
-"""What `make tunnel` lets through: requests of its own pages and of programs, none of another page in the same browser.
+"""A filter for `make tunnel`: it passes requests from its own pages and from programs, but not from other web pages.
 
-Prometheus and Alertmanager have no log-in, and answer every origin's pages; a name of anybody's that leads to 127.0.0.1
-would make any page one of theirs. So SSH leads to sockets in a folder of the user's, and a browser comes here.
+Prometheus and Alertmanager have no login and answer requests from pages of any origin. By DNS rebinding, a foreign page
+could even read the replies. So SSH forwards to sockets in a private folder, and browsers connect to this filter.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from email.message import Message
 from pathlib import Path
 
 LARGEST = 16 << 20
-# Of one connection, and what we decide.
+# Headers of one connection only, and those that we set ourselves.
 OURS = {
     "connection",
     "content-length",
@@ -30,22 +30,22 @@ OURS = {
 
 
 def refusal(headers: Mapping[str, str] | Message, port: int) -> str:
-    """Why a request that came to this port is not let through; empty when it is."""
+    """Why a request to this port is refused; empty if it may pass."""
     names = [f"{name}:{port}" for name in ("127.0.0.1", "localhost")]
     host, origin = headers.get("Host", ""), headers.get("Origin")
     if host not in names:
-        return f"ask by http://{names[0]}/"
+        return f"use http://{names[0]}/"
     if origin is not None and origin != f"http://{host}":
-        return "a page of another origin may not ask"
-    # A link in a mail may lead here; what another page loads may not.
+        return "requests from pages of another origin are refused"
+    # Links from elsewhere may lead here, but other pages may not load anything from here.
     link = headers.get("Sec-Fetch-Mode") == "navigate" and headers.get("Sec-Fetch-Dest") == "document"
     if headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin") and not link:
-        return "a page of another site may not ask"
+        return "requests from pages of another site are refused"
     return ""
 
 
 class Door(http.server.ThreadingHTTPServer):
-    """Listens on a port of 127.0.0.1 and passes on what is let through."""
+    """Listens on a port of 127.0.0.1 and forwards what may pass."""
 
     daemon_threads = True
 
@@ -66,7 +66,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     server: Door
 
     def forward(self) -> None:
-        # Nothing is read of what is not let through: the connection ends with the answer.
+        # The body of a refused request is not read; the connection is closed.
         length = self.headers.get("Content-Length", "0")
         if reason := refusal(self.headers, self.server.server_port):
             return self._say(403, reason)
@@ -109,11 +109,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 self.wfile.write(content)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Nothing: the screen is the verb's."""
+        """Logs nothing: the screen belongs to the verb."""
 
 
 class _Behind(http.client.HTTPConnection):
-    """A connection to where SSH listens."""
+    """A connection to SSH's socket."""
 
     def __init__(self, path: Path):
         super().__init__("127.0.0.1", timeout=60)

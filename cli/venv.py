@@ -1,6 +1,6 @@
-"""Makes the virtual environment ``.venv`` from hash-locked requirements: ``python3 -m cli.venv run|test``.
+"""Creates the virtual environment ``.venv`` from hash-locked requirements: ``python3 -m cli.venv run|test``.
 
-Standard library only, and runs before anything is installed.
+It uses the standard library only, since it runs before anything is installed.
 """
 
 from __future__ import annotations
@@ -14,16 +14,17 @@ import sys
 import time
 from pathlib import Path
 
-from sandbox import debian
+from common import apt
+from common.errors import CommandError
+from common.paths import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 LOCKS = ROOT / "requirements"
 OLDEST = (3, 11)
 
 
 def main(kind: str) -> int:
-    """Installs ``requirements/<kind>.txt`` unless that was done already; returns the exit status."""
+    """Installs ``requirements/<kind>.txt`` unless it is installed already; returns the exit status."""
     if sys.version_info < OLDEST:
         found, needed = (".".join(map(str, version[:2])) for version in (sys.version_info, OLDEST))
         return fail(f"python3 is {found}, Ansible 12 needs {needed} or later: install it, then `make PYTHON=…`")
@@ -38,13 +39,13 @@ def main(kind: str) -> int:
             return 1
         pip: list[str | Path] = [VENV / "bin" / "python", "-m", "pip", "--quiet", "--disable-pip-version-check"]
         if subprocess.run([*pip, "install", "--require-hashes", "-r", LOCKS / "uv.txt"], check=False).returncode:
-            return fail("pip cannot install requirements/uv.txt: is the package index within reach? (see above)")
+            return fail(
+                "pip cannot install requirements/uv.txt (see above): check that the package index can be reached"
+            )
     python = VENV / "bin" / "python"
     uv: list[str | Path] = [VENV / "bin" / "uv", "pip", "install", "--quiet", "--require-hashes", "--python", python]
     if subprocess.run([*uv, "-r", lock], env=environment(), check=False).returncode:
-        return fail(
-            f"requirements/{kind}.txt cannot be installed (see above); running the same command again carries on"
-        )
+        return fail(f"requirements/{kind}.txt cannot be installed (see above): run the same command again to continue")
     stamp.write_text(wanted)
     print(
         f"✓ virtual environment: requirements/{kind}.txt ({time.monotonic() - begin:.1f} s)",
@@ -55,23 +56,23 @@ def main(kind: str) -> int:
 
 
 def make_empty() -> bool:
-    """Makes the empty environment; installs Debian's venv package first where it is missing and may be."""
+    """Creates the empty environment; as root, first installs Debian's venv package if it is missing."""
     shutil.rmtree(VENV, ignore_errors=True)
     command: list[str | Path] = [sys.executable, "-m", "venv", VENV]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode and debian.may_install():
-        with contextlib.suppress(debian.PackageError):
-            debian.install("python3-venv")
+    if done.returncode and apt.may_install():
+        with contextlib.suppress(CommandError):
+            apt.install("python3-venv")
         shutil.rmtree(VENV, ignore_errors=True)
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         shutil.rmtree(VENV, ignore_errors=True)
-        fail("python3 cannot make a virtual environment: `apt-get install python3-venv` as root, then again")
+        fail("python3 cannot create a virtual environment: install python3-venv as root")
     return not done.returncode
 
 
 def environment() -> dict[str, str]:
-    """uv's environment: the certificates and the package index that pip is set up with."""
+    """uv's environment, with pip's certificates and package index."""
     own = {**os.environ, "UV_NATIVE_TLS": "true"}
     if own.get("PIP_CERT"):
         own.setdefault("SSL_CERT_FILE", own["PIP_CERT"])

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Writes many files of a host at once: one round trip, where a task for each file would take one or two of its own."""
+"""Writes many files on a host in one round trip. One task per file would take one or two round trips each."""
 
 from __future__ import annotations
 
@@ -8,31 +8,31 @@ import tempfile
 
 DOCUMENTATION = """
 module: host_files
-short_description: Writes many files of a host in one round trip
+short_description: Writes many files on a host in one round trip
 description:
-  - What is right already stays. Folders that are missing are made.
-  - With I(run) it writes below C(/opt/comentarios/staged/<run>), what a release then compares with what is live.
-    Nothing live changes, so that it does so in check mode, too.
+  - Unchanged files are left alone. Missing folders are created.
+  - With I(run) it writes below C(/opt/comentarios/staged/<run>). A release then compares these files with the live
+    ones. Since nothing live changes, this also happens in check mode.
 options:
   run:
-    description: Name of the run whose configuration the files are. Without it they are the host's own.
+    description: Name of the run to stage the files for. Without it, the files are written to their final place.
     type: str
   root:
-    description: Folder that the names below begin at.
+    description: Folder that the names are relative to.
     type: str
     default: ""
   files:
     description: >-
-      By name its content, or a dictionary of C(content), C(mode) (0644), C(owner) (root), C(group) (the owner's) and
-      C(validate), a command that is given a copy of the file in the place of C(%s).
+      Name → content, or a dictionary with C(content), C(mode) (0644), C(owner) (root), C(group) (the owner's) and
+      C(validate), a command in which C(%s) is replaced by the path of a copy.
     type: dict
     default: {}
   folders:
-    description: By name a dictionary of C(mode) (0755), C(owner) (root) and C(group) (the owner's).
+    description: Name → a dictionary with C(mode) (0755), C(owner) (root) and C(group) (the owner's).
     type: dict
     default: {}
   absent:
-    description: Names of files that must not be there.
+    description: Names of files to remove.
     type: list
     elements: str
     default: []
@@ -51,7 +51,7 @@ EXAMPLES = """
 
 RETURN = """
 written:
-  description: Names of the files and folders that changed, whole.
+  description: Full names of the files and folders that changed.
   type: list
   returned: always
 """
@@ -109,10 +109,10 @@ class Writer:
         if command:
             status, said, complained = self._module.run_command(command.replace("%s", temporary))
             if status:
-                self._module.fail_json(msg=f"{path} is refused: {(complained or said).strip()}")
+                self._module.fail_json(msg=f"{path} is not valid: {(complained or said).strip()}")
 
     def _owned(self, path: str, given: dict[str, str], mode: str) -> bool:
-        """Gives a path its mode and owner; whether they were others."""
+        """Sets mode and owner of a path; returns whether they changed."""
         if not os.path.lexists(path):
             return True
         owner = given.get("owner", "root")
@@ -143,7 +143,7 @@ def main() -> None:
             "absent": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
-        # Neither does the journal need every file, nor may it have a secret.
+        # Files, which may contain secrets, do not belong in the host's journal.
         no_log=True,
     )
     writer = Writer(module)

@@ -1,12 +1,12 @@
 #!/usr/bin/python3
-"""Reads every parameter below a path of SSM Parameter Store, with the credentials of the host that it runs on."""
+"""Reads every parameter below a path of SSM Parameter Store, with the credentials of the host."""
 
 from __future__ import annotations
 
 DOCUMENTATION = """
 module: parameters_by_path
 short_description: Reads every parameter below a path of SSM Parameter Store
-description: Runs on the host and asks with the instance's role. Changes nothing. Needs boto3 on the host.
+description: Runs on the host with the instance's role, and needs boto3 there. Changes nothing.
 options:
   path:
     description: Path whose parameters are read, such as /comentarios.
@@ -30,7 +30,7 @@ EXAMPLES = """
 
 RETURN = """
 parameters:
-  description: Values by name, decrypted. Use no_log on the task that registers them.
+  description: Name → decrypted value. Use no_log on the task that registers them.
   type: dict
   returned: success
 """

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Has ``comentarios-release`` roll out what a run has staged, or go back, and waits for the end."""
+"""Runs ``comentarios-release``: rolls out what a run has staged, or rolls back, and waits for the end."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import os
 
 DOCUMENTATION = """
 module: release
-short_description: Rolls out what a run has staged on a host, or goes back to an earlier release
-description: In check mode it only compares. The host carries a release out by itself, whatever becomes of this run.
+short_description: Rolls out what a run has staged on a host, or rolls back to an earlier release
+description: In check mode it only compares. The host finishes a release by itself, even if this run is interrupted.
 options:
   verb:
     description: What to do.
@@ -21,23 +21,23 @@ options:
     type: str
     required: true
   owner:
-    description: Who asks, as others are told.
+    description: Who releases, as shown to others.
     type: str
     required: true
   watch_seconds:
-    description: How long the release is watched once it serves.
+    description: Seconds for which the release is watched.
     type: int
     default: 60
   ready_seconds:
-    description: How long its replicas may take until they are ready.
+    description: Seconds that its replicas may take to become ready.
     type: int
     default: 60
   image:
-    description: Image of the API; the live one stays where it is empty.
+    description: Image of the API; empty to keep the live one.
     type: str
     default: ""
   to:
-    description: Number or tag of the release to go back to; the last good one where it is empty.
+    description: Number or tag of the release to roll back to; empty for the last good one.
     type: str
     default: ""
 author: comentarios

@@ -1,4 +1,4 @@
-"""AWS on this machine: real parts behind the EC2, S3, ECR, IAM, STS and SSM APIs, with no account.
+"""AWS on this machine, without an account: the EC2, S3, ECR, IAM, STS and SSM APIs, and real hosts behind them.
 
-The command is ``python -m sandbox up | sync | status | down``; docs/decisions.md says why each part is what it is.
+The command is ``python -m sandbox up | sync | status | down``. docs/decisions.md explains the choice of each part.
 """

@@ -1,8 +1,8 @@
-"""The AWS APIs: moto's server with a journal, so that what was made survives the process and a reboot.
+"""The AWS APIs: moto's server with a journal, so that resources survive a restart of the process and a reboot.
 
-moto keeps everything in memory. Each request that changes something is written to a file with a digest of its answer
-before it is answered, and replayed when the server starts; an answer that differs then stops the start. Every request,
-reads too, has the machine for itself.
+moto keeps everything in memory. Each changing request is written to a file, with a digest of its answer, before the
+client gets the answer. At the start the file is replayed; if an answer differs, the start fails. Requests are processed
+one at a time, reads included.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
-from sandbox.errors import SandboxError
+from common.errors import CommandError
+from common.keys import Keys
 from sandbox.journal import Entry, Journal, now
-from sandbox.keys import Keys
 from sandbox.machine import NAMES, Answer, Deleted, Environ, Machine, Secret
 from sandbox.signature import Refused, refusal, verify
 
 READS = ("Describe", "Get", "List", "Head", "BatchGet", "BatchCheck", "Lookup", "Simulate")
-# KMS's signatures are random by OpenSSL's own generator, and change nothing.
+# KMS's signatures come from OpenSSL's random generator and change nothing.
 READ = {"TrentService.Sign"}
-# What a request is made of, besides its headers and its body.
+# The parts of a request besides headers and body.
 KEPT = ("REQUEST_METHOD", "PATH_INFO", "QUERY_STRING", "CONTENT_TYPE", "RAW_URI", "REQUEST_URI", "SCRIPT_NAME")
-# moto's own: to reset everything, to record; and its metadata service, which is not version 2.
+# moto's own: reset and recorder, and its metadata service, which is not version 2.
 SHUT = ("/moto-api", "/favicon.ico", "/latest/meta-data", "/latest/api")
 
 
@@ -36,16 +36,16 @@ class Apis:
     """WSGI application: the AWS APIs of one sandbox.
 
     Args:
-        path: the journal, which is replayed at once.
+        path: the journal; it is replayed at once.
         own: the sandbox's keys.
         host: its address as clients name it, with the port.
 
     Attributes:
-        changed: set after every changing request, for whoever follows.
+        changed: set after every changing request.
         count: how many changing requests there were.
 
     Raises:
-        SandboxError: the journal cannot be replayed, or an answer differs from what it was.
+        CommandError: the journal cannot be replayed, or an answer differs.
     """
 
     def __init__(self, path: Path, own: Keys, host: str) -> None:
@@ -70,7 +70,7 @@ class Apis:
             signature = verify(environ, body, self._secret)
         except Refused as refused:
             return refusal(environ, body, refused)
-        # moto reads who asks, region and service there, and there alone.
+        # moto reads the caller, region and service only here.
         environ["HTTP_AUTHORIZATION"] = (
             f"AWS4-HMAC-SHA256 Credential={signature.key}/{signature.date}/{signature.region}/{signature.service}/"
             f"aws4_request, SignedHeaders={';'.join(signature.headers)}, Signature={signature.value}"
@@ -83,7 +83,7 @@ class Apis:
         return answer
 
     def _shut(self, environ: Environ) -> str | None:
-        """Why a request is none of a client's; None for those that may be one's."""
+        """Why a request is refused; None if it may be a client's."""
         if environ.get("HTTP_HOST") != self._host:
             return f"it answers as {self._host} only"
         if "HTTP_ORIGIN" in environ:
@@ -127,15 +127,15 @@ class Apis:
             try:
                 answer = self._machine.answer(entry.environ, entry.body, entry.nonce, entry.time)
                 self._journal.add(entry, answer)
-            except (OSError, SandboxError):
-                # moto knows more than the journal now, or is gone: only a replay can bring them together.
+            except (OSError, CommandError):
+                # moto and the journal may differ now, or moto has ended: only a replay helps.
                 traceback.print_exc()
                 os._exit(1)
             return answer
 
 
 def _asked(environ: Environ) -> Environ:
-    """A request as text, which is all that moto reads of it."""
+    """The parts of a request that moto reads."""
     asked = {name: environ[name] for name in environ if name in KEPT or name.startswith("HTTP_")}
     asked.pop("HTTP_TRANSFER_ENCODING", None)
     return asked | {
@@ -147,12 +147,12 @@ def _asked(environ: Environ) -> Environ:
 
 
 def _kept(environ: Environ) -> Environ:
-    """What a request is replayed from: without who asked, whose key and session are nobody else's business."""
+    """The parts of a request that the journal keeps: without the caller's key and session, which are private."""
     kept = _asked(environ)
     kept.pop("HTTP_X_AMZ_SECURITY_TOKEN", None)
     scope = re.sub(r"Credential=[^/]*/", "Credential=sandbox/", kept["HTTP_AUTHORIZATION"])
     kept["HTTP_AUTHORIZATION"] = re.sub(r"Signature=.*", "Signature=0", scope)
-    # A signature in the address is as good as the key until it expires.
+    # A signature in the URL works like a key until it expires.
     for name in ("QUERY_STRING", "RAW_URI", "REQUEST_URI"):
         if name in kept:
             kept[name] = re.sub(r"&?X-Amz-(?:Signature|Credential|Security-Token)=[^&]*", "", kept[name])
@@ -167,7 +167,7 @@ def _body(environ: Environ) -> bytes:
 
 
 def _changes(environ: Environ, body: bytes) -> bool:
-    """Whether a request may change something: unless everything that names an action in it names a read."""
+    """Whether a request may change something: it does not if all actions that it names are reads."""
     form = environ.get("CONTENT_TYPE", "").startswith("application/x-www-form-urlencoded")
     actions = [
         *filter(None, [environ.get("HTTP_X_AMZ_TARGET")]),

@@ -1,4 +1,4 @@
-"""What the EC2 API says of the instances: the only thing that hosts are made from."""
+"""Instances and volumes as the EC2 API lists them. Hosts are created from nothing else."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from typing import Any
 import botocore.session
 from botocore.config import Config as ClientConfig
 
-from sandbox import keys
-from sandbox.config import REGION, Config
+from common import keys
+from common.config import REGION, Config
 
 GONE = {"shutting-down", "terminated"}
-# boto3 on top of it takes as long again to import, and every verb waits for that. A session reads the services' models
-# once, but is not safe to share between threads; its clients are.
+# botocore imports twice as fast as boto3. A session reads the services' models once. Creating clients with it is not
+# thread-safe; using them is.
 _session, _making = botocore.session.Session(), threading.Lock()
 
 
 @dataclass(frozen=True)
 class Instance:
-    """One instance that is not terminated; memory in MiB, attached volumes but the root one with their size in GiB."""
+    """One instance that is not terminated. Memory is in MiB; `volumes` are the attached ones with their size in GiB."""
 
     id: str
     type: str
@@ -44,7 +44,7 @@ class Instance:
 
 
 def client(config: Config, service: str) -> Any:
-    """The client of a service of this sandbox, whatever the environment says; made once, for every thread."""
+    """The client of a service of this sandbox, whatever the environment says; all threads share it."""
     return _client(config.endpoint, keys.load(config.state), service)
 
 
@@ -62,7 +62,7 @@ def _client(endpoint: str, own: keys.Keys, service: str) -> Any:
 
 
 def instances(config: Config) -> list[Instance]:
-    """Every instance that the API lists and that is not terminated, the oldest first."""
+    """Every instance that is not terminated, the oldest first."""
     ec2 = client(config, "ec2")
     found = [
         instance
@@ -114,7 +114,7 @@ def instances(config: Config) -> list[Instance]:
 
 
 def terminated(config: Config) -> set[str]:
-    """Every instance that the API was told to terminate."""
+    """The instances that are terminated or shutting down."""
     pages = client(config, "ec2").get_paginator("describe_instances").paginate()
     return {
         instance["InstanceId"]
@@ -126,13 +126,13 @@ def terminated(config: Config) -> set[str]:
 
 
 def volume_sizes(config: Config) -> dict[str, int]:
-    """Every EBS volume that there is: id → size in GiB."""
+    """Every EBS volume: id → size in GiB."""
     found = client(config, "ec2").describe_volumes()["Volumes"]
     return {volume["VolumeId"]: volume["Size"] for volume in found}
 
 
 def user_data(config: Config, instance: Instance) -> str:
-    """The instance's user data, decoded; empty when it has none."""
+    """The instance's decoded user data, or empty text."""
     ec2 = client(config, "ec2")
     attribute = ec2.describe_instance_attribute(InstanceId=instance.id, Attribute="userData")
     return base64.b64decode(attribute.get("UserData", {}).get("Value", "")).decode()

@@ -1,22 +1,23 @@
-"""Keeps ECR's API and its image store telling the same: what is pushed is listed, what is deleted is gone."""
+"""Keeps ECR's API and its image store in step: pushed tags are listed, deleted tags are removed."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Collection
 
-from sandbox import ec2, files, registry
-from sandbox.config import Config
+from common import files
+from common.config import Config
+from sandbox import ec2, registry
 
 
 def sync(config: Config, deleted: Collection[str]) -> None:
-    """Lists in the API every tag that was pushed, and takes from the store every tag that the API was told to delete.
+    """Lists every pushed tag in the API, and removes deleted tags from the store.
 
-    Which tags the API has listed before is kept in the state folder: a tag that is in the store alone was either pushed
-    just now, perhaps a second time, or deleted by the API.
+    The state folder keeps the tags that the API has listed before: a tag that only the store has was either pushed just
+    now, perhaps again, or deleted through the API.
 
     Args:
-        deleted: tags that the API was told to delete, as ``repository:tag``.
+        deleted: tags that were deleted through the API, as ``repository:tag``.
     """
     stored = registry.tags(config)
     if stored is None:

@@ -1,7 +1,7 @@
-"""The images that the sandbox needs: built once for each content, kept in the engine as a cache.
+"""The sandbox's images. Each is built once per content and stays in the engine as a cache.
 
-Where the upstream image of a part of the stack can be pulled, the hosts pull it themselves, as on AWS. Where it cannot
-(no Docker Hub), an image under a name of its own is built from Debian 13's packages and put into the sandbox's ECR.
+If an upstream image of the stack can be pulled, the hosts pull it themselves, as on AWS. If not (no Docker Hub), an
+image with another name is built from Debian 13's packages and pushed to the sandbox's ECR.
 """
 
 from __future__ import annotations
@@ -9,96 +9,45 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 
 import yaml
 
-from sandbox import debian, files, keys
-from sandbox.config import ECR_HOST, ECR_USER, ROOT, Config
-from sandbox.docker import build, docker, inspect
-from sandbox.errors import SandboxError
-from sandbox.progress import failure, logged, say
+from common import files, keys
+from common.config import ECR_HOST, ECR_USER, Config
+from common.docker import build, docker, inspect
+from common.errors import CommandError
+from common.images import CLONE_LABEL, IMAGE_LABEL, IMAGE_VARIABLES, PREFIX, STAND_INS, available, once
+from common.paths import ROOT
+from common.progress import say
 
-PREFIX = "comentarios-sandbox"
-UPSTREAM_BASE = "debian:trixie-slim"
-OWN_BASE = f"{PREFIX}/debian:13"
-IMAGE_LABEL = "comentarios.image=sandbox"
-# What was built by another clone is that one's to remove.
-CLONE_LABEL = f"comentarios.clone={ROOT}"
-BUILT = ROOT / ".state" / "built"
 FOLDERS = ROOT / "sandbox" / "images"
-IMAGE_VARIABLES = ROOT / "inventory" / "group_vars" / "all" / "images.yml"
-# Variable of the stack's image → folder that builds its stand-in. Grafana has none: Debian has no package of it.
-STAND_INS = {
-    "edge_image": "haproxy",
-    "prometheus_image": "prometheus",
-    "alertmanager_image": "alertmanager",
-    "node_exporter_image": "node-exporter",
-}
-
-
-def base(config: Config) -> str:
-    """A Debian 13 image in the engine: upstream's where it is or can be pulled, else one that mmdebstrap makes.
-
-    Raises:
-        SandboxError: neither can be had; says what to install.
-    """
-    for image in (UPSTREAM_BASE, OWN_BASE):
-        if inspect("image", image):
-            return image
-    if available(UPSTREAM_BASE):
-        docker("pull", UPSTREAM_BASE, timeout=600)
-        return UPSTREAM_BASE
-    say(f"  {UPSTREAM_BASE} cannot be pulled here: making {OWN_BASE} with mmdebstrap")
-    if not shutil.which("mmdebstrap"):
-        _install_mmdebstrap()
-    log = config.state / "logs" / "mmdebstrap.log"
-    archive = config.state / "debian.tar"
-    if logged(["mmdebstrap", "--variant=minbase", "trixie", archive], log, umask=0o022):
-        raise SandboxError(failure("mmdebstrap failed", log))
-    docker("import", "--change", f"LABEL {IMAGE_LABEL}", str(archive), OWN_BASE, timeout=600)
-    archive.unlink()
-    built(OWN_BASE)
-    return OWN_BASE
-
-
-def available(image: str) -> bool:
-    """Whether a registry hands the image out; False also when it does not answer within 20 s."""
-    try:
-        docker("manifest", "inspect", image, timeout=20)
-    except SandboxError:
-        return False
-    return True
 
 
 def ensure(config: Config, folder: str, base_image: str) -> str:
-    """Builds ``sandbox/images/<folder>`` unless the engine has it already; returns its name, tagged by its content."""
+    """Builds ``sandbox/images/<folder>`` unless the engine has it; returns its name, with a tag for its content."""
     path = FOLDERS / folder
     below = inspect("image", base_image)
     if below is None:
-        raise SandboxError(f"the image {base_image} has just gone from the engine: run the same command again")
+        raise CommandError(f"the image {base_image} was just removed from the engine: run the same command again")
     content = hashlib.sha256(below["Id"].encode())
     for file in sorted(path.rglob("*")):
         if file.is_file():
             content.update(f"{file.relative_to(path)}\0{os.access(file, os.X_OK)}\0".encode() + file.read_bytes())
     tag = f"{PREFIX}/{folder}:{content.hexdigest()[:12]}"
-    if not inspect("image", tag):
+    log = config.state / "logs" / f"build-{folder}.log"
+
+    def make() -> None:
         say(f"  building {tag}")
-        log = config.state / "logs" / f"build-{folder}.log"
         build(path, tag, labels=(IMAGE_LABEL, CLONE_LABEL), arguments={"BASE_IMAGE": base_image}, log=log)
-        built(tag)
+
+    once(tag, make)
     return tag
 
 
 def chosen(config: Config) -> dict[str, str]:
-    """The sandbox's own images, as far as `start` and `build` chose them: ``base``, ``registry``, ``host``."""
+    """The sandbox's own images that `start` and `build` have chosen so far: ``base``, ``registry``, ``host``."""
     record = config.state / "images.json"
     return json.loads(record.read_text()) if record.exists() else {}
-
-
-def newest(folder: str) -> str | None:
-    """The newest image of ``sandbox/images/<folder>`` in the engine, whoever built it; None when there is none."""
-    return next(iter(docker("images", "--quiet", f"{PREFIX}/{folder}").split()), None)
 
 
 def choose(config: Config, **names: str) -> None:
@@ -107,11 +56,11 @@ def choose(config: Config, **names: str) -> None:
 
 
 def stack(config: Config, base_image: str) -> dict[str, str | bool]:
-    """Inventory variables that this machine's situation asks for: images that are not to be had upstream.
+    """Inventory variables for the images that cannot be pulled from upstream here.
 
-    The decision is kept in the state folder until the list of images changes.
+    The result is kept in the state folder until the list of images changes.
     """
-    wanted = IMAGE_VARIABLES.read_text() + os.environ.get("GRAFANA_IMAGE", "")
+    wanted = IMAGE_VARIABLES.read_text() + config.grafana_image
     fingerprint = hashlib.sha256((wanted + base_image).encode()).hexdigest()
     kept = config.state / "stack-images.json"
     if kept.exists():
@@ -123,7 +72,7 @@ def stack(config: Config, base_image: str) -> dict[str, str | bool]:
     for variable, folder in STAND_INS.items():
         if not available(upstream[variable]):
             variables[variable] = push(config, ensure(config, folder, base_image))
-    variables |= _grafana(config, os.environ.get("GRAFANA_IMAGE") or upstream["grafana_image"])
+    variables |= _grafana(config, config.grafana_image or upstream["grafana_image"])
     files.write(kept, json.dumps({"for": fingerprint, "variables": variables}, indent=2))
     return variables
 
@@ -136,12 +85,12 @@ def _grafana(config: Config, image: str) -> dict[str, str | bool]:
         return {"grafana_image": push(config, own)}
     if available(image):
         return {"grafana_image": image}
-    say(f"  Grafana: {image} can neither be pulled nor is it in the local engine: everything else comes up")
+    say(f"  Grafana: {image} is not available; everything else comes up")
     return {"grafana_enabled": False}
 
 
 def push(config: Config, image: str) -> str:
-    """Puts an image of the engine into the sandbox's ECR; returns its name for the hosts, with its digest."""
+    """Pushes an image to the sandbox's ECR; returns its name for the hosts, with the digest."""
     login = config.state / "docker"
     docker(
         *("--config", str(login), "login", "--username", ECR_USER, "--password-stdin", config.push_address),
@@ -156,29 +105,3 @@ def push(config: Config, image: str) -> str:
     repository = f"{config.push_address}/{image}".rpartition(":")[0]
     digest = next(one for one in pushed["RepoDigests"] if one.startswith(f"{repository}@")).partition("@")[2]
     return f"{ECR_HOST}/{image}@{digest}"
-
-
-def _install_mmdebstrap() -> None:
-    try:
-        # The keys come with Debian, not with Ubuntu.
-        debian.install("mmdebstrap", "debian-archive-keyring")
-    except debian.PackageError as error:
-        raise SandboxError(
-            f"{UPSTREAM_BASE} cannot be pulled and mmdebstrap is missing: {error}, "
-            "or give this machine access to Docker Hub"
-        ) from None
-
-
-def built(image: str) -> None:
-    """Records that an image was built by this clone, so that `make clean` removes it."""
-    known = BUILT.read_text().split() if BUILT.exists() else []
-    files.write(BUILT, "\n".join(dict.fromkeys([*known, image])) + "\n")
-
-
-def remove_all() -> None:
-    """Removes every image that this clone built, unless somebody else's container or image needs it."""
-    # The last ones built stand on the first ones.
-    for image in reversed(BUILT.read_text().split() if BUILT.exists() else []):
-        docker("rmi", image, check=False)
-    docker("image", "prune", "--force", "--filter", f"label={CLONE_LABEL}")
-    BUILT.unlink(missing_ok=True)

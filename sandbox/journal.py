@@ -1,8 +1,8 @@
-"""The journal of what the AWS APIs were told: a file of lines, each bound to its answer and to the lines before it.
+"""The journal of requests to the AWS APIs. Each line has a digest of its answer and of the line before.
 
-The first line names moto's version and the seed of all randomness. Beside the file ``<name>.end`` says how far it goes,
-because a file alone cannot tell that its end is missing. Whatever does not fit is an error, and nothing is repaired by
-guessing: the hosts and volumes that the APIs speak of hold data.
+The first line has moto's version and the seed of all randomness. A second file, ``<name>.end``, holds the number of
+entries, since a file cannot show that its own end is missing. Any mismatch is an error. Nothing is repaired by
+guessing, because the hosts and volumes hold data.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sandbox import files
-from sandbox.errors import SandboxError
+from common import files
+from common.errors import CommandError
 from sandbox.machine import VERSION, Answer, Environ
 
 FORMAT = 2
-NOTHING = "nothing was changed or removed"
+REMOVE, NOTHING = "remove the sandbox and its data with `make down`", "nothing was changed or removed"
 
 
 def now() -> float:
-    """Seconds since 1970, as exact as the journal keeps them."""
+    """Seconds since 1970, with the journal's precision."""
     return round(time.time(), 3)
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A request: its number, when it came, and what it was made of."""
+    """A request with its number and time."""
 
     number: int
     time: float
@@ -46,29 +46,26 @@ class Entry:
 
 
 class Journal:
-    """A journal, made when there is none; ``entries`` must be read to their end before anything is added.
+    """A journal, created if missing. Read all ``entries`` before adding one.
 
     Attributes:
-        seed: random, and as secret as what moto makes of it.
+        seed: random and secret: moto derives keys from it.
         created: seconds since 1970.
         count: how many entries it has so far.
 
     Raises:
-        SandboxError: it is of another version, or cannot be read.
+        CommandError: it is of another version, or cannot be read.
     """
 
     def __init__(self, path: Path) -> None:
         self._path, self._end = path, path.with_name(f"{path.name}.end")
         if not path.exists() and self._known_end()[0]:
-            raise SandboxError(
-                f"{path} is missing, which said what the AWS APIs were told: put it back, or `make down` removes "
-                f"the sandbox with its data; {NOTHING}"
-            )
+            raise CommandError(f"{path} is missing: restore this journal of the AWS APIs, or {REMOVE}; {NOTHING}")
         if not path.exists():
             head = {"format": FORMAT, "moto": VERSION, "created": now(), "seed": secrets.token_hex(32)}
             files.write(path, json.dumps(head) + "\n")
         content = path.read_bytes()
-        # The power went while the last line was written: that request was never answered.
+        # After a power cut the last line may be incomplete; its request was never answered.
         self._size = content.rfind(b"\n") + 1
         self._lines = content[: self._size].splitlines()
         told = self._head()
@@ -77,13 +74,13 @@ class Journal:
         self._descriptor = os.open(path, os.O_WRONLY)
 
     def entries(self) -> Iterator[Entry]:
-        """Every entry, the oldest first; after each ``check`` must be called with its answer."""
+        """All entries, the oldest first; call ``check`` with the answer after each."""
         for number, line in enumerate(self._lines[1:], 1):
             try:
                 found = json.loads(line)
                 yield Entry(number, found["time"], found["environ"], base64.b64decode(found["body"]))
             except (ValueError, KeyError, TypeError):
-                raise self._spoilt(f"its line {number + 1} was cut or edited") from None
+                raise self._spoilt(f"line {number + 1} was cut or edited") from None
         count, _ = self._known_end()
         if count > self.count:
             raise self._spoilt(f"it has {self.count} of {count} entries")
@@ -92,34 +89,34 @@ class Journal:
         self._write_end()
 
     def check(self, entry: Entry, answer: Answer) -> None:
-        """Compares the answer that an entry gets now with the one that it got.
+        """Compares the answer to an entry with its first answer.
 
         Raises:
-            SandboxError: they differ.
+            CommandError: they differ.
         """
         digest = self._bound(entry, answer)
         if json.loads(self._lines[entry.number]).get("digest") != digest:
             raise self._spoilt(
-                f"its line {entry.number + 1} is not answered as it was: it was edited, or the sandbox is another one"
+                f"line {entry.number + 1} got another answer than before: it was edited, or belongs to another sandbox"
             )
         if self._known_end()[0] == entry.number and self._known_end()[1] != digest:
-            raise self._spoilt(f"it is another one than {self._end.name} belongs to")
+            raise self._spoilt(f"it does not match {self._end.name}")
         self.count, self._digest = entry.number, digest
 
     def reserve(self, entry: Entry) -> None:
-        """Takes the room that the entry will need, so that a full disk is found before anything has happened.
+        """Reserves space for the entry, so that a full disk is noticed before anything changes.
 
         Raises:
-            OSError: there is none.
+            OSError: the disk is full.
         """
         os.posix_fallocate(self._descriptor, self._size, len(self._line(entry, "0" * 64)))
 
     def release(self) -> None:
-        """Gives back the room that was taken, and what the power cut."""
+        """Releases reserved space and an incomplete last line."""
         os.ftruncate(self._descriptor, self._size)
 
     def add(self, entry: Entry, answer: Answer) -> None:
-        """Appends an entry with its answer; once it returns, both survive a power cut."""
+        """Appends an entry with its answer; both then survive a power cut."""
         digest = self._bound(entry, answer)
         line = self._line(entry, digest)
         os.pwrite(self._descriptor, line, self._size)
@@ -133,19 +130,18 @@ class Journal:
             head = json.loads(self._lines[0])
             version = head["format"], head["moto"]
         except (ValueError, KeyError, TypeError, IndexError):
-            raise self._spoilt("its first line is not that of a journal of this version") from None
+            raise self._spoilt("its first line is not from this version") from None
         if version != (FORMAT, VERSION):
-            raise SandboxError(
-                f"{self._path} was written with moto {head['moto']}, and {VERSION} is installed, which may answer "
-                f"otherwise: go back to the commit that had it, or `make down` removes the sandbox with its data; "
-                f"{NOTHING}"
+            raise CommandError(
+                f"{self._path} was written with moto {head['moto']}, but {VERSION} is installed and may answer "
+                f"differently: go back to the commit with that version, or {REMOVE}; {NOTHING}"
             )
         return dict(head)
 
-    def _spoilt(self, what: str) -> SandboxError:
-        return SandboxError(
-            f"{self._path} does not say any more what the AWS APIs were told: {what}. Put the right one back, or "
-            f"`make down` removes the sandbox with its data; {NOTHING}"
+    def _spoilt(self, what: str) -> CommandError:
+        return CommandError(
+            f"{self._path}, the journal of the AWS APIs, is damaged: {what}. Restore the right one, or "
+            f"{REMOVE}; {NOTHING}"
         )
 
     def _bound(self, entry: Entry, answer: Answer) -> str:
@@ -167,7 +163,7 @@ class Journal:
             return 0, ""
 
     def _write_end(self) -> None:
-        # In place and of one length: never more than the journal has, whenever the power goes.
+        # Written in place with a fixed length, so that a power cut cannot leave it ahead of the journal.
         descriptor = os.open(self._end, os.O_WRONLY | os.O_CREAT, 0o600)
         try:
             os.pwrite(descriptor, f"{self.count:012} {self._digest}\n".encode(), 0)

@@ -1,9 +1,9 @@
-"""moto as a machine that can be run again: the same requests in the same order get the same answers, byte for byte.
+"""Deterministic moto: the same requests in the same order get the same answers, byte for byte.
 
-It runs in a process of its own (``python -m sandbox.machine``) with one thread, so that all that moto takes from
-outside can be replaced for the whole process: randomness, clock, the order of sets, the environment. A lock around
-moto's own random generator would not do: some services draw from ``os.urandom``, OpenSSL or ``random``, and a service
-that a read is the first to touch makes its default resources then.
+It runs in a process of its own (``python -m sandbox.machine``) with a single thread, so that all of moto's inputs can
+be replaced for the whole process: randomness, clock, order of sets, environment. A lock around moto's random generator
+would not suffice: some services use ``os.urandom``, OpenSSL or ``random``, and each creates its default resources at
+its first request, which may be a read.
 """
 
 from __future__ import annotations
@@ -28,18 +28,19 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import Any
 
-from sandbox.config import ACCOUNT, REGION, ROOT
-from sandbox.errors import SandboxError
+from common.config import ACCOUNT, REGION
+from common.errors import CommandError
+from common.paths import ROOT
 
 Environ = dict[str, Any]
-# Where WSGI's environment keeps the spelling of headers with underscores.
+# Key in WSGI's environment for the original spelling of headers with underscores.
 NAMES = "moto.preserved_header_names"
 VERSION = importlib.metadata.version("moto")
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a request was answered: status line, headers and the whole body."""
+    """An answer: status line, headers and the whole body."""
 
     status: str
     headers: tuple[tuple[str, str], ...]
@@ -48,7 +49,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Secret:
-    """What belongs to an access key's id; a session has a token, and expires at a time in seconds since 1970."""
+    """The secret of an access key. A session also has a token and an expiry in seconds since 1970."""
 
     secret: str
     token: str | None = None
@@ -57,19 +58,19 @@ class Secret:
 
 @dataclass(frozen=True)
 class Deleted:
-    """What the APIs were told to delete, and did: the only reason to delete what belongs to it."""
+    """What was deleted through the APIs. Nothing else may be deleted."""
 
     volumes: frozenset[str] = field(default_factory=frozenset)
     tags: frozenset[str] = field(default_factory=frozenset)
 
 
 class Machine:
-    """The machine's process, as its parent sees it. Not for two threads at once.
+    """The machine's process, as seen by its parent. Not thread-safe.
 
     Args:
-        seed: what all randomness and every secret that moto makes comes from.
-        registry: the password that ECR's API hands out.
-        created: the time, in seconds since 1970, at which default resources were made.
+        seed: the source of all randomness and of every secret that moto creates.
+        registry: the password that ECR's API returns.
+        created: the creation time of default resources, in seconds since 1970.
     """
 
     def __init__(self, seed: str, created: float, registry: str) -> None:
@@ -95,27 +96,27 @@ class Machine:
         self._call("begin", seed, created, registry)
 
     def answer(self, environ: Environ, body: bytes, nonce: str, now: float) -> Answer:
-        """What moto answers to a request at a time.
+        """moto's answer to a request at a given time.
 
         Args:
-            environ: WSGI's, as far as it is text.
-            nonce: makes this request's randomness another one than that of the others.
+            environ: the text values of WSGI's environment.
+            nonce: makes this request's randomness differ from that of others.
         """
         answer: Answer = self._call("answer", environ, body, nonce, now)
         return answer
 
     def instances(self) -> set[str]:
-        """Every EC2 instance that was ever made, the terminated ones too."""
+        """Every EC2 instance that was ever created, including terminated ones."""
         known: set[str] = self._call("instances")
         return known
 
     def deleted(self) -> Deleted:
-        """What the APIs were told to delete so far."""
+        """What was deleted through the APIs so far."""
         deleted: Deleted = self._call("deleted")
         return deleted
 
     def secret(self, key: str) -> Secret | None:
-        """What belongs to a key that the APIs handed out, to a user or with a role; None when they did not."""
+        """The secret of a key of a user or a role; None if the APIs did not create it."""
         secret: Secret | None = self._call("secret", key)
         return secret
 
@@ -129,18 +130,16 @@ class Machine:
             self._pipe.send((name, arguments))
             return self._pipe.recv()
         except (EOFError, OSError):
-            raise SandboxError(
-                "moto's process has ended: see the log's last lines; `make up` starts it again"
-            ) from None
+            raise CommandError("moto's process has ended: see the end of the log; `make up` restarts it") from None
 
 
 def _module(name: str) -> Any:
-    """A module of moto's, to be changed."""
+    """A module of moto, to be patched."""
     return importlib.import_module(name)
 
 
 class _Clock:
-    """The time that moto sees: it stands still during a request, and whoever waits moves it on and does not wait."""
+    """The time that moto sees. It stands still during a request; a sleep advances it and returns at once."""
 
     def __init__(self) -> None:
         import time_machine
@@ -171,12 +170,12 @@ class _Clock:
 
 
 class _Chance:
-    """Every source of randomness of this process, in one."""
+    """All sources of randomness of this process."""
 
     def __init__(self) -> None:
         self._bytes = random.Random()
         os.urandom = self._bytes.randbytes
-        # The name under which `random.SystemRandom`, and so `secrets`, knows it.
+        # Used by `random.SystemRandom`, and so by `secrets`.
         random._urandom = self._bytes.randbytes  # type: ignore[attr-defined]
         self._sources: list[random.Random] = [self._bytes, random._inst]
 
@@ -189,7 +188,7 @@ class _Chance:
 
     @contextlib.contextmanager
     def seeded(self, text: str) -> Iterator[None]:
-        """Another seed for as long as the block runs."""
+        """Uses another seed while the block runs."""
         states = [source.getstate() for source in self._sources]
         self.seed(text)
         try:
@@ -200,7 +199,7 @@ class _Chance:
 
 
 def _keys_by_chance() -> None:
-    """Private keys from ``os.urandom``: OpenSSL's own generator takes no seed. Good enough for what is not AWS."""
+    """Makes private keys from ``os.urandom``, since OpenSSL's generator takes no seed. Fit for a sandbox only."""
     from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
     def fermat(number: int) -> bool:
@@ -210,7 +209,7 @@ def _keys_by_chance() -> None:
         small = [number for number in range(3, 2000, 2) if all(number % other for other in range(3, number, 2))]
         while True:
             number = int.from_bytes(os.urandom(bits // 8), "big") | 3 << bits - 2 | 1
-            # Fermat's test: a random number of this size that passes it and is not prime is not to be expected.
+            # Fermat's test: for random numbers of this size, false positives are negligible.
             if (number - 1) % exponent and all(number % other for other in small) and fermat(number):
                 return number
 
@@ -223,7 +222,7 @@ def _keys_by_chance() -> None:
         ).private_key()
 
     def ec_key(curve: ec.EllipticCurve, backend: object = None) -> ec.EllipticCurvePrivateKey:
-        # Fewer bits than the curve's order has, so that it is always a private value.
+        # Fewer bits than the curve's order, so that the value is always valid.
         return ec.derive_private_key(int.from_bytes(os.urandom(curve.key_size // 8 - 1), "big") | 1, curve)
 
     rsa.generate_private_key = rsa_key
@@ -238,14 +237,14 @@ def _keys_by_chance() -> None:
 
 
 class _Moto:
-    """What the process does; one method for each of ``Machine``'s calls."""
+    """Runs in the process; has one method for each call of ``Machine``."""
 
     def __init__(self) -> None:
-        # In this order: moto's modules take names from what is replaced here when they are imported.
+        # The order matters: moto's modules import the names that are replaced here.
         self._clock, self._chance = _Clock(), _Chance()
         _keys_by_chance()
         base_backend = _module("moto.core.base_backend")
-        # Numbers for what is made when a service is first needed: whose request that is must make no difference.
+        # Default resources get numbers that do not depend on which request creates them.
         base_backend.uuid4 = itertools.count().__next__
         from moto.moto_api._internal import mock_random
         from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
@@ -259,7 +258,7 @@ class _Moto:
         original = base_backend.AccountSpecificBackend.__getitem__
 
         def backend(backends: Any, region: str) -> Any:
-            """A service's default resources do not depend on which request was the first to need them."""
+            """Makes a service's default resources independent of the request that first needs them."""
             if dict.__contains__(backends, "aws" if region == "global" else region):
                 return original(backends, region)
             now = time.time()
@@ -280,7 +279,7 @@ class _Moto:
         token = base64.b64encode(f"AWS:{registry}".encode()).decode()
 
         def get_authorization_token(response: Any) -> Any:
-            """moto's is the same everywhere, and has long expired."""
+            """Replaces moto's token, which is always the same and has long expired."""
             result = original(response)
             for one in result.result["authorizationData"]:
                 one.update(authorizationToken=token, expiresAt=datetime.datetime.now(datetime.UTC) + hours)
@@ -316,7 +315,7 @@ class _Moto:
         return None
 
     def _held(self) -> tuple[set[str], set[str]]:
-        """The EBS volumes that there are, and the tags of ECR's images as ``repository:tag``."""
+        """All EBS volumes, and the tags of ECR's images as ``repository:tag``."""
         tags = {
             f"{name}:{tag}"
             for name, repository in self._ecr[REGION].repositories.items()
@@ -350,7 +349,7 @@ class _Moto:
                 getattr(chunks, "close", lambda: None)()
             return Answer(given[0], given[1], content)
         except Exception as error:
-            # moto does not know the request, or fails at it: AWS would say the same.
+            # moto does not support the request, or failed.
             text = f"moto: {type(error).__name__}: {error}".encode()
             return Answer("500 INTERNAL SERVER ERROR", (("Content-Type", "text/plain"),), text)
 
@@ -362,13 +361,13 @@ def main() -> None:
         try:
             name, arguments = pipe.recv()
         except EOFError:
-            # The parent has ended, in whatever way.
+            # The parent has ended.
             return
         pipe.send(getattr(moto, name)(*arguments))
 
 
 if __name__ == "__main__":
-    # Under the name that the parent knows, so that what is sent is of its classes.
+    # Imported by name, so that pickled objects have the parent's classes.
     from sandbox import machine
 
     machine.main()

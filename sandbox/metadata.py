@@ -1,7 +1,7 @@
-"""The instance metadata service, version 2 only: who a host is, and its role's credentials.
+"""The instance metadata service, version 2 only: a host's identity and its role's credentials.
 
-Source: "Use the Instance Metadata Service to access instance metadata" in the EC2 user guide. A host's address and
-its proof tell which instance asks; the host image forwards its own link-local address to here, and adds the proof.
+Source: "Use the Instance Metadata Service to access instance metadata" in the EC2 user guide. Each host forwards its
+link-local address to this service and adds a proof. Its address and the proof identify the instance.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from typing import Any
 
 from werkzeug.wrappers import Request, Response
 
-from sandbox import ec2, keys
-from sandbox.config import ACCOUNT, REGION, Config
+from common import keys
+from common.config import ACCOUNT, REGION, Config
+from sandbox import ec2
 
 SESSION = datetime.timedelta(hours=1)
 
@@ -28,7 +29,7 @@ class Metadata:
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        # Token → the instance that it is for, and until when.
+        # Token → its instance and its expiry.
         self._tokens: dict[str, tuple[str, float]] = {}
         self._credentials: dict[str, dict[str, Any]] = {}
         self._lock = threading.Lock()
@@ -52,7 +53,7 @@ class Metadata:
         return Response(content) if content else Response(status=404)
 
     def _asking(self, request: Request) -> ec2.Instance | None:
-        """The instance that asks, by its address, and by the proof that its root alone has."""
+        """The instance that asks, by its address and by the proof that only its root has."""
         own, shown = keys.load(self._config.state), request.headers.get("X-Sandbox-Proof", "")
         for instance in ec2.instances(self._config) if shown else []:
             if instance.private_ip == request.remote_addr:
@@ -71,7 +72,7 @@ class Metadata:
         with self._lock:
             self._tokens = {one: held for one, held in self._tokens.items() if held[1] > now}
             self._tokens[token] = instance.id, now + int(seconds)
-        # As far as the host's forwarder, which lets the answer travel so many hops.
+        # For the host's forwarder, which limits the answer to this number of hops.
         hops = {"X-Sandbox-Hop-Limit": str(instance.hop_limit)}
         return Response(token, headers={"X-aws-ec2-metadata-token-ttl-seconds": seconds} | hops)
 

@@ -1,19 +1,17 @@
-"""ECR's image store: a Docker Distribution registry with TLS and basic auth under ECR's own name."""
+"""ECR's image store: a Docker Distribution registry with TLS and basic authentication, under ECR's own name."""
 
 from __future__ import annotations
 
-import base64
 import json
-import ssl
 import time
-import urllib.error
-import urllib.request
 from typing import Any
 
-from sandbox import files, keys
-from sandbox.config import ECR_HOST, ECR_USER, Config
-from sandbox.docker import docker, inspect
-from sandbox.errors import SandboxError
+import requests
+
+from common import keys
+from common.config import ECR_HOST, ECR_USER, Config
+from common.docker import copy_into, docker, inspect
+from common.errors import CommandError
 
 REGISTRY_UID = 10002  # the user in images/registry/Dockerfile
 CONFIGURATION = {
@@ -32,12 +30,12 @@ def container_name(config: Config) -> str:
 
 
 def up(config: Config, image: str) -> bool:
-    """Starts the registry unless it runs already from this image; returns whether it had to.
+    """Starts the registry unless it already runs from this image; returns whether it was started.
 
     Raises:
-        SandboxError: it does not answer within 15 s.
+        CommandError: it does not answer within 15 s.
     """
-    # Large, and `make status` asks the registry for its tags only.
+    # Slow imports that only this function needs.
     import bcrypt
 
     from sandbox import certificates
@@ -54,12 +52,7 @@ def up(config: Config, image: str) -> bool:
     docker(
         *("create", "--name", name, "--label", config.label, "--restart", "unless-stopped"),
         *("--network", config.name, "--ip", config.registry_address, "--network-alias", ECR_HOST),
-        *(
-            "--publish",
-            f"127.0.0.1:{config.registry_port}:443",
-            "--volume",
-            f"{name}-images:/var/lib/registry",
-        ),
+        *("--publish", f"127.0.0.1:{config.registry_port}:443", "--volume", f"{name}-images:/var/lib/registry"),
         *("--cap-drop", "ALL", "--security-opt", "no-new-privileges"),
         image,
     )
@@ -71,53 +64,55 @@ def up(config: Config, image: str) -> bool:
         "etc/sandbox/registry.pem": (config.state / "ecr.pem").read_text(),
         "etc/sandbox/registry.key": (config.state / "ecr.key").read_text(),
     }
-    files.copy_into(name, content, uid=REGISTRY_UID, mode=0o600)
+    copy_into(name, content, uid=REGISTRY_UID, mode=0o600)
     docker("start", name)
     for _ in range(75):
         if tags(config) is not None:
             return True
         time.sleep(0.2)
-    raise SandboxError(f"the registry does not answer on {config.push_address}: see `docker logs {name}`")
+    raise CommandError(f"the registry does not answer on {config.push_address}: see `docker logs {name}`")
 
 
 def tags(config: Config) -> dict[str, list[str]] | None:
-    """The tags of every repository in the store, None while it does not answer."""
+    """The tags of every repository in the store; None if it does not answer."""
     try:
-        names = _get(config, "/v2/_catalog?n=1000")["repositories"] or []
-        return {name: _get(config, f"/v2/{name}/tags/list")["tags"] or [] for name in names}
+        names = _json(config, "/v2/_catalog?n=1000").get("repositories") or []
+        return {name: _json(config, f"/v2/{name}/tags/list").get("tags") or [] for name in names}
     except OSError:
         return None
 
 
 def manifest(config: Config, repository: str, tag: str) -> tuple[str, str]:
     """A tag's manifest and its media type."""
-    response = _open(config, f"/v2/{repository}/manifests/{tag}")
-    return response.read().decode(), response.headers["Content-Type"]
+    reply = _ask(config, f"/v2/{repository}/manifests/{tag}")
+    reply.raise_for_status()
+    return reply.content.decode(), reply.headers["Content-Type"]
 
 
 def delete(config: Config, repository: str, tag: str) -> None:
     """Removes a tag's manifest from the store."""
-    digest = _open(config, f"/v2/{repository}/manifests/{tag}").headers["Docker-Content-Digest"]
-    _open(config, f"/v2/{repository}/manifests/{digest}", method="DELETE")
+    digest = _ask(config, f"/v2/{repository}/manifests/{tag}").headers["Docker-Content-Digest"]
+    _ask(config, f"/v2/{repository}/manifests/{digest}", "DELETE").raise_for_status()
 
 
-def _get(config: Config, path: str) -> Any:
-    try:
-        return json.loads(_open(config, path).read())
-    except urllib.error.HTTPError as error:
-        if error.code == 404:  # a repository whose every tag was deleted
-            return {"tags": [], "repositories": []}
-        raise
+def _json(config: Config, path: str) -> Any:
+    reply = _ask(config, path)
+    if reply.status_code == 404:  # all tags of the repository were deleted
+        return {}
+    reply.raise_for_status()
+    return reply.json()
 
 
-def _open(config: Config, path: str, method: str = "GET") -> Any:
-    token = base64.b64encode(f"{ECR_USER}:{keys.load(config.state).registry}".encode()).decode()
+def _ask(config: Config, path: str, method: str = "GET") -> requests.Response:
     accept = "application/vnd.docker.distribution.manifest.v2+json, application/vnd.oci.image.manifest.v1+json"
-    request = urllib.request.Request(
-        f"https://{config.push_address}{path}",
-        headers={"Authorization": f"Basic {token}", "Accept": f"{accept}, application/json"},
-        method=method,
-    )
-    context = ssl.create_default_context(cafile=str(config.state / "ca.pem"))
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
-    return opener.open(request, timeout=10)
+    with requests.Session() as session:
+        # Ignores proxies and CAs from the environment.
+        session.trust_env = False
+        return session.request(
+            method,
+            f"https://{config.push_address}{path}",
+            auth=(ECR_USER, keys.load(config.state).registry),
+            headers={"Accept": f"{accept}, application/json"},
+            verify=str(config.state / "ca.pem"),
+            timeout=10,
+        )

@@ -1,4 +1,4 @@
-"""The sandbox's one process of its own: the AWS APIs, the metadata service, and what follows them."""
+"""The sandbox's own process: the AWS APIs, the metadata service, and the loop that follows them."""
 
 from __future__ import annotations
 
@@ -13,18 +13,21 @@ import traceback
 from pathlib import Path
 
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 
-from sandbox import ec2, keys
-from sandbox.config import ROOT, Config
-from sandbox.errors import SandboxError
+from common import keys
+from common.config import Config
+from common.errors import CommandError
+from common.paths import ROOT
+from sandbox import ec2
 
 START_SECONDS = 300.0
-FOLLOW_SECONDS = 5.0  # the most that a change goes unnoticed when no request announced it
+FOLLOW_SECONDS = 5.0  # how often to look for changes that no request announced
 
 
 def serve(config: Config) -> None:
-    """Runs until SIGTERM: answers on the network's gateway address only."""
-    # What answers is large, and every verb asks this module whether it does.
+    """Runs until SIGTERM, on the network's gateway address only."""
+    # Slow imports that only this function needs.
     from moto.moto_server.werkzeug_app import MotoRequestHandler
     from werkzeug.serving import make_server
 
@@ -41,7 +44,7 @@ def serve(config: Config) -> None:
     while True:
         apis.changed.wait(FOLLOW_SECONDS)
         apis.changed.clear()
-        if not config.state.exists():  # somebody removed the clone without `make down`
+        if not config.state.exists():  # the clone was deleted without `make down`
             os._exit(0)
         try:
             host_image = images.chosen(config).get("host")
@@ -50,34 +53,35 @@ def serve(config: Config) -> None:
                 print(line, flush=True)
             ecr.sync(config, deleted.tags)
         except Exception:
-            # A host that cannot be made now (its port is taken, say) is tried again, and `sync` shows the reason.
+            # A host that cannot be created now (its port is in use, say) is tried again; `sync` shows the reason.
             traceback.print_exc()
             time.sleep(1)
 
 
 def answers(config: Config) -> bool:
-    """Whether the APIs answer, and to this sandbox's key."""
+    """Whether the APIs answer and accept this sandbox's key."""
     with socket.socket() as probe:
         probe.settimeout(3)
         if probe.connect_ex((config.gateway, config.aws_port)):
             return False
     try:
         ec2.client(config, "sts").get_caller_identity()
-    except (BotoCoreError, ClientError):
+    # Another program may listen there.
+    except (BotoCoreError, ClientError, ResponseParserError):
         return False
     return True
 
 
 def running(config: Config) -> bool:
-    """Whether the process is there."""
+    """Whether the process runs."""
     return _pid(config) is not None
 
 
 def start(config: Config) -> bool:
-    """Starts the process unless it runs; returns whether it had to.
+    """Starts the process unless it runs; returns whether it was started.
 
     Raises:
-        SandboxError: it ended or does not answer within START_SECONDS: the last line of its log.
+        CommandError: it ended, or does not answer within START_SECONDS; the last line of its log.
     """
     if _pid(config) and answers(config):
         return False
@@ -94,18 +98,18 @@ def start(config: Config) -> bool:
             start_new_session=True,
         )
     _pid_file(config).write_text(str(process.pid))
-    # It replays its journal first.
+    # It replays its journal first, which takes time.
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         if answers(config):
             return True
         time.sleep(0.2)
     last = (log.read_text().strip().splitlines() or ["no output"])[-1].removeprefix("✗ ")
-    raise SandboxError(f"the sandbox's AWS APIs do not start: {last} (whole log: {log})")
+    raise CommandError(f"the sandbox's AWS APIs did not start: {last} (whole log: {log})")
 
 
 def stop(config: Config) -> bool:
-    """Ends the process if it is there; returns whether it was."""
+    """Ends the process; returns whether it ran."""
     pid = _pid(config)
     if pid:
         os.kill(pid, signal.SIGTERM)
@@ -124,7 +128,7 @@ def _pid_file(config: Config) -> Path:
 
 
 def _pid(config: Config) -> int | None:
-    """The running process's id; None when there is none or the number is somebody else's by now."""
+    """The process's id; None if it does not run, or if the number belongs to another process by now."""
     try:
         pid = int(_pid_file(config).read_text())
         command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")

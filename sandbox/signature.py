@@ -1,7 +1,7 @@
-"""Who asks the AWS APIs: Signature Version 4, checked with botocore's own signer, and AWS's errors otherwise.
+"""Authenticates requests to the AWS APIs: Signature Version 4, verified with botocore's signer; AWS's own errors.
 
 Source: "AWS Signature Version 4 for API requests" in the IAM user guide, and "Authenticating Requests" in S3's API
-reference for addresses that were signed beforehand and for bodies that are not signed.
+reference for presigned URLs and unsigned bodies.
 """
 
 from __future__ import annotations
@@ -30,9 +30,8 @@ AUTHORIZATION = re.compile(
     r"SignedHeaders=([^,\s]+),\s*Signature=([0-9a-f]{64})\s*"
 )
 UNSIGNED = {"UNSIGNED-PAYLOAD", "STREAMING-UNSIGNED-PAYLOAD-TRAILER"}
-EMPTY = hashlib.sha256(b"").hexdigest()
 
-# What is wrong → code and status of EC2, of the other services that take forms, of S3, and of those that speak JSON.
+# Fault → code and status for EC2, for other services with form requests, for S3, and for services with JSON.
 CODES = {
     "missing": (
         ("AuthFailure", 401),
@@ -75,7 +74,7 @@ TEXTS = {
 
 
 class Refused(Exception):
-    """A request that is answered with an error of AWS's."""
+    """A request that gets one of AWS's errors."""
 
     def __init__(self, what: str, service: str = "") -> None:
         super().__init__(what)
@@ -84,7 +83,7 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Signature:
-    """What a request says of its signature."""
+    """A request's signature."""
 
     key: str
     date: str
@@ -99,7 +98,7 @@ class Signature:
 
 
 class _Signer(SigV4Auth):
-    """botocore's, for a request that was signed by somebody else: its headers and its body's digest are given."""
+    """botocore's signer, for a request that is already signed: the headers and the body's digest are given."""
 
     def headers_to_sign(self, request: Any) -> Any:
         return request.headers
@@ -114,16 +113,13 @@ class _S3Signer(_Signer, S3SigV4Auth):
 
 
 def verify(environ: Environ, body: bytes, secret: Callable[[str], Secret | None]) -> Signature:
-    """Finds that a request is signed by a key that there is.
+    """Verifies a request's signature.
 
     Args:
-        secret: gives what belongs to a key's id.
-
-    Returns:
-        Who it was.
+        secret: returns the secret of a key's id.
 
     Raises:
-        Refused: it is not.
+        Refused: the signature is missing, wrong or expired.
     """
     found = _read(environ)
     try:
@@ -160,7 +156,7 @@ def verify(environ: Environ, body: bytes, secret: Callable[[str], Secret | None]
 
 
 def refusal(environ: Environ, body: bytes, refused: Refused) -> Answer:
-    """The error in the way of the service that was asked."""
+    """The error, in the format of the requested service."""
     ec2, query, s3, speaks_json = CODES[refused.what]
     text = TEXTS[refused.what]
     if environ.get("HTTP_X_AMZ_TARGET") or "json" in environ.get("CONTENT_TYPE", ""):
@@ -187,10 +183,10 @@ def _answer(status: int, content: str, kind: str = "text/xml", more: tuple[tuple
 
 
 def _read(environ: Environ) -> Signature:
-    """The signature of a request, from its header or from its address.
+    """A request's signature, from its header or its URL.
 
     Raises:
-        Refused: it has none.
+        Refused: there is none.
     """
     query = {name: values[-1] for name, values in parse_qs(environ.get("QUERY_STRING", "")).items()}
     if query.get("X-Amz-Algorithm") and "HTTP_AUTHORIZATION" not in environ:
@@ -213,7 +209,7 @@ def _read(environ: Environ) -> Signature:
 
 
 def _headers(environ: Environ) -> dict[str, str]:
-    """The headers as they were signed: by their names in lower case."""
+    """The headers as they were signed, with lower-case names."""
     original = environ.get(NAMES, {})
     headers = {
         original.get(name, name[5:].replace("_", "-")).lower(): str(value)
@@ -230,7 +226,7 @@ def _payload(found: Signature, headers: dict[str, str], body: bytes) -> str:
     """The body's digest as it was signed.
 
     Raises:
-        Refused: the body is another one.
+        Refused: the body has another digest.
     """
     actual = hashlib.sha256(body).hexdigest()
     given = headers.get("x-amz-content-sha256")
@@ -239,7 +235,7 @@ def _payload(found: Signature, headers: dict[str, str], body: bytes) -> str:
             return given or "UNSIGNED-PAYLOAD"
         if given in UNSIGNED:
             return given
-    # A body whose every chunk is signed is not known here: its digest is no digest of it.
+    # Bodies with signed chunks are not supported: the header then is not the body's digest.
     if given is not None and given != actual:
         raise Refused("wrong", found.service)
     return actual

@@ -15,24 +15,27 @@ from cli import host
 from cli.targets import target
 from tests.support import variants, waiting
 from tests.support.releases import Releases
-from tests.support.site import NOT_RUN, OWN, Site, end_abandoned, make
+from tests.support.site import NOT_RUN, OWN, Site, beside, end_abandoned, make
 
 # Started in the background, as CI may do it, these are ignored, by every child, too.
 for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, handler)
-if "SANDBOX_NAME" not in os.environ:
-    os.environ.update(OWN)
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # What the controller chose, and this worker's own beside it.
+    os.environ.update(beside({name: os.environ[name] for name in OWN}, int(os.environ["PYTEST_XDIST_WORKER"][2:])))
+else:
+    os.environ.update({name: os.environ.get(name) or value for name, value in OWN.items()})
 os.environ["TARGET"] = "sandbox"
 for name in ("TAG", "TO", "FROM", "HOST", "CMD"):
     os.environ.pop(name, None)
 
 
 class Lanes(LoadScopeScheduling):  # type: ignore[misc]
-    """Gives one worker all that shares a site, or a component's servers, and every other test by itself."""
+    """Gives one worker all that shares a folder of sites or a component's servers, and every other test by itself."""
 
     def _split_scope(self, nodeid: str) -> str:
-        tier = re.match(r"tests/site/|(api/)?tests/parts/(\w+/)?", nodeid)
+        tier = re.match(r"tests/site/(\w+/)?|(api/)?tests/parts/(\w+/)?", nodeid)
         return tier[0] if tier else nodeid
 
 
@@ -48,7 +51,7 @@ def pytest_configure_node(node: Any) -> None:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """The site takes longest: the worker that has the rest of the tests gives way to it."""
+    """The sites take longest: the worker that has the rest of the tests gives way to them."""
     if getattr(item.config, "workerinput", {}).pop("gives_way", False) and not item.nodeid.startswith("tests/site/"):
         os.nice(5)
 

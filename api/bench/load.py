@@ -33,8 +33,8 @@ def ensure_wrk() -> None:
         return
     try:
         debian.install("wrk")
-    except RuntimeError as error:
-        raise LoadError(f"wrk is {error}") from None
+    except debian.CommandError as error:
+        raise LoadError(f"wrk is missing: {error}") from None
 
 
 def wrk(

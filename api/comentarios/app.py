@@ -1,4 +1,4 @@
-"""Puts the application together."""
+"""Creates the application."""
 
 from flask import Flask
 
@@ -25,7 +25,7 @@ def create_app(settings: Settings | None = None, draining: Draining | None = Non
     metrics = Metrics(settings, storage)
 
     app = Flask("comentarios", static_folder=None)
-    # A content_id may hold `//`: merged slashes would redirect to another thread.
+    # A content_id may contain `//`: merged slashes would redirect to another thread.
     app.url_map.merge_slashes = False
     app.extensions["storage"] = storage
     errors.init_app(app, settings)

@@ -20,12 +20,12 @@ NEW_PATH = "/api/comment/new"
 LIST_PATH = "/api/comment/list/"
 NEW_RULE = NEW_PATH
 LIST_RULE = LIST_PATH + "<path:content_id>"
-# What is answered often, and what nobody may miss though it happens once.
+# Replies that are frequent, and replies that must be counted even if they happen once.
 REPLIES = {("POST", NEW_RULE): (200, 400, 500, 503, 507), ("GET", LIST_RULE): (200, 304, 404, 500, 503)}
 
 
 class ContentIdConverter(BaseConverter):
-    """Any text, slashes included, at the start and in a row too (Flask's `path` refuses a leading one)."""
+    """Any text, including leading and repeated slashes (Flask's `path` refuses a leading one)."""
 
     regex = r"[\s\S]+"
     part_isolating = False
@@ -42,7 +42,7 @@ class Comments:
         self._build = f"{crc32(f'{settings.version} {settings.commit}'.encode()):08x}"
 
     def init_app(self, app: Flask) -> None:
-        # One more, because Flask cuts a chunked body there without a word: the byte too many tells.
+        # One more: Flask truncates a chunked body silently at the limit; the extra byte reveals it.
         app.config["MAX_CONTENT_LENGTH"] = self._max_body_bytes + 1
         app.url_map.converters["path"] = ContentIdConverter
         app.add_url_rule(NEW_RULE, view_func=self.view_new, methods=["POST"], provide_automatic_options=False)
@@ -66,7 +66,7 @@ class Comments:
         return to_flask(self.page(content_id, after, limit, request.headers.get("If-None-Match", "")))
 
     def new(self, body: bytes, length: int | None) -> Reply:
-        """Store the comment that `body` describes, durably, then say so. `length`: the Content-Length, if given."""
+        """Store the comment in `body` durably, then confirm it. `length`: the Content-Length, if given."""
         if length not in (None, len(body)):
             raise ApiError(400, "the body is shorter than its Content-Length")
         comment = parse_comment(body)
@@ -81,7 +81,7 @@ class Comments:
         return Reply(200, replies.encode({"status": "SUCCESS", "message": message}))
 
     def page(self, content_id: str, after: int = 0, limit: int | None = None, known: str = "") -> Reply:
-        """What fits into one reply of the comments after the one whose id is `after`; a link to the next page.
+        """The comments after the one with the id `after`, as many as fit into a reply, and a link to the next page.
 
         known: the request's If-None-Match; 304 when the thread has no newer comment.
         """
@@ -104,11 +104,11 @@ class Comments:
         return Reply(200, page.array, headers)
 
     def _cached_by(self, newest: Stored) -> Headers:
-        """A page may be kept, and has to be asked for each time."""
+        """Headers of a page that clients may cache but must revalidate."""
         return ("ETag", self._tag(newest)), ("Cache-Control", "no-cache")
 
     def _tag(self, newest: Stored) -> str:
-        """Comments never change and only ever come on top: the newest one says which the others are.
+        """Comments never change and are only added, so the newest one identifies the thread's content.
 
         Another build of the API may write the same comments in another way.
         """
@@ -120,5 +120,5 @@ class Comments:
 
 
 def _possible(content_id: str) -> bool:
-    """Whether a comment can have it at all; PostgreSQL would refuse to look for a NUL."""
+    """Whether a comment can have this content_id. PostgreSQL refuses to search for a NUL."""
     return len(content_id) <= MAX_CONTENT_ID and "\0" not in content_id

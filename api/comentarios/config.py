@@ -11,7 +11,7 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
 class ConfigError(Exception):
-    """A setting is wrong; the message names it and says what it may be."""
+    """A setting is invalid; the message says which values are valid."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Settings:
 
     @property
     def sqlite_path(self) -> str:
-        """The database file's path; a relative one starts with ./ in effect."""
+        """The path of the database file, relative to the working directory unless absolute."""
         return self.database_url.removeprefix("sqlite://").removeprefix("/")
 
     @classmethod
@@ -80,7 +80,7 @@ class Settings:
 
 
 def _secret(name: str) -> str | None:
-    """A setting that may be a secret: in the file that NAME_FILE names, else in the environment itself."""
+    """A setting that may be a secret: from the file in NAME_FILE, or from the environment."""
     path = os.environ.get(f"{name}_FILE")
     if not path:
         return os.environ.get(name)

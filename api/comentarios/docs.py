@@ -1,4 +1,4 @@
-"""/openapi.json, and /docs: one page to read and try the API, that loads nothing from elsewhere."""
+"""/openapi.json, and /docs: a page to read and try the API. It loads nothing from other servers."""
 
 import base64
 import hashlib
@@ -31,7 +31,7 @@ def init_app(app: Flask, settings: Settings) -> None:
 
 
 def _policy(page: str) -> str:
-    """Only the page's own script and style may run, and it may talk to this server alone."""
+    """Allows only the page's own script and style, and connections to this server only."""
     hashes = {}
     for tag in ("script", "style"):
         found = re.search(f"<{tag}>(.*?)</{tag}>", page, re.DOTALL)

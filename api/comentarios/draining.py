@@ -1,4 +1,4 @@
-"""Whether this replica is on its way out."""
+"""Whether this replica is draining."""
 
 import mmap
 
@@ -17,7 +17,7 @@ class Draining:
 
     @classmethod
     def of_process(cls) -> "Draining":
-        """The one object of this process and of those it forks."""
+        """The object shared by this process and its forks."""
         if cls._process is None:
             cls._process = cls()
         return cls._process

@@ -1,4 +1,4 @@
-"""Every reply that is not a success: one JSON shape, whatever went wrong."""
+"""All error replies, in one JSON format."""
 
 import logging
 
@@ -14,7 +14,7 @@ log = logging.getLogger("comentarios.errors")
 
 
 class ApiError(Exception):
-    """A refusal with the reply to give: HTTP `code`, `message` and, for a body, `errors` by field."""
+    """An error with its reply: HTTP `code`, `message` and, for a body, `errors` by field."""
 
     def __init__(self, code: int, message: str, errors: list[FieldError] | None = None):
         super().__init__(message)
@@ -22,7 +22,7 @@ class ApiError(Exception):
 
 
 def reply_to(error: Exception, max_body_bytes: int) -> Reply:
-    """The reply for what was raised; logs what is our own fault."""
+    """The reply for an exception; logs it if it is our own fault."""
     if isinstance(error, ApiError):
         return replies.error(error.code, error.message, error.errors)
     if isinstance(error, StorageError):
@@ -46,7 +46,7 @@ def _message(error: HTTPException) -> str:
 
 
 def init_app(app: Flask, settings: Settings) -> None:
-    """Answer whatever a view raises, and whatever Flask itself refuses."""
+    """Handle exceptions of views and refusals of Flask itself."""
 
     @app.errorhandler(Exception)
     def raised(error: Exception) -> Response:
@@ -54,5 +54,5 @@ def init_app(app: Flask, settings: Settings) -> None:
 
 
 def to_flask(reply: Reply) -> Response:
-    """The same reply as Flask wants it."""
+    """The reply as a Flask response."""
     return Response(reply.body, reply.code, list(reply.headers), mimetype=replies.JSON)

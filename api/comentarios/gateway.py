@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 METHODS = frozenset(HTTPMethod)
-# Bytes of a refused body that are read and thrown away.
+# Bytes of a refused body that are read and discarded.
 DISCARDED = 1024 * 1024
 
 
@@ -70,7 +70,7 @@ class Gateway:
             self._metrics.in_flight.inc()
         try:
             if not path.isascii():
-                # WSGI hands the path over as bytes in disguise; a wrong one would be taken for another thread's.
+                # WSGI passes the path's bytes as Latin-1. Invalid UTF-8 would be taken for another thread's id.
                 try:
                     path = path.encode("latin-1").decode()
                 except UnicodeDecodeError:
@@ -100,15 +100,15 @@ class Gateway:
                 sys.stderr.write(request_line(method, path, outcome[:3], request_id, seconds))
 
     def _refusal(self, method: str, environ: dict[str, Any]) -> Reply | None:
-        """What is refused whatever it asks for."""
+        """The reply to requests that are refused regardless of their path."""
         if method not in METHODS:
-            # Each name would be a time series of its own, and anybody can invent names.
+            # Anybody can invent method names, and each would be a time series.
             message = "HTTP has no such method; the Allow header lists those that are here"
             return replies.error(405, message, headers=(("Allow", "GET, HEAD, OPTIONS, POST"),))
         return None
 
     def _short_way(self, method: str, path: str, environ: dict[str, Any]) -> tuple[Reply, str] | None:
-        """The reply and the rule it counts under; None when Flask should answer."""
+        """The reply and the rule that it is counted under; None if Flask should answer."""
         try:
             if method == "GET" and path.startswith(LIST_PATH):
                 content_id = path[len(LIST_PATH) :]
@@ -131,7 +131,7 @@ class Gateway:
 
 
 def _discard_body(environ: dict[str, Any]) -> None:
-    """Read what a refusal left unread.
+    """Read the rest of a refused body.
 
     A server that closes a connection with bytes still coming resets it, and the client, or the proxy between, may
     never see the reply. Beyond `DISCARDED` the reset is what the sender deserves.

@@ -1,4 +1,4 @@
-"""Is it alive, and should it get requests."""
+"""Liveness and readiness."""
 
 import time
 
@@ -39,7 +39,7 @@ class Health:
         return to_flask(self._alive)
 
     def readyz(self) -> Response:
-        """200 when a comment could be written and read now, 503 otherwise or when stopping."""
+        """200 if a comment could be written and read now; otherwise, or while stopping, 503."""
         if self._draining.begun:
             return to_flask(self._stopping)
         started = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Exit 0 when /readyz of this container answers 200. Run as a script: imports nothing of the application."""
+"""Exit with 0 if /readyz of this container answers 200. A script that imports nothing of the application."""
 
 import os
 import socket

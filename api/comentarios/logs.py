@@ -1,4 +1,4 @@
-"""JSON log lines on standard error, one object a line."""
+"""JSON logs on standard error, one object per line."""
 
 import functools
 import json
@@ -8,9 +8,9 @@ import time
 from contextvars import ContextVar
 from json.encoder import encode_basestring_ascii as quoted
 
-# Characters of a path that are logged, and a content_id fits in: the log is of a bounded size, and paths are not.
+# Logged characters of a path: enough for a content_id, and a limit for the log's size.
 MAX_PATH = 500
-# The id of the request that this thread answers: a line about what went wrong is found by it.
+# The id of the request that this thread handles, to find the log lines of an error.
 answering: ContextVar[str] = ContextVar("request_id", default="")
 
 
@@ -32,7 +32,7 @@ class JsonFormatter(logging.Formatter):
 
 
 def request_line(method: str, path: str, code: str, request_id: str, seconds: float) -> str:
-    """One request as a line; written by hand because the logging module would take longer than the database."""
+    """Log one request. The line is built by hand because the logging module would take longer than the database."""
     return (
         f'{{"time": "{timestamp(time.time())}", "level": "info", "logger": "comentarios.request", '
         f'"method": {quoted(method)}, "path": {quoted(path[:MAX_PATH])}, "status": {code or 0}, '
@@ -52,7 +52,7 @@ def _date(seconds: int) -> str:
 
 
 def configure(level: str) -> None:
-    """Send our own log lines, and the connection pool's, from `level` up, to standard error."""
+    """Log our own lines and the connection pool's, from `level` up, to standard error."""
     for name in ("comentarios", "psycopg.pool"):
         logger = logging.getLogger(name)
         if not logger.handlers:

@@ -1,4 +1,4 @@
-"""Prometheus metrics: the exporter's, and what it cannot know."""
+"""Prometheus metrics: the exporter's and our own."""
 
 from typing import Any
 
@@ -17,17 +17,17 @@ from prometheus_flask_exporter import PrometheusMetrics  # type: ignore[import-u
 from .config import Settings
 from .storage import Storage, StorageError
 
-# Seconds. Fits a service that answers in milliseconds and holds 0.25, the SLO's boundary.
+# Seconds. For replies within milliseconds; 0.25 is the latency objective.
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 
 
 PATH = "/metrics"
-# The route of what has none. All of them are one series: anybody can invent paths.
+# The label of requests without a route. They share one series, since anybody can invent paths.
 NO_ROUTE = "no route"
 
 
 def url_rule(request: Request) -> str:
-    """The label `url_rule`: the exporter names a label after the function that gives its value."""
+    """The value of the label `url_rule`. The exporter takes the label's name from this function."""
     return request.url_rule.rule if request.url_rule else NO_ROUTE
 
 
@@ -64,16 +64,16 @@ class Metrics:
         build.labels(settings.version, settings.commit).set(1)
 
     def init_app(self, app: Flask) -> None:
-        """Serve /metrics and count what Flask answers."""
-        # By rule: the exporter's default labels by path, one series for each content_id.
+        """Serve /metrics, and count Flask's replies."""
+        # By rule: the exporter's default labels by path would create a series for each content_id.
         PrometheusMetrics(app, PATH, group_by=url_rule, buckets=BUCKETS, registry=self.registry)
-        # The exporter keeps its metrics to itself; the registry finds a collector by name.
+        # The exporter's metrics are private, but the registry finds collectors by name.
         collectors: dict[str, Any] = self.registry._names_to_collectors
         self._duration = collectors["flask_http_request_duration_seconds"]
         self._total = collectors["flask_http_request_total"]
 
     def observe(self, method: str, code: int, rule: str, seconds: float) -> None:
-        """Count a request that did not go through Flask, in the exporter's own metrics."""
+        """Count a request that bypassed Flask, in the exporter's metrics."""
         try:
             duration, total = self._children[method, code, rule]
         except KeyError:
@@ -82,7 +82,7 @@ class Metrics:
         total.inc()
 
     def expect(self, method: str, code: int, rule: str) -> tuple[Histogram, Counter]:
-        """Begin the series of such a reply at 0: Prometheus sees nothing of the step to a series' first value."""
+        """Start the series of such a reply at 0, since Prometheus cannot see an increase to the first value."""
         duration = self._duration.labels(method=method, status=code, url_rule=rule)
         children = duration, self._total.labels(method=method, status=code)
         self._children[method, code, rule] = children

@@ -1,4 +1,4 @@
-"""The API's description, OpenAPI 3.1; its bounds are those that the validation uses."""
+"""The OpenAPI 3.1 description of the API, with the limits of the validation."""
 
 from typing import Any
 
@@ -205,7 +205,7 @@ def _schemas() -> dict[str, Any]:
             "type": "object",
             "required": ["email", "comment"],
             "additionalProperties": False,
-            # No format: the checkers of formats do not agree on every address that is one, and it is stored as sent.
+            # No format: checkers do not agree on which addresses are valid.
             "properties": {
                 "email": {"type": "string", "minLength": 3, "maxLength": MAX_EMAIL},
                 "comment": {"type": "string", "minLength": 1, "maxLength": MAX_COMMENT},

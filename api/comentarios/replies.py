@@ -1,4 +1,4 @@
-"""Replies as plain data, before any framework: what both ways to answer a request share."""
+"""Replies as plain data, independent of Flask: used on both paths of a request."""
 
 import json
 from http import HTTPStatus
@@ -27,7 +27,7 @@ Headers = tuple[tuple[str, str], ...]
 
 
 class FieldError(TypedDict):
-    """What is wrong with one field."""
+    """An error in one field."""
 
     field: str
     message: str
@@ -41,7 +41,7 @@ class Reply(NamedTuple):
     headers: Headers = ()
 
     def send(self, start_response: "StartResponse") -> list[bytes]:
-        """Answer a WSGI request. Granian takes over a list whole: its thread is free before the body is sent."""
+        """Answer a WSGI request. With a list, Granian frees the thread before the body is sent."""
         headers = [*self.headers]
         if self.code != HTTPStatus.NOT_MODIFIED:
             headers = [("Content-Type", JSON), ("Content-Length", str(len(self.body))), *self.headers]

@@ -11,20 +11,20 @@ from granian.server.mp import MPServer
 from .config import ConfigError, Settings
 from .draining import Draining
 
-# Seconds after which an idle connection is closed, and one that has sent half a head. Longer than the edge keeps idle
-# connections to us: else it sends a request on one that we are just closing.
+# Seconds after which a connection that is idle, or has sent an incomplete header, is closed. Longer than the edge keeps
+# idle connections: otherwise it might send a request on one that is just being closed.
 KEEP_ALIVE_SECONDS = 30
 
-# Connections that are served at a time; more wait to be accepted. What readers that do not read cost is bounded by this
-# and Settings.max_reply_bytes. The edge must open fewer, so that there is room for probes.
+# Maximum of concurrent connections; further ones wait. Together with Settings.max_reply_bytes, it limits the memory for
+# clients that do not read. The edge must open fewer, to leave some for probes.
 MAX_CONNECTIONS = 128
 
-# Bytes of a request's head, and of a body that nobody has read yet: each connection may take them.
+# Buffer in bytes, per connection, for a request's header and for its unread body.
 MAX_HEAD_BYTES = 64 * 1024
 
-# One process; as many threads as requests may wait for one commit together. The single-threaded runtime: in the other
-# one, by its source, the thread that waits for the last request's end can miss it (docs/decisions.md). HTTP/1 alone:
-# a connection of HTTP/2 may have 200 replies under way.
+# One process, with as many threads as requests may share a commit. The single-threaded runtime: in the other one, the
+# thread that waits for the end of the last request can miss it (docs/decisions.md). Only HTTP/1: a connection of HTTP/2
+# may have 200 open replies.
 OPTIONS: dict[str, Any] = {
     "interface": Interfaces.WSGI,
     "http": HTTPModes.http1,
@@ -40,7 +40,7 @@ OPTIONS: dict[str, Any] = {
 
 
 class Server(MPServer):
-    """Granian that tells its worker to drain before it stops it."""
+    """Granian, with a worker that drains before it stops."""
 
     def __init__(self, draining: Draining, drain_seconds: float, **options: Any):
         super().__init__("comentarios.worker:create_app", **options)
@@ -75,7 +75,7 @@ def main() -> None:
     try:
         server.serve()
     except RuntimeError as error:
-        # Granian's, with a stack of Rust's after the first line.
+        # Granian's error: after the first line follows a stack trace of Rust.
         reason = str(error).partition("\n")[0]
         sys.exit(f"comentarios: cannot listen on {settings.host}, port {settings.port}: {reason}; PORT moves it")
 

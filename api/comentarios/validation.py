@@ -1,4 +1,4 @@
-"""What a request may hold."""
+"""Validation of requests."""
 
 import base64
 import codecs
@@ -18,18 +18,18 @@ MAX_EMAIL = 254
 MAX_COMMENT = 10_000
 MAX_LIMIT = 1_000
 
-# An address under .test or .local is an address; whether mail arrives there is not looked at for any other either.
+# Addresses under .test or .local are valid; we do not check whether mail arrives.
 email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
 
 _TOO_LONG = 10**MAX_CONTENT_ID
 
-# Eight bytes in base64: a first letter that leaves the sign bit clear, a last one without stray bits.
+# Eight bytes in base64: the first letter keeps the sign bit clear, the last one has no unused bits.
 CURSOR = "^[A-Za-f][A-Za-z0-9_-]{9}[AEIMQUYcgkosw048]$"
 _CURSOR = re.compile(CURSOR)
 
 
-# The common form of an address: the library, which takes 30 µs, says yes to all that this lets through (the tests
-# hold it to that) and is asked about everything else.
+# The common form of an address. The library, which takes 30 µs, accepts everything that this matches (the tests check
+# that) and decides about all other addresses.
 _PLAIN_EMAIL = re.compile(
     r"[a-z0-9_+-]{1,20}(?:\.[a-z0-9_+-]{1,20}){0,2}@(?:[a-z0-9]{1,30}\.){1,3}[a-z]{2,20}", re.ASCII | re.IGNORECASE
 )
@@ -44,7 +44,7 @@ class CommentBody(NamedTuple):
 
 
 def parse_comment(body: bytes) -> CommentBody:
-    """Read one comment. Raises `ApiError` 400 that lists each field at fault."""
+    """Parse one comment. Raises `ApiError` 400 with the error of each field."""
     document = _parse_object(body)
     content_id = document.get("content_id")
     if type(content_id) is int:
@@ -56,7 +56,7 @@ def parse_comment(body: bytes) -> CommentBody:
             errors.append({"field": name, "message": message})
     for name in document:
         if name not in _FAULTS:
-            # Whatever the sender made up: cut short, and what is no character replaced.
+            # The sender's text: shortened, with invalid characters replaced.
             shown = name[:100].encode(errors="replace").decode()
             errors.append({"field": shown, "message": "is not a field of a comment"})
     if errors:
@@ -89,7 +89,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _integer(digits: str) -> int:
-    """Python converts no more than 4,300 digits. What is too long for a content_id need not be told apart."""
+    """Parse an integer. Python converts at most 4,300 digits; longer numbers are too long for a content_id anyway."""
     return int(digits) if len(digits) <= MAX_CONTENT_ID else _TOO_LONG
 
 
@@ -121,7 +121,7 @@ def _content_id_fault(value: object) -> str | None:
     if fault := _text_fault(value, MAX_CONTENT_ID):
         return fault
     if "." in value and not {".", ".."}.isdisjoint(value.split("/")):
-        # Stored, the thread could not be read: clients take such segments out of a URL, percent-encoded or not.
+        # Such a thread could not be read: clients remove these segments from URLs, percent-encoded or not.
         return "should not have . or .. as a part between slashes"
     return None
 
@@ -141,7 +141,7 @@ def _text_fault(value: object, most: int) -> str | None:
     if len(value) > most:
         return f"should have at most {most} characters"
     if "\0" in value:
-        # PostgreSQL cannot store it and C strings end at it.
+        # PostgreSQL cannot store NUL, and C strings end at it.
         return "should not hold the character NUL"
     try:
         value.encode()
@@ -151,7 +151,7 @@ def _text_fault(value: object, most: int) -> str | None:
 
 
 def parse_limit(text: str | None) -> int | None:
-    """`?limit=`: 1 to 1,000, None when it is not given."""
+    """`?limit=`: 1 to 1,000; None if not given."""
     if text is None:
         return None
     if text.isascii() and text.isdigit() and len(text) <= 4 and 1 <= int(text) <= MAX_LIMIT:
@@ -161,7 +161,7 @@ def parse_limit(text: str | None) -> int | None:
 
 
 def parse_cursor(text: str | None) -> int:
-    """`?after=`: the id of the last comment seen, 0 when it is not given."""
+    """`?after=`: the id of the last comment seen; 0 if not given."""
     if text is None:
         return 0
     if _CURSOR.fullmatch(text):
@@ -171,5 +171,5 @@ def parse_cursor(text: str | None) -> int:
 
 
 def make_cursor(comment_id: int) -> str:
-    """What `parse_cursor` reads."""
+    """The cursor for `parse_cursor`."""
     return base64.urlsafe_b64encode(comment_id.to_bytes(8)).decode().rstrip("=")

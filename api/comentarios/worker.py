@@ -1,4 +1,4 @@
-"""What Granian loads in its worker. The process above it, which only waits for signals, needs no Flask in memory."""
+"""Loaded by Granian's worker only: the parent process, which only waits for signals, does not load Flask."""
 
 import ctypes
 import signal
@@ -24,7 +24,7 @@ def create_app() -> Flask:
 
 
 def _give_memory_back() -> None:
-    """Let large pieces go as soon as they are free, and do not keep a heap for each thread.
+    """Return large free blocks to the system at once, and do not keep a heap per thread.
 
     By itself glibc keeps what a burst of long lists needed: 130 MiB where this leaves 65. Other C libraries have no
     such function, or no such habit.

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import pytest
 
-from cli.targets import STATE
+from common.paths import STATE
 from tests.support.releases import Releases
 
 TABLES = STATE / "proofs.md"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.targets import STATE
+from common.paths import STATE
 from tests.support.engines import engine
 
 SITE = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from cli.targets import STATE
+from common.paths import STATE
 from tests.support import deploy_comparison
 
 TABLES = STATE / "proofs.md"

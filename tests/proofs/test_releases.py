@@ -7,7 +7,7 @@ import signal
 import subprocess
 import time
 
-from cli.targets import ROOT
+from common.paths import ROOT
 from tests.support.releases import PROGRAM, lossless
 
 

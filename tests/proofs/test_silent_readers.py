@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from cli.targets import STATE
+from common.paths import STATE
 from tests.support import replies
 from tests.support.clients import Client, SilentReaders
 from tests.support.releases import Releases

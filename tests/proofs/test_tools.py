@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 
 from cli.targets import provider_mirror
-from sandbox import images
-from sandbox.config import Config
+from common import images
+from common.config import Config
 from tests.support.site import ROOT, environment
 from tests.support.waiting import eventually
 
@@ -47,7 +47,7 @@ class Tools:
         kept = {
             name: value for name, value in environment(SITE).items() if name in {*SITE, "PIP_CERT", "PIP_INDEX_URL"}
         }
-        self.environment = {**kept, "PATH": str(programs), "BASE_IMAGE": images.base(Config())}
+        self.environment = {**kept, "PATH": str(programs), "BASE_IMAGE": images.base(Config().state)}
         self.clone = clone
 
     def __call__(self, *command: str, expected: int = 0) -> str:

@@ -8,7 +8,7 @@ import shlex
 from dataclasses import dataclass
 from typing import Any
 
-from sandbox.config import ECR_HOST, Config
+from common.config import ECR_HOST, Config
 from tests.support.site import Site
 
 SERVICE = "com.docker.compose.service"

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, cast
 
-from cli.targets import ROOT
+from common.paths import ROOT
 from tests.support import replies
 from tests.support.load import RATE, THREADS
 from tests.support.site import Site

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import ipaddress
 import os
 import subprocess
 import sys
@@ -13,8 +14,9 @@ from pathlib import Path
 from cli import host
 from cli.host import Host
 from cli.targets import Target
-from sandbox import ownership, server
-from sandbox.config import Config
+from common import ownership
+from common.config import Config
+from sandbox import server
 
 ROOT = Path(__file__).resolve().parents[2]
 # What the reason of a skipped test begins with, when it cannot be tried here.
@@ -27,6 +29,20 @@ OWN = {
     "EDGE_PORT": "8089",
     "SANDBOX_STATE": str(ROOT / ".state" / "test"),
 }
+
+
+def beside(sandbox: Mapping[str, str], number: int) -> dict[str, str]:
+    """The variables of the sandbox of pytest's worker of this number: beside those of the other workers, 0 as it is."""
+    if not number:
+        return dict(sandbox)
+    subnet = ipaddress.ip_network(sandbox["SANDBOX_SUBNET"])
+    return {
+        "SANDBOX_NAME": f"{sandbox['SANDBOX_NAME']}-{number}",
+        "SANDBOX_SUBNET": str(ipaddress.ip_network((int(subnet[0]) + number * subnet.num_addresses, subnet.prefixlen))),
+        "SANDBOX_REGISTRY_PORT": str(int(sandbox["SANDBOX_REGISTRY_PORT"]) + 100 * number),
+        "EDGE_PORT": str(int(sandbox["EDGE_PORT"]) + 100 * number),
+        "SANDBOX_STATE": f"{sandbox['SANDBOX_STATE']}-{number}",
+    }
 
 
 @dataclass(frozen=True)

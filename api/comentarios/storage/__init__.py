@@ -1,4 +1,4 @@
-"""Where comments live: one interface, two engines."""
+"""Storage of comments: one interface, two engines."""
 
 from ..config import Settings
 from .base import NewComment, Page, Storage, StorageError, StorageFull, StorageUnavailable, Stored
@@ -16,7 +16,7 @@ __all__ = [
 
 
 def open_storage(settings: Settings) -> Storage:
-    """The engine that `settings.database_url` names. Connects to nothing yet."""
+    """The engine for `settings.database_url`. It does not connect yet."""
     if settings.database_url.startswith("sqlite:"):
         from .sqlite import SqliteEngine
 

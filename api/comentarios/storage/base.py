@@ -1,4 +1,4 @@
-"""What the application asks of its storage, and what an engine gives."""
+"""The interfaces of storage and of its engines."""
 
 import logging
 import threading
@@ -12,7 +12,7 @@ log = logging.getLogger("comentarios.storage")
 
 
 class StorageError(Exception):
-    """The database did not do it. `code` and `public` are for the reply, the text is for the log."""
+    """The database failed. `code` and `public` are for the reply, the text is for the log."""
 
     code = 503
     public = "the database cannot be reached; try again shortly"
@@ -20,11 +20,11 @@ class StorageError(Exception):
 
 
 class StorageUnavailable(StorageError):
-    """No connection, a lock that stayed taken, a read-only or broken file."""
+    """No connection, a lock timeout, or a file that is read-only or damaged."""
 
 
 class StorageFull(StorageError):
-    """No room for another comment."""
+    """No space for another comment."""
 
     code = 507
     public = "there is no room left to store comments"
@@ -39,14 +39,14 @@ class NewComment(NamedTuple):
 
 
 class Stored(NamedTuple):
-    """A comment that is stored. Ids may come again after a restore, both together do not."""
+    """A stored comment. After a restore, ids may repeat, but not together with the time."""
 
     id: int
     created_ms: int
 
 
 class Slice(NamedTuple):
-    """A run of comments of one thread, oldest first.
+    """Consecutive comments of one thread, the oldest first.
 
     items: JSON objects joined by commas, without the brackets; made by the database, which is faster than Python.
     length: how many. last: the last of them, None when there is none.
@@ -70,39 +70,39 @@ class Page(NamedTuple):
     newest: Stored | None
 
 
-# Comments that are read at a time. Most threads are one slice; a slice of the longest comments is 2 MiB.
+# Comments per read. Most threads are one slice; a slice of the longest comments is 2 MiB.
 SLICE = 32
-# Pages that are made at a time: a bound of memory, and more would only wait for each other.
+# Pages that are built concurrently. This limits memory; more would only wait for each other.
 READERS = 4
 
 
 class Engine(Protocol):
-    """One database. Methods may be called from several threads; each raises only `StorageError`."""
+    """One database. Its methods are thread-safe and raise only `StorageError`."""
 
     def migrate(self) -> None:
-        """Bring the schema up to date; safe when several replicas do it at once."""
+        """Bring the schema up to date. Several replicas may do this at once."""
 
     def write(self, comments: Sequence[NewComment]) -> None:
-        """Store all or none, durably, before returning. One call at a time. Empty: prove that it can write."""
+        """Store all or none, durably. Not thread-safe. An empty list proves that it can write."""
 
     def slice(self, content_id: str, after: int, limit: int) -> Slice:
-        """Comments with a greater id than `after`, at most `limit`, oldest first."""
+        """At most `limit` comments with an id greater than `after`, the oldest first."""
 
     def newest(self, content_id: str) -> Stored | None:
-        """The newest comment of a thread, None for one never seen."""
+        """The newest comment of a thread; None for an unknown thread."""
 
     def read(self) -> None:
         """Prove that it can be read."""
 
     def size_bytes(self) -> int:
-        """How much room the database takes."""
+        """The size of the database."""
 
     def close(self) -> None:
-        """Give back connections and threads; nothing is called after."""
+        """Release connections and threads. No call may follow."""
 
 
 class Storage:
-    """An engine, migrated on first use, with writes that arrive together sharing one commit.
+    """An engine that is migrated on first use. Concurrent writes share one commit.
 
     wait_seconds: how long a page waits for its turn. With a database that hangs they would else wait for each other.
     """
@@ -118,7 +118,7 @@ class Storage:
             self._turns.put(None)
 
     def prepare(self) -> None:
-        """Migrate now if the database is there; else the first call that finds it will."""
+        """Migrate now if the database is available; otherwise the first successful call does."""
         try:
             self.ensure_migrated()
         except StorageError as error:
@@ -133,7 +133,7 @@ class Storage:
                 self._migrated = True
 
     def add(self, comment: NewComment) -> None:
-        """Store one comment; when this returns it survives a power cut."""
+        """Store one comment durably: it survives a power cut."""
         self._writer.submit(comment)
 
     def page(self, content_id: str, after: int, limit: int, max_bytes: int) -> Page:
@@ -175,7 +175,7 @@ class Storage:
                 newest = read or self.engine.newest(content_id)
                 if newest is None or newest.id <= after:
                     return Page(b"".join((*parts, b"]")), count, None, newest)
-                # It came meanwhile. A page never tells of a newest comment that it leaves out.
+                # A comment arrived in the meantime. A page must not name a newest comment that it lacks.
             elif count == limit or (step < SLICE and left < max_bytes // 4):
                 break
         newest = self.engine.newest(content_id)
@@ -195,7 +195,7 @@ class Storage:
         return self.engine.size_bytes()
 
     def close(self) -> None:
-        """Let go of the database; nothing may be asked after."""
+        """Close the database. No call may follow."""
         self.engine.close()
 
     def _write(self, batch: list[NewComment | None]) -> None:

@@ -37,8 +37,8 @@ INSERT = "INSERT INTO comments (content_id, email, comment, created_ms) VALUES (
 BEAT = "INSERT INTO heartbeat VALUES (1, %s) ON CONFLICT (one) DO UPDATE SET at_ms = excluded.at_ms"
 
 MIGRATION_LOCK = 7_304_001
-# Ids are given out before a commit: without one writer at a time, a reader could page past an id that is still
-# to appear, and never see it.
+# Ids are assigned before the commit. With several writers, a reader could page past an id that is not yet visible and
+# never see it.
 WRITE_LOCK = 7_304_002
 
 
@@ -57,7 +57,7 @@ def _line(error: Exception) -> str:
 
 
 class PostgresqlEngine:
-    """`url` as libpq takes it; `connect_seconds` bounds the wait for a connection and for a statement."""
+    """`url`: for libpq. `connect_seconds`: timeout of a connection and of a statement."""
 
     def __init__(self, url: str, connect_seconds: float):
         self._url = url
@@ -105,7 +105,7 @@ class PostgresqlEngine:
             self._pool.close()
 
     def _row(self, sql: LiteralString, values: tuple[str | int, ...]) -> tuple[Any, ...]:
-        """The one row of an aggregate. In binary: as text, bytes take twice their room."""
+        """The only row of an aggregate. In binary format: as text, bytes need twice the space."""
         with self._connection() as connection:
             row = connection.execute(sql, values, binary=True).fetchone()
         assert row is not None
@@ -117,7 +117,7 @@ class PostgresqlEngine:
             yield connection
 
     def _open_pool(self) -> ConnectionPool:
-        """Opened with the first use: its threads must not exist before a server forks."""
+        """Opened at the first use: its threads must not exist before the server forks."""
         if self._pool is None:
             with self._opening:
                 if self._pool is None:

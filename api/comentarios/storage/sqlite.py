@@ -18,21 +18,21 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             comment TEXT NOT NULL,
             created_ms INTEGER NOT NULL
         )""",
-        # The index ends with the rowid, which is the id: a page is one range of it.
+        # The index ends with the rowid, which is the id, so a page is one range.
         "CREATE INDEX comments_by_content ON comments (content_id)",
         "CREATE TABLE heartbeat (one INTEGER PRIMARY KEY CHECK (one = 1), at_ms INTEGER NOT NULL)",
     ),
 )
 
-# A BLOB, because Python would decode a text, only for us to encode it again. Beside max(), SQLite takes other columns
-# from the row that has it.
+# A BLOB, because Python would decode text that we would encode again. With max(), SQLite takes the other columns from
+# the same row.
 SLICE = """SELECT CAST(group_concat(json_object('email', email, 'comment', comment), ',') AS BLOB), count(*), max(id),
     created_ms
 FROM (SELECT id, email, comment, created_ms FROM comments WHERE content_id = ? AND id > ? ORDER BY id LIMIT ?)"""
 NEWEST = "SELECT max(id), created_ms FROM comments WHERE content_id = ?"
 INSERT = "INSERT INTO comments (content_id, email, comment, created_ms) VALUES (?, ?, ?, ?)"
 BEAT = "INSERT INTO heartbeat VALUES (1, ?) ON CONFLICT (one) DO UPDATE SET at_ms = excluded.at_ms"
-# Seconds between two tries for the write lock; a commit takes about as long.
+# Seconds between two attempts to get the write lock; about the time of a commit.
 BUSY_PAUSE = 0.0005
 
 
@@ -51,7 +51,7 @@ def _storage_error(error: sqlite3.Error) -> Exception:
 
 
 class SqliteEngine:
-    """`path` is the database file, whose folder must exist; `busy_seconds` bounds the wait for its write lock."""
+    """`path`: the database file, whose folder must exist. `busy_seconds`: timeout of its write lock."""
 
     def __init__(self, path: str, busy_seconds: float):
         self._path = path
@@ -63,7 +63,7 @@ class SqliteEngine:
         with _translated():
             connection = self._connect()
             try:
-                # Persistent; readers go on while somebody writes, from any process.
+                # Persistent. Readers in all processes continue during a write.
                 connection.execute("PRAGMA journal_mode = WAL")
                 connection.execute("BEGIN IMMEDIATE")
                 (version,) = connection.execute("PRAGMA user_version").fetchone()
@@ -95,7 +95,7 @@ class SqliteEngine:
                 raise
 
     def _begin(self, connection: sqlite3.Connection) -> None:
-        """Take the write lock, waiting for other processes.
+        """Get the write lock; wait for other processes.
 
         Here rather than half-way, where waiting cannot help; and by asking often, because SQLite's own waiting
         sleeps up to 100 ms at a time and loses again and again to a replica that writes without a pause.
@@ -136,7 +136,7 @@ class SqliteEngine:
                 connection.close()
 
     def _row(self, sql: str, values: tuple[str | int, ...]) -> tuple[Any, ...]:
-        """The one row of an aggregate."""
+        """The only row of an aggregate."""
         try:
             try:
                 connection = self._readers.pop()
@@ -152,7 +152,7 @@ class SqliteEngine:
         connection = sqlite3.connect(
             self._path, timeout=self._busy_seconds, isolation_level=None, check_same_thread=False
         )
-        # FULL: each commit is synced before it is acknowledged. WAL's usual NORMAL may lose the last ones.
+        # FULL: each commit is synced before it is acknowledged. With NORMAL, the last ones may be lost.
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA cache_size = -1024")
         return connection

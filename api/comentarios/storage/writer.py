@@ -1,4 +1,4 @@
-"""Group commit: writes that arrive while another commit is under way share the next one."""
+"""Group commit: writes that arrive during a commit share the next one."""
 
 from _thread import allocate_lock
 from collections import deque
@@ -17,13 +17,13 @@ class _Job(Generic[Item]):
         self.item = item
         self.error: BaseException | None = None
         self.leads = False
-        # Held until somebody has written the item, or until it is this job's turn to write.
+        # Held until the item is written, or until this job writes the next batch.
         self.done = allocate_lock()
         self.done.acquire()
 
 
 class GroupWriter(Generic[Item]):
-    """Hands items to `write(list)`, one batch at a time, in the order they came.
+    """Passes items to `write(list)`, one batch at a time, in order.
 
     A sync to disk costs the same for one comment as for fifty. Whoever finds nobody writing writes for all who
     wait, then leaves the next batch to the first who came meanwhile: no thread of its own, and half as many
@@ -37,7 +37,7 @@ class GroupWriter(Generic[Item]):
         self._busy = False
 
     def submit(self, item: Item) -> None:
-        """Return once `item` is written; raise what `write` raised for its batch."""
+        """Return when `item` is written; raise the exception of its batch, if any."""
         job = _Job(item)
         with self._mutex:
             if self._busy:
@@ -60,7 +60,7 @@ class GroupWriter(Generic[Item]):
         try:
             self._write([one.item for one in batch])
         except BaseException as raised:
-            # Whatever it is, the others must not wait for ever.
+            # Whatever the exception, the others must not wait forever.
             error = raised
         with self._mutex:
             following = self._waiting.popleft() if self._waiting else None

@@ -1,5 +1,6 @@
 """The comments API: what it is asked, how it answers, what it needs."""
 
+from .bounds import OBJECTIVE
 from .panels import FULL, HOST, OR_ZERO, REPLICA, SIXTH, THIRD, Board, Limits, Query, Word, by_replica
 
 ROUTE_NAMES = ("GET /api/comment/list/<path:content_id>", "POST /api/comment/new", "GET /", "GET no route")
@@ -63,10 +64,10 @@ def replicas_up(b: Board, link: str = "") -> None:
 def latency_now(b: Board, buckets: str, link: str = "") -> None:
     b.number(
         "Latency, 99 %",
-        "99 % of the requests are answered within this time. The objective is 250 ms.",
+        f"99 % of the requests are answered within this time. The objective is {OBJECTIVE * 1000:.0f} ms.",
         "s",
         Query(quantile(0.99, buckets), "99 %"),
-        Limits(amber=0.1, red=0.25),
+        Limits(amber=0.1, red=OBJECTIVE),
         empty=NO_TRAFFIC,
         link=link,
     )
@@ -75,10 +76,10 @@ def latency_now(b: Board, buckets: str, link: str = "") -> None:
 def latency(b: Board, buckets: str, link: str = "") -> None:
     b.graph(
         "Latency",
-        "Half, 95 % and 99 % of the requests are answered within these times; the line is the objective's 250 ms.",
+        "Half, 95 % and 99 % of the requests are answered within these times; the line is the objective.",
         "s",
         *(Query(quantile(share / 100, buckets), f"{share} %") for share in (50, 95, 99)),
-        limits=Limits(None, 0.25),
+        limits=Limits(None, OBJECTIVE),
         link=link,
     )
 
@@ -172,7 +173,7 @@ def board() -> Board:
         "95 % of a route's requests are answered within this time.",
         "s",
         Query(quantile(0.95, BUCKETS, "method", "url_rule"), "{{method}} {{url_rule}}", ROUTE_NAMES),
-        limits=Limits(None, 0.25),
+        limits=Limits(None, OBJECTIVE),
     )
     b.graph(
         "Storage latency, 95 %",

@@ -8,6 +8,8 @@ from typing import Any
 import yaml
 
 RULES = Path(__file__).resolve().parents[2] / "prometheus/files/rules"
+# The latency objective, in seconds: the bucket of the histogram that the rules take.
+OBJECTIVE = float(*re.findall(r'_duration_seconds_bucket{.*le="([\d.]+)"', (RULES / "slo.yml").read_text()))
 COMPARISON = re.compile(r"[<>]=? *([\d.]+(?: *\* *[\d.]+)*)")
 
 

@@ -1,6 +1,6 @@
 """The edge, and the monitoring itself."""
 
-from .bounds import RULE_GROUPS
+from .bounds import OBJECTIVE, RULE_GROUPS
 from .host import certificate
 from .panels import HALF, HOST, QUARTER, SIXTH, THIRD, Board, Limits, Query, Word
 
@@ -99,7 +99,7 @@ def board() -> Board:
         average("queue", "queue"),
         average("response", "reply begins"),
         average("total", "reply sent"),
-        limits=Limits(None, 0.25),
+        limits=Limits(None, OBJECTIVE),
         width=THIRD,
     )
     b.graph(

@@ -3,12 +3,12 @@
 import re
 
 from .api import counted
-from .bounds import EXPRESSIONS, GROUPS
+from .bounds import EXPRESSIONS, GROUPS, OBJECTIVE
 from .panels import FULL, HOST, OR_ZERO, QUARTER, Board, Limits, Query
 
 OBJECTIVES = {
     "availability": "99.9 % of the requests at the edge are answered without a 5xx",
-    "latency": "99 % of the requests that the API answers take it no longer than 250 ms",
+    "latency": f"99 % of the requests that the API answers take it no longer than {OBJECTIVE * 1000:.0f} ms",
 }
 # The pairs of windows of the alerts, long and short, and the burn rate at which both of them ring.
 PAIR = re.compile(r"slo:burn_rate:(\w+) > ([\d.]+) and slo:burn_rate:(\w+) > \2")

@@ -104,9 +104,9 @@ def test_link_in_the_databases_place(settings: Settings, database: Path, folder:
     as_api(database.unlink)
     as_api(lambda: database.symlink_to(other))
     names = [one["name"] for one in program.list_(settings)]
-    with pytest.raises(BackupError, match="is a link, a folder or the like"):
+    with pytest.raises(BackupError, match="is not a regular file"):
         program.run(settings)
-    with pytest.raises(BackupError, match="is a link, a folder or the like"):
+    with pytest.raises(BackupError, match="is not a regular file"):
         program.restore(settings, "")
     assert [one["name"] for one in program.list_(settings)] == names
     assert other.read_bytes() == before

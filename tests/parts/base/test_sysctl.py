@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cli.targets import ROOT
+from common.paths import ROOT
 
 SETTINGS = yaml.safe_load((ROOT / "roles/base/defaults/main.yml").read_text())["base_sysctl"]
 GLOBS = {name: value for name, value in SETTINGS.items() if "*" in name}

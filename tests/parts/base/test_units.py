@@ -11,7 +11,7 @@ from pathlib import Path
 import jinja2
 import pytest
 
-from cli.targets import ROOT
+from common.paths import ROOT
 
 UNITS = {path.name.removesuffix(".j2"): path for path in ROOT.glob("roles/*/*/**/*.service*")}
 # What the templates want to know: all of it paths and names, of no matter here.

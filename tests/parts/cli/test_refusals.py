@@ -56,7 +56,7 @@ def test_missing_tool(tmp_path):
 
 
 def test_unknown_target():
-    assert refusal(TARGET="gcp") == "✗ TARGET=gcp is not known: it is `sandbox` (the default) or `aws`"
+    assert refusal(TARGET="gcp") == "✗ TARGET=gcp is not a target: give `sandbox` (the default) or `aws`"
 
 
 def test_engine_that_is_not_there():
@@ -68,7 +68,7 @@ def test_engine_that_is_not_there():
 def test_port_that_is_taken(variable):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        assert refusal(**{variable: port}) == f"✗ port {port} of 127.0.0.1 is taken: set {variable} to a free one"
+        assert refusal(**{variable: port}) == f"✗ port {port} of 127.0.0.1 is in use: set {variable} to a free port"
 
 
 def test_port_that_is_none():
@@ -83,7 +83,7 @@ def test_subnet_that_is_taken():
         line = refusal(SANDBOX_SUBNET="10.99.7.0/24")
     finally:
         subprocess.run(["docker", "network", "rm", "comentarios-taken"], check=True)
-    assert line.endswith("set SANDBOX_SUBNET to a network that is free (it is 10.99.7.0/24)")
+    assert line.endswith("set SANDBOX_SUBNET to a free network (it is 10.99.7.0/24)")
 
 
 @pytest.mark.parametrize("subnet", ["10.0.0.0/8", "8.8.8.0/24", "10.83.0.1/24", "home"])
@@ -126,7 +126,7 @@ def test_disk_that_is_full(tmp_path):
         engine.terminate()
         engine.wait(30)
         subprocess.run(["umount", "--lazy", disk], check=True)
-    assert line == f"✗ {disk} has 0.1 GiB free, 6 are needed: make room on that disk"
+    assert line == f"✗ {disk} has 0.1 GiB free, but 6 GiB are needed: free some space"
 
 
 class TestAws:
@@ -147,11 +147,11 @@ class TestAws:
 
     def test_no_credentials(self, tmp_path):
         line = self.refused(tmp_path)
-        assert line == f"✗ AWS does not accept who is asking: Unable to locate credentials; {self.HELP}"
+        assert line == f"✗ AWS does not accept the credentials: Unable to locate credentials; {self.HELP}"
 
     def test_no_region(self, tmp_path):
         line = self.refused(tmp_path, AWS_REGION="", AWS_DEFAULT_REGION="")
-        assert line == f"✗ AWS does not know where: You must specify a region.; {self.HELP}"
+        assert line == f"✗ no AWS region is set: You must specify a region.; {self.HELP}"
 
     def test_unknown_profile(self, tmp_path):
         line = self.refused(tmp_path, AWS_PROFILE="absent")

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 from cli.release import extra_variables
-from cli.targets import ROOT
+from common.paths import ROOT
 
 PLAYBOOK = """
 - hosts: localhost

@@ -18,8 +18,9 @@ from comentarios_release.edge import Edge
 from comentarios_release.engine import LABEL, Engine
 from comentarios_release.settings import ReleaseError, Settings
 
+from common.config import Config
+from common.images import base
 from sandbox import images
-from sandbox.config import Config
 from tests.support.haproxy import rendered
 
 # In the replicas' place HAProxy, too: it answers with its release and the headers that came.
@@ -121,7 +122,7 @@ class Host:
 def host(tmp_path: Path) -> Iterator[Host]:
     """The edge before one replica of release ``one``."""
     config = Config()
-    here = Host(tmp_path, images.ensure(config, "haproxy", images.base(config)))
+    here = Host(tmp_path, images.ensure(config, "haproxy", base(config.state)))
     try:
         here.configure()
         here.replica("one")

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from common.config import Config
+from common.docker import inspect
+from common.images import IMAGE_VARIABLES, STAND_INS, available, base
 from sandbox import images
-from sandbox.config import Config
-from sandbox.docker import inspect
 from tests.support.site import ROOT, run
 
 Tool = Callable[..., subprocess.CompletedProcess]
@@ -22,11 +23,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def _image(variable: str) -> str:
     """The image that hosts run: upstream's where it is to be had, else its stand-in."""
-    upstream = yaml.safe_load(images.IMAGE_VARIABLES.read_text())[variable]
-    if inspect("image", upstream) or images.available(upstream):
+    upstream = yaml.safe_load(IMAGE_VARIABLES.read_text())[variable]
+    if inspect("image", upstream) or available(upstream):
         return upstream
     config = Config()
-    return images.ensure(config, images.STAND_INS[variable], images.base(config))
+    return images.ensure(config, STAND_INS[variable], base(config.state))
 
 
 def _tool(image: str, name: str) -> Tool:

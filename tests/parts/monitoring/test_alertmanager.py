@@ -37,12 +37,12 @@ BAD = {
     "email_without_from": ({"alertmanager_email": {"to": "a@b"}}, "alertmanager_email needs to, from and smarthost"),
     "email_without_password": (
         {"alertmanager_email": EMAIL | {"username": "u"}},
-        "either both of username and password or none",
+        "username and password together or not at all",
     ),
     "slack_without_url": ({"alertmanager_slack": {"channel": "#a"}}, "needs channel and webhook_url"),
-    "retention_too_large": ({"prometheus_retention_share": 0.9}, "set it to 0.01 to 0.5"),
-    "interval_without_unit": ({"alertmanager_group_interval": "60"}, "alertmanager_group_interval is 60 (1m, say)"),
-    "retention_without_unit": ({"prometheus_retention_time": "30"}, "prometheus_retention_time is 30 (30d, say)"),
+    "retention_too_large": ({"prometheus_retention_share": 0.9}, "prometheus_retention_share (0.9) to 0.01 to 0.5"),
+    "interval_without_unit": ({"alertmanager_group_interval": "60"}, "is 60: set it to a duration like 1m"),
+    "retention_without_unit": ({"prometheus_retention_time": "30"}, "_retention_time (30) to a time like 30d"),
 }
 PLAY = """
 - hosts: all

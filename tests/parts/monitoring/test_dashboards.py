@@ -8,7 +8,7 @@ from subprocess import CompletedProcess
 import yaml
 
 from roles.grafana import dashboards
-from tests.site.monitoring.substitution import fill_in
+from tests.support.substitution import fill_in
 
 BOARDS = [json.loads(path.read_text()) for path in sorted(dashboards.OUTPUT.glob("*.json"))]
 QUERIES = [

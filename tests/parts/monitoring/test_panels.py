@@ -15,7 +15,7 @@ import yaml
 
 from roles.grafana import dashboards
 from roles.grafana.dashboards.bounds import RULES
-from tests.site.monitoring.substitution import fill_in
+from tests.support.substitution import fill_in
 from tests.support.traffic import Process, Site
 
 Tool = Callable[..., CompletedProcess[str]]

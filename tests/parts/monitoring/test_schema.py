@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from cli.targets import STATE
+from common import apt
+from common.paths import STATE
 from roles.grafana.dashboards import OUTPUT
-from sandbox import debian
 
 SOURCE = Path(__file__).parent / "schema"
 BOARDS: dict[str, dict[str, Any]] = {path.stem: json.loads(path.read_text()) for path in sorted(OUTPUT.glob("*.json"))}
@@ -40,7 +40,7 @@ UNKNOWN = [("timeseries", ("options", "legend", "palcement"), "right"), ("stat",
 def kinds() -> Path:
     """A folder with TypeScript and the kinds, by the lock file's hashes; kept for the next run."""
     if not shutil.which("npm"):
-        debian.install("nodejs", "npm")
+        apt.install("nodejs", "npm")
     digest = hashlib.sha256(b"".join((SOURCE / name).read_bytes() for name in ("package-lock.json", ".npmrc")))
     folder = STATE / "schema" / digest.hexdigest()[:16]
     if not folder.exists():

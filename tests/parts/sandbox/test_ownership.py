@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.docker import inspect
+from common.docker import inspect
 from tests.support.site import environment, run
 
 # Below the ports that the kernel gives to clients, any of which may be in use just now.
@@ -46,8 +46,8 @@ def test_another_clones_sandbox(folders: tuple[Path, Path]):
         refused = sandbox_command(other, command)
         assert refused.returncode == 1
         assert refused.stdout == (
-            f"✗ the sandbox comentarios-claim is that of {one}: `make down` there, or set SANDBOX_NAME, "
-            "SANDBOX_SUBNET, SANDBOX_REGISTRY_PORT and EDGE_PORT to have another beside it\n"
+            f"✗ the sandbox comentarios-claim belongs to {one}: run `make down` there, or set SANDBOX_NAME, "
+            "SANDBOX_SUBNET, SANDBOX_REGISTRY_PORT and EDGE_PORT for a second one\n"
         )
     healthy = sandbox_command(one, "status")
     assert healthy.returncode == 0, healthy.stdout
@@ -79,7 +79,8 @@ def test_container_of_somebody_elses_in_the_network(folders: tuple[Path, Path]):
         subprocess.run(["docker", "rm", "--force", "stranger"], check=True, capture_output=True)
     assert refused.returncode == 1
     assert (
-        f"✗ stranger in the network {name} was not made here: remove it, then the same command again" in refused.stdout
+        f"✗ stranger in the network {name} is not part of the sandbox: remove it, then run the same command again"
+        in refused.stdout
     )
     assert sandbox_command(one, "down").returncode == 0
 

@@ -54,8 +54,7 @@ def pipeline() -> None:
     target = targets.target()
     terraform.ensure_up(target)
     _images(target)
-    os.environ["ADDRESS"] = ADDRESS
-    ssh_access.open_(target)
+    ssh_access.open_(target, ADDRESS)
     assert host.hosts(target)
     ssh_access.close(target)
 

@@ -97,7 +97,7 @@ def test_swap_back(server: Path) -> None:
 
 def test_another_database(server: Path, programs: StandIns) -> None:
     programs.add("pg_restore", "echo '215; 1259 16385 TABLE public users api'")
-    with pytest.raises(BackupError, match="a database of something else"):
+    with pytest.raises(BackupError, match="another kind of database"):
         Postgresql(URL).check(server / "copy")
 
 

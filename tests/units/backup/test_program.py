@@ -168,7 +168,7 @@ def test_bomb(settings: Settings, programs: StandIns, monkeypatch: pytest.Monkey
     program.run(settings)
     usage = shutil.disk_usage
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(path)._replace(free=1 << 20))
-    with pytest.raises(BackupError, match="does not fit into what is free in "):
+    with pytest.raises(BackupError, match="there is not enough space in "):
         program.restore(settings, "")
     assert not what_happened(programs)
 
@@ -205,7 +205,7 @@ def test_backup_is_never_overwritten(settings: Settings, s3: Any, tmp_path: Path
     (tmp_path / "packed").unlink()
     assert store.put(file, tmp_path / "packed", name, 1, "abc") == made
     file.write_text("another")
-    with pytest.raises(BackupError, match="is not what was written: try again"):
+    with pytest.raises(BackupError, match="differs from what was uploaded: try again"):
         store.put(file, tmp_path / "packed-2", name, 1, "abc")
     assert store.names() == [name]
 
@@ -220,7 +220,7 @@ def test_list_names_what_is_not_ours(settings: Settings, s3: Any, programs: Stan
 @pytest.mark.parametrize(
     ("statements", "message"),
     [
-        (["CREATE TABLE users (id INTEGER)"], "something else: it has no comments"),
+        (["CREATE TABLE users (id INTEGER)"], "another kind of database: it has no table of comments"),
         (
             ["CREATE TABLE comments (id, content_id, email, comment, created_ms)", "PRAGMA user_version = 99"],
             "of schema 99 and the release that is live knows 1: release a newer one first",
@@ -246,7 +246,7 @@ def test_what_cannot_be_backed_up(
     settings: Settings, programs: StandIns, monkeypatch: pytest.MonkeyPatch, s3: Any
 ) -> None:
     """Each is one line that says what to do, and no metric says that a backup was made."""
-    with pytest.raises(BackupError, match="has the API ever started"):
+    with pytest.raises(BackupError, match="the API has never started"):
         program.run(settings)
     with pytest.raises(BackupError, match="no backup of this kind"):
         program.restore(settings, "")
@@ -254,7 +254,7 @@ def test_what_cannot_be_backed_up(
         program.restore(settings, "yesterday")
     with pytest.raises(BackupError, match="cannot be listed"):
         program.restore(replace(settings, bucket="no-such-bucket"), "")
-    with pytest.raises(BackupError, match="cannot be looked at .*: run `make up`"):
+    with pytest.raises(BackupError, match="cannot be accessed .*: run `make up`"):
         program.run(replace(settings, sqlite_file=settings.work_dir / "none" / "comentarios.db"))
     write(settings, "0")
     with pytest.raises(BackupError, match="cannot be listed"):
@@ -277,7 +277,7 @@ def test_no_room(settings: Settings, programs: StandIns, monkeypatch: pytest.Mon
     made = program.run(settings)
     usage = shutil.disk_usage
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(path)._replace(free=1))
-    with pytest.raises(BackupError, match=f"1 bytes free, too few for {2 * made['size']}: make room"):
+    with pytest.raises(BackupError, match=f"1 bytes free, but {2 * made['size']} are needed: free some space"):
         program.restore(settings, "")
 
 
@@ -299,7 +299,7 @@ def test_copy_that_is_no_file(settings: Settings, s3: Any, tmp_path: Path) -> No
     (tmp_path / "secret").write_text("secret")
     (tmp_path / "link").symlink_to("secret")
     os.mkfifo(tmp_path / "fifo")
-    for name, message in (("link", "cannot be read"), ("fifo", "is no file"), ("none", "cannot be read")):
+    for name, message in (("link", "cannot be read"), ("fifo", "is not a regular file"), ("none", "cannot be read")):
         with pytest.raises(BackupError, match=message):
             Store(settings).put(tmp_path / name, tmp_path / f"packed-{name}", "x", 0, "")
     assert Store(settings).names() == []
@@ -363,7 +363,7 @@ class TestCommand:
 
     def test_errors(self, settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
         assert self.call("run") == 1
-        assert capsys.readouterr().err == f"{settings.sqlite_file} is not there: has the API ever started?\n"
+        assert capsys.readouterr().err == f"{settings.sqlite_file} does not exist: the API has never started\n"
         settings.work_dir.rename(settings.work_dir.with_name("folder"))
         settings.work_dir.write_text("")
         assert self.call("run") == 1

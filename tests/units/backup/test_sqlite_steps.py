@@ -91,7 +91,7 @@ def test_no_file_in_its_place(plant: Callable[[Path], None], name: str, settings
         lambda: steps.count(file),
         lambda: steps.swap(file, copy, kept),
     ):
-        with pytest.raises(BackupError, match="is a link, a folder or the like: see who put it there, and remove it"):
+        with pytest.raises(BackupError, match="is not a regular file: find out who created it, and remove it"):
             step()
     assert not kept.exists() and not list(file.parent.glob("restoring*"))
 
@@ -129,7 +129,7 @@ def test_newer_schema(settings: Settings, copy: Path) -> None:
 def test_no_room(settings: Settings, copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(path)._replace(free=1))
-    with pytest.raises(BackupError, match="1 bytes free and a backup needs "):
+    with pytest.raises(BackupError, match="1 bytes free, but a backup needs "):
         steps.dump(settings.sqlite_file, copy.with_name("other"))
 
 

@@ -10,7 +10,7 @@ from cli import alerts, host
 from cli.targets import target
 
 WATCHDOG = "Alertname  Starts At\nWatchdog   2026-11-25\n"
-DEAF = "  ✗ nothing can fire: Alertmanager hears nothing from Prometheus; `make status` says what runs"
+DEAF = "  ✗ no alert gets through: Alertmanager receives nothing from Prometheus; see `make status`"
 
 
 @pytest.mark.parametrize(("watchdog", "status", "line"), [(WATCHDOG, 0, []), ("", 1, [DEAF])])

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from cli.errors import VerbError
-from cli.targets import ROOT, target
+from cli.targets import target
+from common.errors import CommandError
+from common.paths import ROOT
 
 
 @pytest.fixture(autouse=True)
@@ -41,7 +42,7 @@ def test_no_region_at_all_is_told_by_who_needs_it(monkeypatch: pytest.MonkeyPatc
 def test_the_sandboxes_shell_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COMENTARIOS_STATE", str(ROOT / ".state" / "sandbox"))
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://10.83.0.1:4566")
-    with pytest.raises(VerbError, match="this shell is the sandbox's"):
+    with pytest.raises(CommandError, match="this shell is the sandbox's"):
         target()
     monkeypatch.setenv("COMENTARIOS_STATE", str(ROOT / ".state" / "aws"))
     assert target().name == "aws"

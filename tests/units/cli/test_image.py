@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from cli import host, image
-from cli.errors import VerbError
 from cli.host import Host
 from cli.targets import Target
+from common.errors import CommandError
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ def test_architecture(
     """What was built for another one is refused before it is pushed: a tag is never pushed twice."""
     pushed: list[str] = []
     monkeypatch.delenv("TAG", raising=False)
-    monkeypatch.setattr(image, "_wanted", lambda: "v1")
+    monkeypatch.setattr(image, "_wanted", lambda _: "v1")
     monkeypatch.setattr(image, "in_ecr", lambda *_: False)
     monkeypatch.setattr(image, "inspect", lambda *_: {"Architecture": built})
     monkeypatch.setattr(image, "push", lambda _, wanted: pushed.append(wanted))
@@ -38,6 +38,6 @@ def test_architecture(
     if not refused:
         assert image.ensure(target) == "v1" and pushed == ["v1"]
         return
-    with pytest.raises(VerbError, match=refused):
+    with pytest.raises(CommandError, match=refused):
         image.ensure(target)
     assert pushed == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from cli.targets import ROOT
+from common.paths import ROOT
 
 # Half a second of imports together, none of which a question to the host needs.
 LARGE = ("ansible", "boto3", "cryptography", "bcrypt", "moto", "requests", "rich", "s3transfer", "werkzeug")

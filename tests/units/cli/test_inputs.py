@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import subprocess
 from pathlib import Path
@@ -11,8 +12,9 @@ import yaml
 
 from cli import __main__ as main
 from cli import host, inputs, release
-from cli.errors import VerbError
-from cli.targets import ROOT, Target
+from cli.targets import Target
+from common.errors import CommandError
+from common.paths import ROOT
 
 GOOD = {
     "V": ["1", "0"],
@@ -86,7 +88,7 @@ def test_empty_is_not_given(name: str) -> None:
 @pytest.mark.parametrize("value", BAD)
 @pytest.mark.parametrize("name", [name for name in GOOD if name not in FREE])
 def test_bad(name: str, value: str) -> None:
-    with pytest.raises(VerbError) as raised:
+    with pytest.raises(CommandError) as raised:
         inputs.check({name: value})
     text = str(raised.value)
     assert text.startswith(f"{name}=") and inputs.INPUTS[name][1] in text and text.isprintable()
@@ -100,7 +102,7 @@ def test_every_verb_looks_at_them_first(
     monkeypatch.setattr("sys.argv", ["cli", verb])
     monkeypatch.setitem(main.VERBS, verb, "nowhere.that_could_be_run")
     assert main.main() == 1
-    assert "SERVICE=api; id is no service's name" in "".join(capsys.readouterr())
+    assert "SERVICE=api; id is not the name of a service" in "".join(capsys.readouterr())
 
 
 @pytest.mark.parametrize("where", ["command line", "environment"])
@@ -154,3 +156,18 @@ def test_ansibles_variables_are_no_templates() -> None:
     given = {"owner": "{{ lookup('pipe', 'id') }} é \"'\n#", "seconds": 7, "to": ""}
     assert yaml.load(release.extra_variables(given), Loader) == given
     assert unsafe == [given["owner"], ""]
+
+
+# Read by the outermost layer itself, for every verb.
+FOR_EVERY_VERB = {"V", "TARGET", "GRAFANA_IMAGE"}
+
+
+def test_every_input_is_taken_by_a_verb() -> None:
+    everything = dict.fromkeys(inputs.INPUTS, "given")
+    taken = set()
+    for named in main.VERBS.values():
+        module, _, function = named.partition(".")
+        given = main.arguments(getattr(importlib.import_module(f"cli.{module}"), function), everything)
+        assert set(given.values()) <= {"given"}, named
+        taken |= {name.rstrip("_").upper() for name in given}
+    assert taken == set(inputs.INPUTS) - FOR_EVERY_VERB

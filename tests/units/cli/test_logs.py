@@ -7,13 +7,14 @@ import shlex
 import subprocess
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cli import host as hosts
 from cli import logs
-from cli.errors import VerbError
 from cli.targets import Target
+from common.errors import CommandError
 
 ID = "97f0c3e0a1b24d5e"
 LINES = f"""\
@@ -43,7 +44,8 @@ def host(tmp_path: Path) -> Path:
 def shown(host: Path, **given: str) -> list[int]:
     """The numbers of the lines that are shown."""
     environment = {**os.environ, "PATH": f"{host}:{os.environ['PATH']}"}
-    command = logs.command(given)
+    chosen: dict[str, Any] = {name.lower(): value for name, value in given.items()}
+    command = logs.command(**chosen)
     done = subprocess.run(["sh", "-c", command], env=environment, capture_output=True, text=True, check=True)
     lines = LINES.splitlines()
     return [lines.index(line) for line in done.stdout.splitlines()]
@@ -104,16 +106,14 @@ def test_logs_that_cannot_be_read_are_an_error(host: Path) -> None:
 
 def test_it_is_one_word_of_bash() -> None:
     """Whatever shell the user of the host has."""
-    assert shlex.split(logs.command({"GREP": "it's"}))[:2] == ["bash", "-c"]
+    assert shlex.split(logs.command(grep="it's"))[:2] == ["bash", "-c"]
 
 
 class TestHosts:
     """Real processes in the place of SSH's, for each host a command of its own."""
 
     @pytest.fixture
-    def target(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Target:
-        for name in ("HOST", "SERVICE", "LEVEL", "REQUEST", "SINCE", "GREP", "FOLLOW"):
-            monkeypatch.delenv(name, raising=False)
+    def target(self, tmp_path: Path) -> Target:
         return Target("sandbox", tmp_path, {})
 
     @staticmethod
@@ -138,14 +138,13 @@ class TestHosts:
         self, target: Target, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
         self.given(monkeypatch, {"one": "echo a", "second": "exit 255"})
-        with pytest.raises(VerbError, match="^second: the logs cannot be read"):
+        with pytest.raises(CommandError, match="^second: the logs cannot be read"):
             logs.logs(target)
         assert capsys.readouterr().out == "one     a\n"
 
     def test_chosen(self, target: Target, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
         self.given(monkeypatch, {"one": "echo a", "second": "echo b"})
-        monkeypatch.setenv("HOST", "second")
-        assert logs.logs(target) == 0
+        assert logs.logs(target, "second") == 0
         assert capsys.readouterr().out == "b\n"
 
     def test_who_has_seen_enough_is_no_error(self, target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,5 +165,5 @@ class TestHosts:
 
     def test_no_host(self, target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
         self.given(monkeypatch, {})
-        with pytest.raises(VerbError, match="no host is running"):
+        with pytest.raises(CommandError, match="no host is running"):
             logs.logs(target)

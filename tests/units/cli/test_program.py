@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from cli import program
-from cli.errors import VerbError
+from common.errors import CommandError
 
 PLATFORM = "linux_amd64"
 Serve = Callable[[str, bytes], list[str]]
@@ -118,7 +118,7 @@ def test_compose_is_fetched_once(serve: Serve, monkeypatch: pytest.MonkeyPatch, 
 def test_another_compose_is_not_installed(serve: Serve, tmp_path: Path, machine: Path) -> None:
     install(machine, "docker", "no; exit 1")
     serve("COMPOSE", b"somebody else's")
-    with pytest.raises(VerbError, match="is not what was released"):
+    with pytest.raises(CommandError, match="has the wrong SHA-256"):
         program.compose()
     assert not (tmp_path / "bin").exists()
 
@@ -129,27 +129,29 @@ def test_each_architecture_has_its_file(monkeypatch: pytest.MonkeyPatch, machine
     monkeypatch.setattr("platform.machine", lambda: machine_name)
     for name, of_it in (("TERRAFORM", program.MACHINES[machine_name]), ("COMPOSE", machine_name)):
         place(monkeypatch, name, "http://127.0.0.1:1")
-        with pytest.raises(VerbError, match=rf"http://127\.0\.0\.1:1/\S*linux.{of_it}\S* cannot be fetched"):
+        with pytest.raises(CommandError, match=rf"http://127\.0\.0\.1:1/\S*linux.{of_it}\S* cannot be downloaded"):
             program.ensure() if name == "TERRAFORM" else program.compose()
 
 
 def test_another_archive_is_not_installed(serve: Serve, tmp_path: Path) -> None:
     serve("TERRAFORM", archive("somebody else's"))
-    with pytest.raises(VerbError, match=r"is not what was released \(SHA-256 [0-9a-f]{64}\), so it was not installed"):
+    with pytest.raises(CommandError, match=r"has the wrong SHA-256 \([0-9a-f]{64}\) and was not installed"):
         program.ensure()
     assert list((tmp_path / "bin").iterdir()) == []
 
 
 def test_nowhere_to_fetch_it_from(monkeypatch: pytest.MonkeyPatch) -> None:
     place(monkeypatch, "TERRAFORM", "http://127.0.0.1:1")
-    with pytest.raises(VerbError, match=r"cannot be fetched .*refused.*: install Terraform 1\.10 or later") as refused:
+    with pytest.raises(
+        CommandError, match=r"cannot be downloaded .*refused.*: install Terraform 1\.10 or later"
+    ) as refused:
         program.ensure()
     assert "\n" not in str(refused.value)
 
 
 def test_platform_that_is_not_built_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("platform.machine", lambda: "riscv64")
-    with pytest.raises(VerbError, match="is not fetched for linux_riscv64"):
+    with pytest.raises(CommandError, match="there is no download for linux_riscv64"):
         program.ensure()
 
 
@@ -160,7 +162,7 @@ def test_opentofu_in_its_place(machine: Path, monkeypatch: pytest.MonkeyPatch) -
     # It was removed since: what is left is a link to nothing.
     tofu.rename(machine / "away")
     place(monkeypatch, "TERRAFORM", "http://127.0.0.1:1")
-    with pytest.raises(VerbError, match="cannot be fetched"):
+    with pytest.raises(CommandError, match="cannot be downloaded"):
         program.ensure()
 
 

@@ -10,9 +10,9 @@ from subprocess import CompletedProcess
 import pytest
 
 from cli import host, release, settings
-from cli.errors import VerbError
 from cli.host import Host
 from cli.targets import Target
+from common.errors import CommandError
 
 RUN = "0123456789abcdef"
 ONE, TWO = (Host(name, "192.0.2.1", "admin", f"i-{name}") for name in ("one", "two"))
@@ -49,7 +49,7 @@ def test_live(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_host_that_says_nothing_is_not_one_without_a_release(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
     """Or `make up` would release the working tree there."""
     answering(monkeypatch, {"one": listed(), "two": SILENT})
-    with pytest.raises(VerbError, match="two does not say which releases it has: ssh: .*refused"):
+    with pytest.raises(CommandError, match="two does not list its releases: ssh: .*refused"):
         release.live(target)
 
 
@@ -70,7 +70,7 @@ def test_question_to_the_host(tmp_path: Path, records: int, printed: str) -> Non
 
 def test_no_release_yet(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
     answering(monkeypatch, {"one": NONE_YET})
-    with pytest.raises(VerbError, match="one knows of no release: run `make up`"):
+    with pytest.raises(CommandError, match="one has no release: run `make up`"):
         release.listing(target, ONE)
 
 
@@ -90,7 +90,7 @@ def test_nothing_to_release_is_not_said_of_a_host_that_does_not_answer(
 ) -> None:
     monkeypatch.setattr(release, "logged", lambda *_, **__: 0)
     answering(monkeypatch, {"one": SILENT})
-    with pytest.raises(VerbError, match="one does not say which releases it has"):
+    with pytest.raises(CommandError, match="one does not list its releases"):
         play(target)
 
 
@@ -99,8 +99,8 @@ def test_nothing_to_release_is_not_said_of_a_host_that_does_not_answer(
     [
         ([None], "no release was under way"),
         (["cancelled", None], "the release was undone"),
-        (["good", None], "the release had ended before: good; `make releases` lists it"),
-        (["cancelled", "silent"], "two does not say what became of the release: `make releases`"),
+        (["good", None], "the release had already ended: good; `make releases` lists it"),
+        (["cancelled", "silent"], "two does not answer: check the release with `make releases`"),
     ],
 )
 def test_interrupted(target: Target, monkeypatch: pytest.MonkeyPatch, answers: list[str | None], said: str) -> None:
@@ -110,6 +110,6 @@ def test_interrupted(target: Target, monkeypatch: pytest.MonkeyPatch, answers: l
     monkeypatch.setattr(release, "logged", interrupt)
     given = [SILENT if one == "silent" else (0, json.dumps({"outcome": one}), "") for one in answers]
     answering(monkeypatch, dict(zip(("one", "two"), given, strict=False)))
-    with pytest.raises(VerbError) as refused:
+    with pytest.raises(CommandError) as refused:
         play(target)
     assert str(refused.value) == f"interrupted: {said}"

@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from cli import settings
-from cli.errors import VerbError
 from cli.targets import Target, target
+from common.errors import CommandError
 
 Given = Callable[..., Target]
 
@@ -33,41 +33,44 @@ def given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Given:
     [
         (
             "ansible: {stack_api_replica: 3}",
-            "stack_api_replica is no variable of Ansible's: did you mean stack_api_replicas?",
+            "stack_api_replica is not a known Ansible variable: did you mean stack_api_replicas?",
         ),
-        ("ansible: {stack_api_replicas: '3'}", "stack_api_replicas must be a whole number, and is text ('3')"),
+        ("ansible: {stack_api_replicas: '3'}", "stack_api_replicas must be a whole number, not text ('3')"),
         (
             "ansible: {stack_api_replicas: true}",
-            "stack_api_replicas must be a whole number, and is a truth value (True)",
+            "stack_api_replicas must be a whole number, not a truth value (True)",
         ),
-        ("ansible: {grafana_enabled: 'no'}", "grafana_enabled must be true or false, and is text ('no')"),
-        ("ansible: {stack_trusted_proxies: 10.0.0.0/8}", "stack_trusted_proxies must be a list, and is text"),
+        ("ansible: {grafana_enabled: 'no'}", "grafana_enabled must be true or false, not text ('no')"),
+        ("ansible: {stack_trusted_proxies: 10.0.0.0/8}", "stack_trusted_proxies must be a list, not text"),
         (
             "ansible: {stack_trusted_proxies: [1]}",
-            "stack_trusted_proxies: entry 1 must be text, and is a whole number (1)",
+            "stack_trusted_proxies: entry 1 must be text, not a whole number (1)",
         ),
-        ("ansible: {xyzzy: 1}", "xyzzy is no variable of Ansible's: settings/example.yml says where they are listed"),
+        (
+            "ansible: {xyzzy: 1}",
+            "xyzzy is not a known Ansible variable: settings/example.yml says where they are documented",
+        ),
         (
             "terraform: {instance_typ: t3.small}",
-            "instance_typ is no variable of Terraform's: did you mean instance_type?",
+            "instance_typ is not a known Terraform variable: did you mean instance_type?",
         ),
-        ("terraform: {data_volume_size: 8 GiB}", "data_volume_size must be a number, and is text ('8 GiB')"),
-        ("terraform: {vpc_cidr: 10.0.0.0/24}", "vpc_cidr is not yours to set here: set SANDBOX_SUBNET"),
-        ("anisble: {}", "anisble is no section: did you mean ansible?"),
+        ("terraform: {data_volume_size: 8 GiB}", "data_volume_size must be a number, not text ('8 GiB')"),
+        ("terraform: {vpc_cidr: 10.0.0.0/24}", "vpc_cidr cannot be set here: set SANDBOX_SUBNET"),
+        ("anisble: {}", "anisble is not a known section: did you mean ansible?"),
         ("ansible: 3", "ansible must be a dictionary of variables"),
-        ("- a", "must hold `ansible:` and `terraform:`"),
-        ("a: [", "is no YAML"),
+        ("- a", "must contain `ansible:` and `terraform:`"),
+        ("a: [", "is not YAML"),
     ],
 )
 def test_refused(given: Given, text: str, line: str) -> None:
     chosen = given(text)
-    with pytest.raises(VerbError) as refused:
+    with pytest.raises(CommandError) as refused:
         settings.read(chosen)
     assert line in str(refused.value) and "\n" not in str(refused.value)
 
 
 def test_terraform_of_aws_has_its_own_file(given: Given) -> None:
-    with pytest.raises(VerbError, match=r"terraform/aws\.tfvars"):
+    with pytest.raises(CommandError, match=r"terraform/aws\.tfvars"):
         settings.read(given("terraform: {instance_type: t3.small}", "aws"))
 
 

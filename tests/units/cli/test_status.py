@@ -13,13 +13,24 @@ import pytest
 from cli import host, status
 from cli.host import Host
 from cli.targets import Target
+from common.config import Config
 from sandbox import __main__ as sandbox
-from sandbox.config import Config
 
 READY = '{"status":"SUCCESS","message":"ready"}'
 # HAProxy's, while no replica answers.
 IN_ITS_PLACE = '{"status":"UNAVAILABLE","message":"the service is not available","request_id":"1"}'
-ROW = {"Name": "api-1", "State": "running", "Health": "healthy", "Service": "api", "Image": "api:v1", "Status": "Up"}
+ROW = {
+    "Name": "api-1",
+    "State": "running",
+    "Health": "healthy",
+    "ExitCode": 0,
+    "Labels": "com.docker.compose.service=api,comentarios.release=new",
+    "Service": "api",
+    "Image": "api:v1",
+    "Status": "Up",
+}
+STOPPED = {"Name": "api-2", "State": "exited", "Health": ""}
+OLD = {"Labels": "comentarios.release=old"}
 
 
 @pytest.mark.parametrize(
@@ -40,6 +51,36 @@ def test_edge_of_a_host(
     assert status._host(Target("aws", tmp_path, {}), one, stack, probe) is healthy
     word = "healthy" if healthy else "UNHEALTHY"
     assert f"{word:<9}  one API through the edge" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("other", "word"),
+    [
+        (STOPPED | OLD, "standby"),
+        (STOPPED | OLD | {"ExitCode": 1}, "UNHEALTHY"),
+        (STOPPED, "UNHEALTHY"),
+        (STOPPED | {"Labels": "com.docker.compose.service=edge"}, "UNHEALTHY"),
+        (OLD | {"Name": "api-2", "Health": "starting"}, "starting"),
+        (OLD | {"Name": "api-2"}, "healthy"),
+    ],
+)
+def test_replicas_of_a_release_that_is_watched(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    other: dict[str, str],
+    word: str,
+) -> None:
+    """Those of the release before wait for a rollback; what ended by itself, or is of the live release, does not."""
+    monkeypatch.setattr(host, "edge", lambda *_: "http://192.0.2.1")
+    rows = "\n".join(json.dumps(ROW | one) for one in ({}, other))
+    stack, probe = CompletedProcess("", 0, rows, ""), CompletedProcess("", 0, READY, "")
+    healthy = status._host(Target("aws", tmp_path, {}), Host("one", "192.0.2.1", "admin", "i-1"), stack, probe)
+    assert healthy is (word in {"healthy", "standby"})
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines() if " one api " in line] == [
+        "healthy",
+        word,
+    ]
 
 
 @pytest.mark.parametrize(("code", "body", "serves"), [(200, READY, True), (200, "", False), (503, IN_ITS_PLACE, False)])

@@ -61,10 +61,10 @@ def test_what_could_not_be_asked_is_not_taken_for_safe() -> None:
     unknown = {"name": "a", "skip_reason": "not found"}
     asked = {"name": "b", "version": "1.0", "vulns": [flaw]}
     assert supply.vulnerable([unknown, asked]) == [
-        "b 1.0: PYSEC-2026-1, mended in 1.1",
-        "not available for 1 of 2 packages: PyPI's data are out of reach",
+        "b 1.0: PYSEC-2026-1, fixed in 1.1",
+        "not available for 1 of 2 packages: PyPI cannot be reached",
     ]
-    assert supply.vulnerable([{"name": "b", "version": "1.0", "vulns": []}]) == ["none is known of 1 packages"]
+    assert supply.vulnerable([{"name": "b", "version": "1.0", "vulns": []}]) == ["none known in 1 packages"]
 
 
 class Hub(http.server.BaseHTTPRequestHandler):
@@ -116,8 +116,7 @@ def test_registry_that_is_not_there() -> None:
 
 
 def test_rebuilt_image_is_another_tag_of_the_same_sources(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(image, "tag", lambda: "0123456789ab")
+    monkeypatch.setattr(image, "tree_tag", lambda: "0123456789ab")
     monkeypatch.setattr("cli.image.time.strftime", lambda *_: "20260701")
-    assert image._wanted() == "0123456789ab"
-    monkeypatch.setenv("REBUILD", "yes")
-    assert image._wanted() == "0123456789ab-20260701"
+    assert image._wanted(rebuild=False) == "0123456789ab"
+    assert image._wanted(rebuild=True) == "0123456789ab-20260701"

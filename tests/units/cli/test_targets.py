@@ -13,11 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from cli import doctor, engine, host, shell
+from cli import doctor, host, shell
 from cli.__main__ import FROM_NOTHING, VERBS
-from cli.errors import VerbError
-from cli.targets import ROOT, Target, provider_mirror, target
-from sandbox.config import Config
+from cli.targets import Target, provider_mirror, target
+from common import engine
+from common.errors import CommandError
+from common.paths import ROOT
 
 
 @pytest.mark.parametrize("given", ["C", "POSIX", "pt_BR.UTF-8", "nowhere.UTF-8", "C.ISO-8859-1"])
@@ -68,21 +69,21 @@ def test_sockets_have_short_paths(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_terraform_configuration_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TF_CLI_CONFIG_FILE", str(tmp_path))
-    with pytest.raises(VerbError, match="cannot be read: Is a directory"):
+    with pytest.raises(CommandError, match="cannot be read: Is a directory"):
         provider_mirror()
     monkeypatch.setenv("TF_CLI_CONFIG_FILE", str(tmp_path / "none"))
     provider_mirror()
 
 
-def test_ports_of_the_tunnel(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ports_of_the_tunnel() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         number = taken.getsockname()[1]
-        monkeypatch.setenv("GRAFANA_PORT", str(number))
-        with pytest.raises(VerbError, match=f"port {number} of 127.0.0.1 is taken .*: set GRAFANA_PORT to a free one"):
-            shell.port("GRAFANA_PORT", 3000)
-    monkeypatch.setenv("GRAFANA_PORT", "many")
-    with pytest.raises(VerbError, match="GRAFANA_PORT=many is not a port"):
-        shell.port("GRAFANA_PORT", 3000)
+        with pytest.raises(
+            CommandError, match=f"port {number} of 127.0.0.1 is in use .*: set GRAFANA_PORT to a free port"
+        ):
+            shell.port("grafana", str(number), 3000)
+    with pytest.raises(CommandError, match="GRAFANA_PORT=many is not a port"):
+        shell.port("grafana", "many", 3000)
 
 
 def test_user_outside_the_group_docker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -94,29 +95,8 @@ def test_user_outside_the_group_docker(monkeypatch: pytest.MonkeyPatch, tmp_path
         monkeypatch.setattr(engine, "answers", lambda: False)
         monkeypatch.setattr(os, "access", lambda *_: False)
         monkeypatch.delenv("DOCKER_HOST", raising=False)
-        with pytest.raises(VerbError, match="usermod -aG docker"):
+        with pytest.raises(CommandError, match="usermod -aG docker"):
             engine.ensure(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("program", "answer", "rule"),
-    [
-        ("ufw", "Status: active", "sudo ufw allow proto tcp from 10.83.0.0/24 to 10.83.0.1 port 4566,4567"),
-        ("firewall-cmd", "running", "--add-source=10.83.0.0/24"),
-        ("none", "", "sudo iptables -I INPUT -p tcp -s 10.83.0.0/24 -d 10.83.0.1 -m multiport --dports 4566,4567"),
-    ],
-)
-def test_firewall_is_named(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, program: str, answer: str, rule: str
-) -> None:
-    for name in ("SANDBOX_SUBNET", "SANDBOX_AWS_PORT", "SANDBOX_METADATA_PORT"):
-        monkeypatch.delenv(name, raising=False)
-    (tmp_path / program).write_text(f"#!/bin/sh\necho '{answer}'\n")
-    (tmp_path / program).chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(doctor, "_enabled", lambda *_: False)
-    name, command = doctor.firewall(Config())
-    assert rule in command and (name == program or program in ("firewall-cmd", "none"))
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from cli import terraform
 from cli.targets import target
+from common.errors import CommandError
 
 Answers = Callable[[str, str], list[str]]
 DENIED = "Error acquiring the state lock: api error AccessDenied: not authorized to perform: s3:PutObject"
@@ -80,6 +82,71 @@ def test_operator_may_not_look_at_bootstrap(answers: Answers, capsys: pytest.Cap
     """Nothing of an administrator's is touched, and the host is the operator's all the same."""
     assert answers(f"echo '{DENIED}' >&2; exit 1", "exit 2") == ["terraform"]
     assert (
-        "terraform/bootstrap: left to an administrator, AWS denies access to it; terraform: changes"
+        "terraform/bootstrap: unchanged: only an administrator has access; terraform: changes"
         in capsys.readouterr().out
     )
+
+
+RULES = "module.state.aws_s3_bucket_lifecycle_configuration.this"
+
+
+@pytest.mark.parametrize(
+    ("lines", "may"),
+    [
+        ([f"{RULES}: Creating..."], False),
+        ([f"{RULES}: Creating...", f"{RULES}: Still creating... [10s elapsed]"], True),
+        (["aws_ecr_repository.api: Creating...", f"{RULES}: Still creating... [10s elapsed]"], False),
+        (["aws_iam_policy.one: Modifying... [id=1]", f"{RULES}: Still modifying... [10s elapsed]"], False),
+        (
+            [
+                "\x1b[1maws_ecr_repository.api: Creating...\x1b[0m",
+                "\x1b[1maws_ecr_repository.api: Creation complete after 1s [id=comentarios-api]\x1b[0m",
+                f"\x1b[1m{RULES}: Still creating... [10s elapsed]\x1b[0m",
+            ],
+            True,
+        ),
+    ],
+)
+def test_host_may_begin(lines: list[str], may: bool) -> None:
+    """When nothing is left of the bootstrap but what the host does not need."""
+    said: list[bool] = []
+    each = terraform._follow(None, lambda: said.append(True))
+    for line in lines:
+        each(line)
+    assert bool(said) is may
+
+
+def test_host_begins_while_the_bootstrap_waits() -> None:
+    order: list[str] = []
+    begun = threading.Event()
+
+    def bootstrap(then: Callable[[], None]) -> None:
+        then()
+        assert begun.wait(10)
+        order.append("bootstrap")
+
+    def host() -> None:
+        order.append("host")
+        begun.set()
+
+    terraform._overlapping(bootstrap, host)
+    assert order == ["host", "bootstrap"]
+
+
+@pytest.mark.parametrize("says_so", [True, False])
+def test_either_may_fail(says_so: bool) -> None:
+    """A bootstrap that fails at once has no host after it; what either of them raises is raised."""
+    made: list[str] = []
+
+    def bootstrap(then: Callable[[], None]) -> None:
+        if not says_so:
+            raise CommandError("bootstrap")
+        then()
+        made.append("bootstrap")
+
+    def host() -> None:
+        raise CommandError("host")
+
+    with pytest.raises(CommandError, match="host" if says_so else "bootstrap"):
+        terraform._overlapping(bootstrap, host)
+    assert made == (["bootstrap"] if says_so else [])

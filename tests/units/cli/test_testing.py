@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from cli import engine, inputs, testing
-from cli.targets import ROOT, target
+from cli import inputs, testing
+from cli.targets import target
+from common import engine
+from common.paths import ROOT
 
 
 @pytest.fixture
@@ -20,7 +22,6 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
     monkeypatch.setattr(testing, "_pytest", run)
     monkeypatch.setattr(engine, "ensure", lambda _: None)
     monkeypatch.setattr(engine, "stop", lambda _: None)
-    monkeypatch.delenv("TIERS", raising=False)
     return calls
 
 
@@ -49,9 +50,8 @@ def test_check_starts_no_engine(ran: list[tuple[str, ...]], monkeypatch: pytest.
         ("site parts", {"api/tests/parts", "tests/parts", "tests/site"}),
     ],
 )
-def test_tiers(ran: list[tuple[str, ...]], monkeypatch: pytest.MonkeyPatch, tiers: str, folders: set[str]) -> None:
-    monkeypatch.setenv("TIERS", tiers)
-    assert testing.test(target()) == 0
+def test_tiers(ran: list[tuple[str, ...]], tiers: str, folders: set[str]) -> None:
+    assert testing.test(target(), tiers) == 0
     assert {one for one in ran[0] if "/" in one} == folders
 
 

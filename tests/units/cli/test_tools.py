@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.targets import ROOT
+from common.paths import ROOT
 
 DOCKERFILE = "sandbox/images/tools/Dockerfile"
 DOCKER = """#!/bin/sh

@@ -11,9 +11,9 @@ import pytest
 from botocore.exceptions import ClientError
 
 from cli import host, image, release, terraform, up
-from cli.errors import VerbError
-from cli.targets import ROOT, Target
-from sandbox.config import Config
+from cli.targets import Target
+from common.errors import CommandError
+from common.paths import ROOT
 
 TREE = "aaaaaaaaaaaa"
 
@@ -44,12 +44,11 @@ def test_the_live_image_stays(
     expected: str,
     said: str,
 ) -> None:
-    monkeypatch.setenv("TAG", tag)
     monkeypatch.setattr(host, "greet", lambda _: [])
     monkeypatch.setattr(release, "live", lambda _: live)
-    monkeypatch.setattr(image, "tag", lambda: TREE)
-    monkeypatch.setattr(image, "ensure", lambda _: "ensured")
-    assert up._tag(target) == expected
+    monkeypatch.setattr(image, "tree_tag", lambda: TREE)
+    monkeypatch.setattr(image, "ensure", lambda *_, **__: "ensured")
+    assert up._tag(target, tag, rebuild=False) == expected
     assert said in capsys.readouterr().out
 
 
@@ -71,13 +70,12 @@ def test_what_goes_with_the_host(
     target: Target, monkeypatch: pytest.MonkeyPatch, delete: str, commands: list[tuple[str, ...]]
 ) -> None:
     ran: list[tuple[str, ...]] = []
-    monkeypatch.setenv("DELETE_DATA", delete)
     monkeypatch.setattr(terraform, "prepare", lambda _: None)
     monkeypatch.setattr(terraform, "bucket_name", lambda _: "bucket")
     monkeypatch.setattr(terraform, "init", lambda *_: None)
     monkeypatch.setattr(up, "confirm", lambda _: None)
     monkeypatch.setattr(terraform, "run", lambda _, __, *arguments: ran.append(arguments))
-    up._down_on_aws(target)
+    up._down_on_aws(target, delete == "yes")
     quiet = ("-input=false", "-auto-approve")
     assert ran == [(command, *quiet, *rest) for command, *rest in commands]
 
@@ -124,10 +122,10 @@ def test_instance_type_of_another_architecture(
                 raise ClientError({"Error": {"Code": "InvalidInstanceType"}}, "DescribeInstanceTypes")
             return {"InstanceTypes": [{"ProcessorInfo": {"SupportedArchitectures": known}}]}
 
-    monkeypatch.setattr("sandbox.hosts.architecture", lambda: engine)
-    monkeypatch.setattr("sandbox.ec2.client", lambda *_: Client())
+    monkeypatch.setattr("cli.up.architecture", lambda: engine)
+    monkeypatch.setattr("cli.terraform.client", lambda *_: Client())
     if not refused:
-        up._fits(Config(), kind)
+        up._fits(Target("sandbox", ROOT, {}), kind)
         return
-    with pytest.raises(VerbError, match=refused):
-        up._fits(Config(), kind)
+    with pytest.raises(CommandError, match=refused):
+        up._fits(Target("sandbox", ROOT, {}), kind)

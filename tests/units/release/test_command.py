@@ -453,7 +453,7 @@ def test_unit_carries_a_release_out(settings: Path, folder: Path, capsys: pytest
 def test_host_without_settings(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list"], folder / "release.json") == 1
     error = capsys.readouterr().err
-    assert error.count("\n") == 1 and error.endswith("`make up` writes it anew\n")
+    assert error.count("\n") == 1 and error.endswith("`make up` writes it again\n")
 
 
 def test_disk_that_is_full(settings: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -271,7 +271,7 @@ def test_settings_that_cannot_be_used(folder: Path, text: str | None) -> None:
     file = folder / "release.json"
     if text is not None:
         file.write_text(text)
-    with pytest.raises(ReleaseError, match=r"release.json cannot be used \(.*\): `make up` writes it anew"):
+    with pytest.raises(ReleaseError, match=r"release.json cannot be used \(.*\): `make up` writes it again"):
         Settings.read(file)
 
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from common import docker as engine
+from common.config import Config
+from common.errors import CommandError
 from sandbox import ec2, hosts
-from sandbox.config import Config
-from sandbox.errors import SandboxError
 
 
 def instance(architecture: str) -> ec2.Instance:
@@ -19,8 +20,8 @@ def instance(architecture: str) -> ec2.Instance:
     )
 
 
-@pytest.mark.parametrize(("engine", "ours", "other"), [("x86_64", "x86_64", "arm64"), ("aarch64", "arm64", "x86_64")])
-def test_only_the_engines_own(monkeypatch: Any, tmp_path: Path, engine: str, ours: str, other: str) -> None:
+@pytest.mark.parametrize(("machine", "ours", "other"), [("x86_64", "x86_64", "arm64"), ("aarch64", "arm64", "x86_64")])
+def test_only_the_engines_own(monkeypatch: Any, tmp_path: Path, machine: str, ours: str, other: str) -> None:
     """Docker says aarch64, and EC2 arm64."""
     told: list[tuple[str, ...]] = []
 
@@ -29,23 +30,24 @@ def test_only_the_engines_own(monkeypatch: Any, tmp_path: Path, engine: str, our
 
     def docker(*arguments: str, **_: object) -> str:
         if arguments == ("info", "--format", "{{.Architecture}}"):
-            return f"{engine}\n"
+            return f"{machine}\n"
         told.append(arguments)
         raise Asked
 
-    monkeypatch.setattr(hosts, "docker", docker)
+    for module in (engine, hosts):
+        monkeypatch.setattr(module, "docker", docker)
     config = Config(name="units", state=tmp_path)
     with pytest.raises(Asked):
         hosts._make(config, instance(ours), "image")
     told.clear()
     with pytest.raises(
-        SandboxError, match=f"some.type, which is {other}, .* engine is {ours}: .* {hosts.TYPES[ours]}$"
+        CommandError, match=f"some.type, which is {other}, .* engine is {ours}: .* {engine.INSTANCE_TYPES[ours]}$"
     ):
         hosts._make(config, instance(other), "image")
     assert told == []
 
 
 def test_one_that_ec2_does_not_have(monkeypatch: Any) -> None:
-    monkeypatch.setattr(hosts, "docker", lambda *_: "riscv64\n")
-    with pytest.raises(SandboxError, match="the Docker Engine is riscv64, and EC2 has x86_64 and arm64 alone"):
-        hosts.architecture()
+    monkeypatch.setattr(engine, "docker", lambda *_: "riscv64\n")
+    with pytest.raises(CommandError, match="the Docker Engine is riscv64, and EC2 has x86_64 and arm64 alone"):
+        engine.architecture()

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from common.errors import CommandError
 from sandbox import capabilities
-from sandbox.errors import SandboxError
 
 # As engines 20.10, 26.1 and 28.5 say it.
 REFUSALS = {
@@ -27,7 +27,7 @@ class Engine:
     def __call__(self, *arguments: str) -> str:
         for name in self._lacking:
             if name in arguments:
-                raise SandboxError(self._text.format(name=name))
+                raise CommandError(self._text.format(name=name))
         self.made.append(arguments)
         return ""
 
@@ -76,5 +76,5 @@ def test_engine_that_lacks_some(monkeypatch: pytest.MonkeyPatch, text: str) -> N
 def test_engine_that_refuses_something_else(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = Engine("docker create: Conflict. The container name is in use", "SYS_ADMIN")
     monkeypatch.setattr(capabilities, "docker", engine)
-    with pytest.raises(SandboxError, match="in use"):
+    with pytest.raises(CommandError, match="in use"):
         capabilities.create("--name", "host")

@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from common import docker, files, keys, ownership
+from common import images as local_images
+from common.config import Config
+from common.errors import CommandError
 from sandbox import __main__ as command
-from sandbox import docker, ec2, ecr, files, hosts, images, keys, ownership, registry
-from sandbox.config import Config
-from sandbox.errors import SandboxError
+from sandbox import ec2, ecr, hosts, images, registry
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -33,7 +37,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
         told.append(arguments)
         return ""
 
-    for module in (hosts, ownership, command, images):
+    for module in (hosts, ownership, command, images, local_images):
         monkeypatch.setattr(module, "docker", tell, raising=False)
         monkeypatch.setattr(module, "inspect", lambda kind, name: {"Id": name, "Containers": {}, "Labels": {}})
     return told
@@ -88,7 +92,7 @@ def test_hosts_that_the_apis_do_not_know(
     if not text:
         hosts.recognise(config, known, count)
         return
-    with pytest.raises(SandboxError, match=f"know nothing of {text}.*nothing was changed or removed$"):
+    with pytest.raises(CommandError, match=f"do not know {text}.*nothing was changed or removed$"):
         hosts.recognise(config, known, count)
     assert calls == []
 
@@ -125,7 +129,7 @@ def test_image_is_deleted_when_the_api_was_told(
 def test_state_that_is_gone(config: Config, calls: list[tuple[str, ...]], monkeypatch: Any) -> None:
     there(monkeypatch, "i-1")
     monkeypatch.setattr(ownership, "left_over", lambda _: True)
-    with pytest.raises(SandboxError, match="its i-1 is there.*nothing was changed or removed$"):
+    with pytest.raises(CommandError, match="but i-1 still exists.*nothing was changed or removed$"):
         command.start(config)
     assert calls == []
 
@@ -153,16 +157,47 @@ def test_engine_out_of_reach(tmp_path: Path) -> None:
 )
 def test_absent(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     def absent(*_: str) -> str:
-        raise SandboxError(text)
+        raise CommandError(text)
 
     monkeypatch.setattr(docker, "docker", absent)
     assert docker.inspect("container", "x") is None
 
 
-def test_only_what_this_clone_built(calls: list[tuple[str, ...]], monkeypatch: Any, tmp_path: Path) -> None:
-    monkeypatch.setattr(images, "BUILT", tmp_path / "built")
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> set[str]:
+    """The names of the images that the engine has; none at first."""
+    has: set[str] = set()
+    monkeypatch.setattr(local_images, "BUILT", tmp_path / "built")
+    monkeypatch.setattr(local_images, "LOCKS", tmp_path / "building")
+    monkeypatch.setattr(local_images, "inspect", lambda _, name: {"Id": name} if name in has else None)
+    return has
+
+
+def test_two_sandboxes_build_an_image_once(engine: set[str]) -> None:
+    """The second one waits for the first one's, and goes on with another image meanwhile."""
+    made: list[str] = []
+    begun, others = threading.Event(), threading.Event()
+
+    def slow() -> None:
+        begun.set()
+        assert others.wait(10)
+        made.append("slow")
+        engine.add("host:1")
+
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(local_images.once, "host:1", slow)
+        assert begun.wait(10)
+        second = pool.submit(local_images.once, "host:1", lambda: made.append("again"))
+        local_images.once("api/a:2", lambda: made.append("other"))
+        others.set()
+        first.result(10)
+        second.result(10)
+    assert made == ["other", "slow"]
+
+
+def test_only_what_this_clone_built(calls: list[tuple[str, ...]], engine: set[str], tmp_path: Path) -> None:
     for image in ("base", "host:1", "host:1", "api:2"):
-        images.built(image)
-    images.remove_all()
+        local_images.once(image, lambda: None)
+    local_images.remove_all()
     assert [call[1:] for call in calls if call[0] == "rmi"] == [("api:2",), ("host:1",), ("base",)]
     assert not (tmp_path / "built").exists()

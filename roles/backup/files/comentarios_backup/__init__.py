@@ -1,1 +1,1 @@
-"""Backups of the comments: made, verified, listed and restored, on the host."""
+"""Makes, verifies, lists and restores backups of the comments, on the host."""

@@ -34,11 +34,11 @@ METRICS = {
 
 @dataclass(frozen=True)
 class Work:
-    """Where copies are on their way.
+    """Temporary files of a backup or a restore.
 
     Attributes:
-        copy: the database, in a folder that its user may read and write.
-        packed: the same compressed, in root's.
+        copy: the copy of the database, in a folder that its user may read and write.
+        packed: the compressed copy, in root's folder.
     """
 
     copy: Path
@@ -46,7 +46,7 @@ class Work:
 
 
 def run(settings: Settings) -> dict[str, Any]:
-    """Makes a backup: a consistent copy, opened and counted, uploaded, and looked at in S3."""
+    """Makes a backup: a consistent copy that is opened, counted, uploaded and verified in S3."""
     begin, database = time.time(), _database(settings)
     with _work_folder(settings, database.user) as work:
         database.dump(work.copy)
@@ -63,7 +63,7 @@ def run(settings: Settings) -> dict[str, Any]:
 
 
 def list_(settings: Settings) -> list[dict[str, Any]]:
-    """Every backup, the oldest first; what is none of ours has a name and nothing else."""
+    """All backups, the oldest first. Foreign objects have a name only."""
     store = Store(settings)
 
     def facts(name: str) -> dict[str, Any]:
@@ -72,23 +72,23 @@ def list_(settings: Settings) -> list[dict[str, Any]]:
         except ForeignError:
             return {"name": name}
 
-    # S3 is asked for each: a month has three thousand.
+    # One request to S3 for each: a month has three thousand.
     with ThreadPoolExecutor(CONNECTIONS) as pool:
         return list(pool.map(facts, store.names()))
 
 
 def restore(settings: Settings, name: str) -> dict[str, Any]:
-    """Puts a backup in the database's place (the newest without a name), and keeps the old one.
+    """Replaces the database by a backup (by default, the newest), and keeps the old database.
 
     Everything that can be wrong with the backup is found before anything is touched. Then releases are kept away, the
-    API stops, the database is swapped, the API starts; when it does not get ready the old database comes back.
+    API stops, the databases are swapped, the API starts. If it does not become ready, the old database is put back.
     """
     store, stack, database = Store(settings), Stack(), _database(settings)
     if not name:
-        # One that was overwritten ends in its version.
+        # The name of an overwritten backup ends with its version.
         names = [one for one in store.names() if one.endswith(database.suffix)]
         if not names:
-            raise BackupError(f"s3://{settings.bucket}/{settings.prefix} holds no backup of this kind of database")
+            raise BackupError(f"s3://{settings.bucket}/{settings.prefix} has no backup of this kind of database")
         name = names[-1]
     chosen = store.get(name)
     if not name.partition(AT)[0].endswith(database.suffix):
@@ -109,7 +109,7 @@ def restore(settings: Settings, name: str) -> dict[str, Any]:
 
 
 def _swapped(stack: Stack, database: Sqlite | Postgresql, copy: Path) -> tuple[str, int]:
-    """Swaps the databases while the API stands still; returns the old one's name, if there is one, and its comments."""
+    """Swaps the databases while the API is stopped; returns the old one's name, if any, and its number of comments."""
     running, kept, begun = stack.stop(), database.name_kept(), False
     try:
         before = database.count()
@@ -131,15 +131,15 @@ def _database(settings: Settings) -> Sqlite | Postgresql:
 
 @contextmanager
 def _work_folder(settings: Settings, user: int) -> Iterator[Work]:
-    """Empty folders, for one at a time: who comes second waits."""
-    # The user passes through root's to the one for the copy, and sees nothing else.
+    """Empty work folders. A second process waits."""
+    # The user can pass through root's folder to the copy's folder, but not list it.
     settings.work_dir.mkdir(parents=True, exist_ok=True)
     settings.work_dir.chmod(0o711)
     descriptor = os.open(settings.work_dir / ".lock", os.O_CREAT | os.O_RDWR, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         folder = settings.work_dir / "now"
-        # What an interrupted run left.
+        # The leftover of an interrupted run.
         shutil.rmtree(folder, ignore_errors=True)
         work = Work(folder / "database" / "copy", folder / "packed")
         work.copy.parent.mkdir(parents=True)
@@ -159,7 +159,7 @@ def _publish(file: Path, values: dict[str, float]) -> None:
     for name, value in values.items():
         full = f"comentarios_backup_{name}"
         lines += [f"# HELP {full} {METRICS[name]}", f"# TYPE {full} gauge", f"{full} {value:.3f}"]
-    # Renamed into place: the node exporter never reads half a file.
+    # Renamed, so that the node exporter never reads an incomplete file.
     new = file.with_name(f"{file.name}.new")
     new.write_text("\n".join(lines) + "\n")
     new.chmod(0o644)
@@ -170,12 +170,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="comentarios-backup")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("run", help="make a backup now")
-    commands.add_parser("list", help="every backup, the oldest first")
-    commands.add_parser("restore", help="put a backup in the database's place").add_argument(
+    commands.add_parser("list", help="list the backups, the oldest first")
+    commands.add_parser("restore", help="replace the database by a backup").add_argument(
         "--from", dest="name", default=""
     )
     arguments = parser.parse_args()
-    # Both end a restore by its way back, not in its middle.
+    # Both signals make a restore put the old database back.
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: sys.exit("interrupted"))
     try:

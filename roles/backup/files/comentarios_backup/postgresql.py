@@ -1,4 +1,4 @@
-"""PostgreSQL: pg_dump, and a database that was restored beside and takes the other's name."""
+"""PostgreSQL: pg_dump, and a restored database that takes the name of the live one."""
 
 from __future__ import annotations
 
@@ -14,39 +14,39 @@ BESIDE = "comentarios_restoring"
 
 
 class Postgresql:
-    """The database of a URL as libpq takes it. Its user has to be its owner, and needs CREATEDB for a restore."""
+    """The database of a libpq URL. Its user must own it, and needs CREATEDB for a restore."""
 
     suffix = ".pgdump.gz"
 
     def __init__(self, url: str):
         self._url = url
         self._name = unquote(urlsplit(url).path.lstrip("/"))
-        # The copies are root's own: the server is reached over the network.
+        # Copies belong to root: the server is accessed over the network.
         self.user = os.geteuid()
 
     def dump(self, copy: Path) -> None:
-        """Raises BackupError when pg_dump fails: its last line."""
-        # The file is compressed afterwards, as SQLite's is.
+        """Raises BackupError if pg_dump fails, with its last line."""
+        # Not compressed here: the file is compressed later, like SQLite's.
         self._run("pg_dump", "--format=custom", "--compress=0", "--no-owner", f"--file={copy}", self._url)
 
     def check(self, copy: Path) -> int:
-        """Restores a copy into a database of its own, which is left there for ``swap``; returns its number of comments.
+        """Restores a copy into a temporary database, which ``swap`` uses; returns its number of comments.
 
         Raises:
             BackupError: it is corrupt, or no database of comments.
         """
         listed = self._run("pg_restore", "--list", str(copy))
         if " TABLE public comments " not in listed:
-            raise BackupError("this is a database of something else: it has no comments as the API keeps them")
+            raise BackupError("this is another kind of database: it has no table of comments like the API's")
         self._sql("postgres", f'DROP DATABASE IF EXISTS "{BESIDE}"')
         self._sql("postgres", f'CREATE DATABASE "{BESIDE}"')
-        # pg_restore 17 sets this at once, and a server before 17 does not know it.
+        # pg_restore 17 always sets this, but servers before 17 do not know it.
         command = ("pg_restore", "--no-owner", f"--dbname={self._other(BESIDE)}", str(copy))
         self._run(*command, tolerated='unrecognized configuration parameter "transaction_timeout"')
         return int(self._sql(BESIDE, "SELECT count(*) FROM comments"))
 
     def forget(self) -> None:
-        """Removes what ``check`` left and ``swap`` did not take, or ``swap_back`` gave back."""
+        """Removes the temporary database unless it is live."""
         self._sql("postgres", f'DROP DATABASE IF EXISTS "{BESIDE}"')
 
     def count(self) -> int:
@@ -57,7 +57,7 @@ class Postgresql:
         return f"{self._name}_before_{int(time.time())}"
 
     def swap(self, _: Path, kept: str) -> bool:
-        """Gives the restored database the other name, for every host that shares it; the old one is ``kept`` then."""
+        """Renames the old database to ``kept`` and the restored one to the live name, for all hosts."""
         self._allow_connections(self._name, False)
         try:
             self._end_connections(self._name)
@@ -70,7 +70,7 @@ class Postgresql:
         return True
 
     def swap_back(self, kept: str) -> None:
-        """Undoes ``swap``, wherever it was interrupted."""
+        """Undoes ``swap``, even an interrupted one."""
         if self._exists(kept):
             if self._exists(self._name):
                 self._end_connections(self._name)
@@ -98,8 +98,8 @@ class Postgresql:
         return self._run(*command, f"--command={statement}", self._other(database)).strip()
 
     def _run(self, *command: str, tolerated: str = "") -> str:
-        # The URL holds the password: given in the environment it would not show in the list of processes; libpq takes
-        # a whole URL only as an argument, so the password goes by PGPASSWORD and is taken out of what is shown.
+        # The URL contains the password, which must not appear in the process list. libpq takes a URL only as an
+        # argument, so the password is passed in PGPASSWORD and removed from messages.
         password = unquote(urlsplit(self._url).password or "")
         shown = [part.replace(f":{urlsplit(self._url).password}@", "@") if password else part for part in command]
         environment = {**os.environ, "PGPASSWORD": password, "PGCONNECT_TIMEOUT": "10", "LC_ALL": "C.UTF-8"}

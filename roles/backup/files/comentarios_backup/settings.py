@@ -1,4 +1,4 @@
-"""What role backup wrote into /etc/comentarios/backup.json."""
+"""The settings in /etc/comentarios/backup.json, written by role backup."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class BackupError(Exception):
 
 
 class ForeignError(BackupError):
-    """What S3 has under this name is no backup of ours."""
+    """The object in S3 is not one of our backups."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Settings:
 
     @classmethod
     def read(cls, file: Path = FILE) -> Settings:
-        """Raises BackupError when the file is missing or cannot be read."""
+        """Raises BackupError if the file is missing or cannot be read."""
         paths = ("sqlite_file", "work_dir", "metrics_file")
         try:
             values: dict[str, Any] = json.loads(file.read_text())

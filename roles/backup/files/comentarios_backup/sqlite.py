@@ -1,4 +1,4 @@
-"""SQLite: every step in a process of its own, as the user whose folder the database is in."""
+"""SQLite: runs each step in a separate process, as the owner of the database's folder."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from typing import Any
 from . import sqlite_steps
 from .settings import BackupError
 
-# What is planted while a step is under way may have it wait: not for ever.
+# A planted file may block a step, but not forever.
 SECONDS = 840
 
 
 class Sqlite:
-    """The API's database file. What each step does: ``sqlite_steps.py``."""
+    """The API's database file. The steps are in ``sqlite_steps.py``."""
 
     suffix = ".sqlite.gz"
 
@@ -28,7 +28,7 @@ class Sqlite:
 
     @property
     def user(self) -> int:
-        """The user who may read and write a copy: the folder's owner.
+        """The user who may read and write a copy: the owner of the folder.
 
         Raises:
             BackupError: there is no folder.
@@ -42,7 +42,7 @@ class Sqlite:
         return int(self._step("check", copy))
 
     def forget(self) -> None:
-        """What ``check`` reads is the copy itself: it leaves nothing."""
+        """Nothing to remove: ``check`` reads the copy itself."""
 
     def count(self) -> int:
         return int(self._step("count"))
@@ -61,10 +61,10 @@ class Sqlite:
         try:
             return self._file.parent.stat()
         except OSError as error:
-            raise BackupError(f"{self._file.parent} cannot be looked at ({error.strerror}): run `make up`") from None
+            raise BackupError(f"{self._file.parent} cannot be accessed ({error.strerror}): run `make up`") from None
 
     def _step(self, name: str, *paths: Path | str) -> Any:
-        # A new program rather than a fork: it has nothing of this one's memory, AWS's keys say, and no open file.
+        # A new program, not a fork: it has neither our memory (with AWS's keys) nor our open files.
         command = [sys.executable, "-B", "-P", "-S", "-m", sqlite_steps.__name__, name, str(self._file)]
         folder, is_root = self._folder(), os.geteuid() == 0
         try:
@@ -84,7 +84,7 @@ class Sqlite:
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            raise BackupError(f"{self._file}: {name} took longer than {SECONDS} s: is its disk still there?") from None
+            raise BackupError(f"{self._file}: {name} took longer than {SECONDS} s: check its disk") from None
         if done.returncode:
             said = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
             raise BackupError(said[-1] if done.returncode == 1 else f"{self._file}: {name} failed: {said[-1]}")

@@ -1,7 +1,7 @@
-"""What is done to the API's SQLite file: a consistent copy while the API writes, and a copy put in its place.
+"""Steps on the API's SQLite file: make a consistent copy while the API writes, and replace the file by a copy.
 
-Run as the user whose folder the database is in, never as root: ``sqlite.py`` sees to that. The API may have put
-anything there, a link or a FIFO under any name, any bytes in the database: none of it gets more than that user has.
+``sqlite.py`` runs them as the owner of the database's folder, never as root. The API may have put anything there:
+links, FIFOs, any bytes in the database. So nothing there can use more rights than that user has.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ CHUNK = 1 << 20
 
 
 def dump(file: Path, copy: Path) -> None:
-    """Copies the database by SQLite's backup API, in one step: writers go on, and are not in the copy.
+    """Copies the database with SQLite's backup API, in one step. Writers continue; their changes are not in the copy.
 
     Raises:
-        BackupError: there is no database, no room for a copy, or it cannot be read.
+        BackupError: there is no database or no space, or the database cannot be read.
     """
     if not _is_there(file):
-        raise BackupError(f"{file} is not there: has the API ever started?")
+        raise BackupError(f"{file} does not exist: the API has never started")
     needed, free = file.stat().st_size, shutil.disk_usage(copy.parent).free
     if free < 2 * needed:
-        raise BackupError(f"{copy.parent} has {free} bytes free and a backup needs {2 * needed}: make room")
+        raise BackupError(f"{copy.parent} has {free} bytes free, but a backup needs {2 * needed}: free some space")
     try:
         with closing(_connect(file)) as source, closing(sqlite3.connect(copy)) as target:
             source.execute("PRAGMA query_only = ON")
@@ -45,10 +45,10 @@ def dump(file: Path, copy: Path) -> None:
 
 
 def check(file: Path, copy: Path) -> int:
-    """Opens a copy and reads all of it; returns how many comments it holds.
+    """Opens a copy and reads all of it; returns its number of comments.
 
     Raises:
-        BackupError: it is corrupt, no database of comments, or of a newer schema than the database that is live.
+        BackupError: it is corrupt, not a database of comments, or has a newer schema than the live database.
     """
     try:
         with closing(sqlite3.connect(f"{copy.as_uri()}?mode=ro&immutable=1", uri=True)) as opened:
@@ -57,7 +57,7 @@ def check(file: Path, copy: Path) -> int:
                 raise BackupError(f"the copy is corrupt: {verdict}")
             columns = {row[1] for row in opened.execute("PRAGMA table_info(comments)")}
             if not columns >= COLUMNS:
-                raise BackupError("this is a database of something else: it has no comments as the API keeps them")
+                raise BackupError("this is another kind of database: it has no table of comments like the API's")
             version, comments = _ask(opened, "PRAGMA user_version"), _ask(opened, "SELECT count(*) FROM comments")
     except sqlite3.Error as error:
         raise BackupError(f"the copy cannot be opened: {error}") from None
@@ -72,7 +72,7 @@ def check(file: Path, copy: Path) -> int:
 
 
 def count(file: Path) -> int:
-    """How many comments there are now; 0 where there is no database."""
+    """The current number of comments; 0 without a database."""
     if not _is_there(file):
         return 0
     with closing(_connect(file)) as opened:
@@ -80,16 +80,16 @@ def count(file: Path) -> int:
 
 
 def swap(file: Path, copy: Path, kept: Path) -> bool:
-    """Puts a copy in the database's place; nothing may have it open. Returns whether there was one, now ``kept``.
+    """Replaces the database, which must be closed, by a copy. Returns whether there was one; it is now ``kept``.
 
     Raises:
-        BackupError: the database is in use. Nothing was changed.
+        BackupError: the database is in use; nothing was changed.
     """
     for left in file.parent.glob(f"{BESIDE}*"):
-        # A restore that was killed; what is no file of ours stays.
+        # The leftover of a killed restore; other files stay.
         with suppress(OSError):
             left.unlink()
-    # On its file system, so that it takes the place in one step.
+    # On the same file system, so that it can be renamed.
     descriptor, name = tempfile.mkstemp(prefix=f"{BESIDE}-", suffix=".db", dir=file.parent)
     beside = Path(name)
     try:
@@ -102,7 +102,7 @@ def swap(file: Path, copy: Path, kept: Path) -> bool:
         _remove_log(beside)
         was_there = _is_there(file)
         if was_there:
-            # What is in its log goes into the file, and the log is gone when the last connection closes.
+            # Writes its log into the file; the log is removed when the last connection closes.
             with closing(_connect(file)) as opened:
                 busy = _ask(opened, "PRAGMA wal_checkpoint(TRUNCATE)")
             if busy or Path(f"{file}-wal").exists():
@@ -117,7 +117,7 @@ def swap(file: Path, copy: Path, kept: Path) -> bool:
 
 
 def swap_back(file: Path, kept: Path) -> None:
-    """Undoes ``swap``, wherever it was interrupted: the old database is in its place again."""
+    """Undoes ``swap``, even an interrupted one: puts the old database back."""
     if not kept.exists():
         return
     if file.exists() and kept.samefile(file):
@@ -129,7 +129,7 @@ def swap_back(file: Path, kept: Path) -> None:
 
 
 def _is_there(file: Path) -> bool:
-    """Whether there is a database. SQLite would wait for ever for a FIFO beside it, and follow links."""
+    """Whether there is a database. Refuses FIFOs, on which SQLite would block, and links, which it would follow."""
     found = False
     for name in ("", "-journal", "-wal", "-shm"):
         path = Path(f"{file}{name}")
@@ -138,7 +138,7 @@ def _is_there(file: Path) -> bool:
         except FileNotFoundError:
             continue
         if not stat.S_ISREG(mode):
-            raise BackupError(f"{path} is a link, a folder or the like: see who put it there, and remove it")
+            raise BackupError(f"{path} is not a regular file: find out who created it, and remove it")
         found = found or path == file
     return found
 
@@ -168,7 +168,7 @@ STEPS: dict[str, Callable[..., Any]] = {step.__name__: step for step in (dump, c
 
 
 def main(name: str, *paths: str) -> int:
-    """One step: its result as JSON on standard output, or an error as one line on standard error."""
+    """Runs a step; prints its result as JSON, or an error as one line on standard error."""
     try:
         print(json.dumps(STEPS[name](*map(Path, paths))))
     except (BackupError, OSError, sqlite3.Error) as error:

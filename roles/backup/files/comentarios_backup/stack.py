@@ -1,4 +1,4 @@
-"""The API's containers, which stand still while the database is swapped."""
+"""The API's containers, which are stopped while the database is swapped."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ READY_SECONDS = 60
 
 class Stack:
     def release(self) -> str:
-        """Tag of the API that is live; empty where none is."""
+        """The tag of the live release; empty if there is none."""
         try:
             known = json.loads(self._run(RELEASE, "list"))
         except (BackupError, ValueError):
@@ -28,7 +28,7 @@ class Stack:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Keeps releases away: the lock's holder is a child, which ends with its input, and so with us.
+        """Blocks releases. A child process holds the lock; it ends when its input does, and so with us.
 
         Raises:
             BackupError: somebody releases now; their name.
@@ -45,14 +45,14 @@ class Stack:
             yield
 
     def stop(self) -> list[str]:
-        """Stops the API's containers once the requests under way are over; returns those that ran."""
+        """Stops the API's containers after their open requests; returns those that ran."""
         running = self._run("docker", "ps", "--quiet", "--filter", "label=com.docker.compose.service=api").split()
         if running:
             self._run("docker", "stop", *running)
         return running
 
     def start(self, containers: list[str]) -> None:
-        """Starts them again, and waits until the edge gets through to one.
+        """Starts the containers, and waits until the edge reaches one.
 
         Raises:
             BackupError: none is ready within a minute.
@@ -90,7 +90,7 @@ def _answers(address: str) -> bool:
     connection = http.client.HTTPConnection(address, PORT, timeout=2)
     try:
         connection.request("GET", "/readyz")
-        # Its status alone: of what a container says, nothing is read here without a bound.
+        # Only the status: a container's output is never read here without a limit.
         return connection.getresponse().status == 200
     except (OSError, http.client.HTTPException):
         return False

@@ -1,4 +1,4 @@
-"""The backups in S3: one object each, its facts beside it as metadata."""
+"""The backups in S3: one object each, described by its metadata."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 from .settings import BackupError, ForeignError, Settings
 
 CHUNK = 1 << 20
-# The bucket's lifecycle (terraform/storage.tf) goes by how names begin.
+# Prefixes for the bucket's lifecycle (terraform/storage.tf).
 DAILY = "daily-"
 CONNECTIONS = 16
-# Between a name and the version of an object that was overwritten.
+# Separates the name and the version of an overwritten object.
 AT = "@"
 
 
@@ -61,7 +61,7 @@ class Store:
         )
 
     def put(self, file: Path, packed: Path, name: str, comments: int, release: str) -> Backup:
-        """Compresses a file into another, uploads that, and looks at what S3 has then.
+        """Compresses a file, uploads it, and verifies it in S3.
 
         Raises:
             BackupError: S3 does not take it, or has something else.
@@ -70,39 +70,39 @@ class Store:
         facts = {"comments": str(comments), "release": release, "sha256": digest}
         with packed.open("rb") as body, _explained(f"{self._url(name)} cannot be written"):
             try:
-                # In one piece, so at most 5 GiB. S3 compares the checksum on arrival, and never overwrites: the host's
-                # role may not write otherwise.
+                # One PUT, so at most 5 GiB. S3 verifies the checksum and does not overwrite; the host's role may not
+                # write in any other way.
                 where = {**self._where(name), "ChecksumAlgorithm": "SHA256", "IfNoneMatch": "*"}
                 self._s3.put_object(Body=body, Metadata=facts, **where)
             except ClientError as error:
-                # An answer that was lost, and the request sent again: what is there is looked at below.
+                # A retry after a lost answer: the object is verified below.
                 if error.response["Error"]["Code"] != "PreconditionFailed":
                     raise
         stored = self.get(name)
         if stored.sha256 != digest or stored.size != packed.stat().st_size:
-            raise BackupError(f"{self._url(name)} is not what was written: try again")
+            raise BackupError(f"{self._url(name)} differs from what was uploaded: try again")
         return stored
 
     def names(self) -> list[str]:
-        """Every backup, the oldest first; what was overwritten follows what is there now, by its version."""
+        """All backups, the oldest first. Overwritten versions follow the current one."""
         current, overwritten = set(), []
         for version in self._versions(""):
             if version["IsLatest"]:
                 current.add(version["Key"])
             else:
                 overwritten.append(version)
-        # What is no more, by the lifecycle or by hand, is not listed.
+        # Deleted objects are not listed.
         older = [f"{one['Key']}{AT}{one['VersionId']}" for one in overwritten if one["Key"] in current]
         return sorted((key.removeprefix(self._settings.prefix) for key in [*current, *older]), key=made_at)
 
     def new_name(self, now: float) -> str:
-        """How the name of a backup that is made now begins: the first one of a day is marked, to be kept for longer."""
+        """The prefix for a new backup: the first one of a day is kept longer."""
         name = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
         day = f"{DAILY}{name.partition('T')[0]}"
         return name if any(one.startswith(day) for one in self.names()) else f"{DAILY}{name}"
 
     def get(self, name: str) -> Backup:
-        """Raises BackupError when there is none of this name, or it is none of ours."""
+        """Raises BackupError if there is none of this name, or it is not ours."""
         try:
             head = self._s3.head_object(**self._where(name))
         except (BotoCoreError, ClientError) as error:
@@ -118,14 +118,16 @@ class Store:
             ) from None
 
     def fetch(self, backup: Backup, packed: Path, file: Path) -> None:
-        """Downloads a backup, and unpacks it into another file.
+        """Downloads a backup and decompresses it into another file.
 
         Raises:
             BackupError: it is not what was uploaded.
         """
         free = shutil.disk_usage(packed.parent).free
         if free < 2 * backup.size:
-            raise BackupError(f"{packed.parent} has {free} bytes free, too few for {2 * backup.size}: make room")
+            raise BackupError(
+                f"{packed.parent} has {free} bytes free, but {2 * backup.size} are needed: free some space"
+            )
         with _explained(f"{backup.name} cannot be downloaded"), packed.open("xb") as target:
             self._s3.download_fileobj(Fileobj=target, **self._request(backup.name))
         try:
@@ -141,7 +143,7 @@ class Store:
         return f"; choose another (`make backups`){self._older(name)}"
 
     def _older(self, name: str) -> str:
-        """Names the versions of an object that was overwritten or deleted, for a message; empty where there is none."""
+        """For a message: the versions of an overwritten or deleted object; empty if there are none."""
         name = name.partition(AT)[0]
         versions = [one for one in self._versions(name) if one["Key"] == self._key(name) and not one["IsLatest"]]
         return "".join(f", or FROM={name}{AT}{one['VersionId']}" for one in versions)
@@ -171,7 +173,7 @@ class Store:
 
 
 def made_at(name: str) -> str:
-    """What orders backups by when they were made."""
+    """Sorts backups by time."""
     return name.removeprefix(DAILY)
 
 
@@ -190,13 +192,13 @@ def _pack(file: Path, packed: Path) -> str:
 
 
 def _unpack(packed: Path, file: Path, room: int) -> str:
-    """Unpacks a file into one that is not there yet, and that whose folder it is may read; returns its checksum."""
+    """Decompresses a file into a new one, which the folder's owner may read; returns its checksum."""
     digest = hashlib.sha256()
     with gzip.open(packed) as source, file.open("xb") as plain:
         os.fchmod(plain.fileno(), 0o644)
         while chunk := source.read(CHUNK):
             if (room := room - len(chunk)) < 0:
-                raise OSError(f"it does not fit into what is free in {file.parent}")
+                raise OSError(f"there is not enough space in {file.parent}")
             digest.update(chunk)
             plain.write(chunk)
     return digest.hexdigest()
@@ -204,14 +206,14 @@ def _unpack(packed: Path, file: Path, room: int) -> str:
 
 @contextmanager
 def _regular(file: Path) -> Iterator[IO[bytes]]:
-    """Opens a file that another user has made: no link is followed, no FIFO waited for."""
+    """Opens a file of another user without following links or blocking on a FIFO."""
     try:
         descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
         raise BackupError(f"{file} cannot be read: {error.strerror}") from None
     with os.fdopen(descriptor, "rb") as stream:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise BackupError(f"{file} is no file: see who put it there")
+            raise BackupError(f"{file} is not a regular file: find out who created it")
         yield stream
 
 

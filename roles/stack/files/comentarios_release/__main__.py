@@ -1,4 +1,4 @@
-"""``comentarios-release``: what Ansible and the verbs call on the host. Prints JSON; errors go to stderr."""
+"""``comentarios-release``: the command on the host that Ansible and the verbs call. Prints JSON; errors on stderr."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from .rollout import Rollout
 from .settings import FILE, ReleaseError, Settings
 
 UNIT = "comentarios-release.service"
-# Undoing is tried so often, every few seconds, before whoever waits for it is told.
+# After this number of failed attempts to undo a release, the waiting command fails. The unit keeps trying.
 UNDO_TRIES = 5
-# What a run that was killed has staged is of no use after a day.
+# The staged files of a killed run are deleted after a day.
 KEEP_STAGED_SECONDS = 24 * 3600
 
 Result = dict[str, Any]
@@ -35,7 +35,7 @@ def _systemctl(*arguments: str) -> str:
 
 
 class Command:
-    """The verbs; each returns what is printed as JSON."""
+    """The commands; each returns the result, which is printed as JSON."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class Command:
         self._sleep = sleep
 
     def apply(self) -> Result:
-        """Makes a release of what the roles staged in a run, unless it is what runs already."""
+        """Releases what the roles have staged in a run, unless it is already live."""
         staged = self._settings.staged(self._arguments.run)
         staged.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
@@ -98,7 +98,7 @@ class Command:
         return self._begin(record) | difference
 
     def rollback(self) -> Result:
-        """Makes a release of an earlier one's image and configuration."""
+        """Releases an earlier release's image and configuration."""
         with self._alone():
             result = self._rollback()
         return self._followed(result)
@@ -119,7 +119,7 @@ class Command:
         return self._begin(record)
 
     def work(self) -> Result:
-        """The unit's: carries out the release that is not finished, if there is one."""
+        """Called by the unit: runs the unfinished release, if there is one."""
         if record := self._records.unfinished():
             with lock.hold(self._settings.releases, record.owner, wait=True):
                 self._rollout(record).run()
@@ -129,7 +129,7 @@ class Command:
         """Waits until a release has ended.
 
         Raises:
-            ReleaseError: not well; why.
+            ReleaseError: it failed; why.
         """
         return self._waited(self._arguments.number)
 
@@ -140,9 +140,9 @@ class Command:
                 why = (record.undoing or {}).get("reason")
                 raise ReleaseError(
                     f"release {record.number} of {record.tag} did not end well: {why}\nAnd {record.reason}\n"
-                    f"The host goes on trying (`journalctl -u {UNIT}`): mend that, and it ends by itself"
+                    f"The host keeps trying (`journalctl -u {UNIT}`): fix the cause, and it ends by itself"
                 )
-            # Between a crash and its new start by systemd the unit is not active for a moment.
+            # After a crash, the unit is inactive for a moment until systemd restarts it.
             idle = idle + 1 if self._systemctl("is-active", UNIT) in ("inactive", "failed") else 0
             if idle > 15:
                 raise ReleaseError(
@@ -155,7 +155,7 @@ class Command:
         return {"seconds": round(record.finished - record.started, 1)}
 
     def cancel(self) -> Result:
-        """Undoes the release that came of a run, if it is still on its way, and has that run begin no other."""
+        """Undoes a run's release if it is not finished, and keeps that run from starting one."""
         shutil.rmtree(self._settings.staged(self._arguments.run), ignore_errors=True)
         record = self._records.unfinished()
         if not record or record.run != self._arguments.run:
@@ -163,7 +163,7 @@ class Command:
         self._systemctl("stop", UNIT)
         record = self._records.get(record.number)
         if record.finished is None:
-            # The program could not be told: it had just begun, or had crashed and was to be started again.
+            # The program did not get the signal: it had just started, or crashed.
             if not record.undoing and not record.reached(PHASES[-1]):
                 record.cancel()
                 self._records.save(record)
@@ -172,19 +172,19 @@ class Command:
         return {"outcome": record.outcome}
 
     def hold(self) -> Result:
-        """Keeps releases away until standard input ends; says so once it does."""
+        """Blocks releases until standard input ends; prints a line as soon as they are blocked."""
         with self._alone():
             print("held", flush=True)
             sys.stdin.read()
         return {}
 
     def reload(self) -> Result:
-        """Has the edge read its configuration and its certificates again."""
+        """Reloads the edge's configuration and certificates."""
         Edge(self._settings, self._engine).reload()
         return {}
 
     def list(self) -> Result:
-        """Every release on the list, the oldest first; which one is live; who releases just now."""
+        """All releases, the oldest first, the number of the live one, and who is releasing."""
         live, under_way = self._records.live(), self._records.unfinished()
         hidden = ("baseline", "changed", "identity", "images", "undoing", "undo_failures")
         listed = [
@@ -195,14 +195,14 @@ class Command:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """Nobody else compares or releases meanwhile. A release that is under way, or was interrupted, ends first.
+        """Holds the lock. First, a release that is under way or was interrupted is finished.
 
         Raises:
-            ReleaseError: it cannot be brought to an end, or somebody else works here; who.
+            ReleaseError: that release cannot be finished, or somebody else holds the lock.
         """
         while True:
             if record := self._records.unfinished():
-                # Whether it runs, or has to be started again.
+                # No effect if the unit runs already.
                 self._systemctl("start", UNIT)
                 if self._records.get(record.number).finished is None:
                     raise ReleaseError(
@@ -213,7 +213,7 @@ class Command:
                     try:
                         yield
                     finally:
-                        # What became no release: it may hold secrets.
+                        # Configuration that became no release; it may contain secrets.
                         shutil.rmtree(self._records.new, ignore_errors=True)
                     return
 
@@ -228,10 +228,10 @@ class Command:
         return configuration
 
     def _described(self, configuration: Path, kind: str, live: Record | None, image: str) -> Record:
-        """The record of a configuration's release with an image, which are written into its `.env`.
+        """The record of a release with this configuration and image. Writes both into the configuration's `.env`.
 
         Raises:
-            ReleaseError: Compose does not take the configuration.
+            ReleaseError: Compose refuses the configuration.
         """
         given, number, env_file = self._arguments, self._records.next_number(), configuration / ".env"
         text = f"{files.without(env_file, 'API_IMAGE', 'API_RELEASE')}API_IMAGE={image}\n"
@@ -260,10 +260,10 @@ class Command:
             self._engine.ensure_image(image)
 
     def _check(self, configuration: Path, services: Result, before: Result, changed: set[str]) -> None:
-        """Pulls the images, and asks each program whether it takes its files.
+        """Pulls the images, and has each program check its files.
 
         Raises:
-            ReleaseError: an image is not available, or a file is refused; nothing was changed.
+            ReleaseError: an image is not available, or a file is invalid; nothing was changed.
         """
         try:
             for name in sorted(changed):
@@ -283,7 +283,7 @@ class Command:
                 raise ReleaseError(f"{service} refuses its configuration, nothing was changed: {problem}")
 
     def _running(self) -> Sequence[str]:
-        """The releases of the replicas that run."""
+        """The releases of the running replicas."""
         return [one.release for one in self._engine.containers("api") if one.runs]
 
     def _begin(self, record: Record) -> Result:
@@ -294,21 +294,21 @@ class Command:
         return {"changed": True} | {name: getattr(record, name) for name in shown}
 
     def _followed(self, result: Result) -> Result:
-        """What was begun, once it has ended."""
+        """Waits for the release that was begun, unless `--detach` is given."""
         if not result["changed"] or self._arguments.check or self._arguments.detach:
             return result
         return result | self._waited(result["number"])
 
     def _forget_killed_runs(self, folder: Path) -> None:
         for path in folder.iterdir():
-            # Another run may take its own away at this moment.
+            # Another run may remove its own folder at the same time.
             with suppress(FileNotFoundError):
                 if path.stat().st_mtime < time.time() - KEEP_STAGED_SECONDS:
                     shutil.rmtree(path, ignore_errors=True)
 
 
 def _difference(name: str, before: dict[str, Path], after: dict[str, Path]) -> dict[str, str]:
-    """A file before and after, as Ansible shows it; of a secret only that it changes."""
+    """A file before and after, for Ansible's diff; a secret's content is hidden."""
 
     def text(listing: dict[str, Path], hidden: str) -> str:
         if name not in listing:
@@ -331,25 +331,25 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="comentarios-release", description="Releases of the stack on this host.")
     commands = parser.add_subparsers(dest="verb", required=True)
     who = argparse.ArgumentParser(add_help=False)
-    who.add_argument("--owner", required=True, help="who asks, as others are told")
+    who.add_argument("--owner", required=True, help="who releases, as shown to others")
     run = argparse.ArgumentParser(add_help=False)
-    run.add_argument("--run", required=True, help="name of the run, and of its folder below staged/")
+    run.add_argument("--run", required=True, help="name of the run and of its folder in staged/")
     how = argparse.ArgumentParser(add_help=False, parents=[who, run])
-    how.add_argument("--watch-seconds", type=int, default=60, help="how long it is watched once it serves")
-    how.add_argument("--ready-seconds", type=int, default=60, help="how long its replicas may take to get ready")
-    how.add_argument("--detach", action="store_true", help="begin it, and do not wait for its end")
+    how.add_argument("--watch-seconds", type=int, default=60, help="for how long the release is watched")
+    how.add_argument("--ready-seconds", type=int, default=60, help="how long its replicas may take to become ready")
+    how.add_argument("--detach", action="store_true", help="start the release and do not wait for its end")
     apply = commands.add_parser("apply", parents=[how], help="roll out what a run has staged, if it differs")
-    apply.add_argument("--image", default="", help="the API's image; without one the live image stays")
+    apply.add_argument("--image", default="", help="the API's image; by default, the live one")
     apply.add_argument("--check", action="store_true", help="only show what would change")
-    rollback = commands.add_parser("rollback", parents=[how], help="go back to an earlier release")
-    rollback.add_argument("--to", default="", help="number or tag; without one the last good release")
+    rollback = commands.add_parser("rollback", parents=[how], help="roll back to an earlier release")
+    rollback.add_argument("--to", default="", help="number or tag; by default, the last good release")
     rollback.set_defaults(check=False)
-    commands.add_parser("cancel", parents=[run], help="undo the release that came of a run")
-    commands.add_parser("hold", parents=[who], help="keep releases away until standard input ends")
+    commands.add_parser("cancel", parents=[run], help="undo a run's release")
+    commands.add_parser("hold", parents=[who], help="block releases until standard input ends")
     commands.add_parser("wait", help="wait until a release has ended").add_argument("number", type=int)
-    commands.add_parser("work", help="carry on with the release under way: what the unit does")
-    commands.add_parser("list", help="every release, as JSON")
-    commands.add_parser("reload", help="have the edge read its configuration and certificates again")
+    commands.add_parser("work", help="run the unfinished release; for the unit")
+    commands.add_parser("list", help="list all releases as JSON")
+    commands.add_parser("reload", help="reload the edge's configuration and certificates")
     return parser.parse_args(arguments)
 
 

@@ -1,4 +1,4 @@
-"""The edge: which release it sends requests to, what it measures, and its configuration."""
+"""The edge: its live release, its counters and its configuration."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from .files import write
 from .settings import ReleaseError, Settings
 from .watch import Sample, latency, requests
 
-# Backends whose servers are the replicas; each has so many places for them (role stack's haproxy.cfg.j2).
+# Backends with the replicas as servers, and the number of servers in each (role stack's haproxy.cfg.j2).
 BACKENDS = ("api", "crowd")
 PLACES = 8
-# Docker's DNS is asked twice a second.
+# HAProxy asks Docker's DNS twice a second.
 FOLLOW_SECONDS = 10.0
-# What an old process has been given to end after a reload (hard-stop-after), and a little.
+# A little more than the time that an old process has to end after a reload (hard-stop-after).
 DRAIN_SECONDS = 95.0
 START_SECONDS = 2.0
-# What HAProxy or a replica may answer at most: a hundred times what they do.
+# Limit of an answer of HAProxy or a replica: a hundred times the usual size.
 ANSWER_SECONDS = 30.0
 ANSWER_BYTES = 8 * 2**20
 
@@ -37,11 +37,11 @@ class Edge:
 
     @property
     def _live(self) -> Path:
-        # HAProxy reads it when it starts and at a reload; a running one is told through its socket.
+        # HAProxy reads this file at start and at a reload. A running process is switched through its socket.
         return self._settings.stack_dir / "haproxy" / "live.cfg"
 
     def target(self) -> str | None:
-        """Identity of the release that gets the requests; None before the first."""
+        """The identity of the release that gets the requests; None before the first one."""
         try:
             found = re.search(r"release-(\S+)", self._live.read_text())
         except FileNotFoundError:
@@ -67,23 +67,23 @@ class Edge:
                 f"the edge finds the replicas of {name} at {found}, and the engine has them at "
                 f"{', '.join(sorted(wanted)) or 'none'}: look at `docker compose logs edge`"
             )
-        # What serves connections from before a reload cannot be told any more. Without idle clients it has ended.
+        # A process from before a reload takes no more commands. It ends with its last connection.
         _until(DRAIN_SECONDS, lambda: len(self._processes()) < 2)
 
     def answers(self) -> str:
-        """Empty when a request for /readyz through the edge succeeds; else the address and what came back."""
+        """Empty if a request for /readyz through the edge succeeds; otherwise the URL and the answer."""
         url = "http://127.0.0.1/readyz"
         status, body = get(url)
-        # The API's own word: an edge may answer 200 in its place. With a domain, port 80 redirects to HTTPS: that much
-        # shows that the edge is there.
+        # The API's own body: an edge may answer 200 in its place. With a domain, port 80 only redirects to HTTPS, which
+        # shows that the edge works.
         if (status == 200 and '"status":"SUCCESS"' in body) or (self._settings.domain and status in range(300, 400)):
             return ""
         return f"{url} answered {status or 'nothing'}: {body}"
 
     def sample(self) -> Sample | None:
-        """What the edge has counted since its start or last reload, and the live replicas since theirs.
+        """The counters of the edge since its start or last reload, and of the live replicas since their start.
 
-        None when the edge does not answer.
+        None if the edge does not answer.
         """
         try:
             answered, failed = requests(self._tell("@1 show stat"))
@@ -94,14 +94,14 @@ class Edge:
         return Sample(answered, failed, latency(body for status, body in metrics if status == 200))
 
     def reload(self) -> None:
-        """Has the running edge take its new configuration, with no connection cut.
+        """Reloads the running edge without closing a connection.
 
         Raises:
             ReleaseError: HAProxy refuses the configuration; it goes on with the one before.
         """
         if not self._runs():
             return
-        # The new process begins with the addresses that the old one has.
+        # The new process starts with the addresses of the old one.
         state = self._tell("@1 show servers state").strip().splitlines()
         known = [line for line in state if line.startswith(("1", "#")) or line.split()[4:5] != ["-"]]
         addresses = self._live.with_name("servers.state")
@@ -109,7 +109,7 @@ class Edge:
         try:
             said = self._tell("reload")
         finally:
-            # Only for this process: when the host boots, the replicas are elsewhere.
+            # Only for this process: after a boot, replicas have other addresses.
             addresses.unlink()
         if not said.startswith("Success=1"):
             reasons = [line for line in said.splitlines() if "[ALERT]" in line] or said.splitlines()[-1:]
@@ -119,16 +119,16 @@ class Edge:
         return self._settings.edge_socket.exists() and any(one.runs for one in self._engine.containers("edge"))
 
     def _addresses(self) -> set[str]:
-        """Where the edge sends requests to."""
+        """The addresses that the edge sends requests to."""
         fields = [line.split() for line in self._tell("@1 show servers state api").splitlines() if " api " in line]
         return {one[4] for one in fields if one[3].startswith("api") and one[4] != "-"}
 
     def _processes(self) -> list[str]:
-        """Process ids of the edge's workers: one, and after a reload those that end with their last connection."""
+        """The process ids of the edge's workers: after a reload, also the old ones with open connections."""
         return re.findall(r"^(\d+)\s+worker", self._tell("show proc"), re.MULTILINE)
 
     def _tell(self, commands: str) -> str:
-        """Asks HAProxy's master process, whose socket is a file of the host.
+        """Sends a command to HAProxy's master process, whose socket is on the host.
 
         Raises:
             ReleaseError: it does not answer.
@@ -137,7 +137,7 @@ class Edge:
         try:
             with socket.socket(socket.AF_UNIX) as connection:
                 connection.settimeout(ANSWER_SECONDS)
-                # At its start, and in a reload, the process replaces itself and does not listen for a moment.
+                # At start and during a reload, the process does not listen for a moment.
                 if not _until(START_SECONDS, lambda: connection.connect_ex(path) != errno.ECONNREFUSED):
                     raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
                 connection.sendall(commands.encode() + b"\n")
@@ -173,7 +173,7 @@ def _until(seconds: float, holds: Callable[[], bool]) -> bool:
 
 
 class _AsItIs(urllib.request.HTTPErrorProcessor):
-    """A redirect or an error is an answer like any other."""
+    """Treats redirects and errors like any other answer."""
 
     def http_response(self, request: urllib.request.Request, response: HTTPResponse) -> HTTPResponse:
         return response
@@ -183,7 +183,7 @@ _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _AsItIs)
 
 
 def get(url: str, timeout: float = 2, limit: int | None = 200) -> tuple[int, str]:
-    """Status and body of a GET, or 0 and the reason why nothing came back.
+    """Status and body of a GET, or 0 and the reason for the failure.
 
     Args:
         timeout: seconds, for the connection and for the whole body.

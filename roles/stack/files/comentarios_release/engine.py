@@ -1,4 +1,4 @@
-"""Docker and Compose on this host, as far as a release needs them."""
+"""Docker and Compose on this host."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .settings import ReleaseError, Settings
 
 LABEL = "comentarios.release"
 PULLS = 3
-# A service's folder of the configuration, and the command in its image that checks it.
+# Service → folder of its configuration, and the command in its image that checks it.
 CHECKS = {
     "edge": ("haproxy", "haproxy", "-c", "-f", "/etc/haproxy/haproxy.cfg"),
     "prometheus": ("prometheus", "promtool", "check", "config", "/etc/prometheus/prometheus.yml"),
@@ -31,8 +31,8 @@ class Container:
     """One container of the stack.
 
     Attributes:
-        release: which release's it is (``Record.identity``); empty for one without the label.
-        restarts: how often the engine has started it anew after it exited.
+        release: the identity of its release (``Record.identity``); empty without the label.
+        restarts: how often the engine has restarted it.
     """
 
     id: str
@@ -55,7 +55,7 @@ class Engine:
         self._pull_pause = pull_pause
 
     def docker(self, *arguments: str, timeout: float = 120, check: bool = True, lines: int = 1) -> str:
-        """Runs the client; returns what it printed.
+        """Runs the client and returns its output.
 
         Raises:
             ReleaseError: it failed, with the last lines that it wrote, or took longer than timeout seconds.
@@ -63,7 +63,7 @@ class Engine:
         return self._run(["docker", *arguments], timeout, check, {}, lines)
 
     def compose(self, configuration: Path, identity: str, *arguments: str, timeout: float = 300) -> str:
-        """Runs Compose with the files of a configuration, which need not be the live one."""
+        """Runs Compose with the files of a configuration, live or not."""
         command = ["docker", "compose", "--project-name", self._settings.project]
         command += ["--project-directory", str(self._settings.stack_dir), "--env-file", str(configuration / ".env")]
         for name in ("docker-compose.yml", "docker-compose.override.yml"):
@@ -71,13 +71,13 @@ class Engine:
         return self._run([*command, *arguments], timeout, True, {"API_RELEASE": identity})
 
     def services(self, configuration: Path, identity: str = "") -> dict[str, Any]:
-        """The services of a configuration as Compose understands it."""
+        """The services of a configuration, as resolved by Compose."""
         found = json.loads(self.compose(configuration, identity, "config", "--format", "json"))
         services: dict[str, Any] = found["services"]
         return services
 
     def check(self, configuration: Path, service: str, image: str, user: str) -> str:
-        """What the service's own program says against its files in a configuration; empty when it takes them."""
+        """The error of the service's own program about its files in a configuration; empty if they are valid."""
         folder, *command = CHECKS[service]
         options = ["--rm", "--network", "none", "--user", user, "--entrypoint", command[0]]
         options += ["--env", "LIVE_RELEASE=none", "--volume", f"{configuration / folder}:/etc/{folder}:ro"]
@@ -96,12 +96,12 @@ class Engine:
         found = self.docker("ps", "--all", "--quiet", "--no-trunc", *filters).split()
         if not found:
             return []
-        # One that goes away in between is left out, without an error.
+        # Containers that were just removed are left out.
         inspected = json.loads(self.docker("container", "inspect", *found, check=False) or "[]")
         return sorted((self._container(one) for one in inspected), key=lambda container: container.name)
 
     def logs(self, container: Container, lines: int = 15, timeout: float = 30) -> str:
-        """The last lines that a container wrote; that they cannot be read is no error of the release."""
+        """The last lines of a container's log. If they cannot be read, the release does not fail."""
         command = ["docker", "logs", "--tail", str(lines), container.id]
         try:
             done = subprocess.run(
@@ -112,7 +112,7 @@ class Engine:
         return done.stdout.strip() or "(it wrote nothing)"
 
     def stop(self, containers: Iterable[Container]) -> None:
-        """Stops them side by side; each finishes the requests that it has."""
+        """Stops containers in parallel; each finishes its open requests."""
         names = [container.id for container in containers]
         if names:
             self.docker("stop", "--time", "30", *names, timeout=90)
@@ -128,11 +128,11 @@ class Engine:
             self.docker("rm", "--force", *names)
 
     def has_image(self, image: str) -> bool:
-        # `image ls` knows no name with both a tag and a digest.
+        # `image ls` does not support names with both a tag and a digest.
         return bool(self.docker("image", "inspect", "--format", "{{.Id}}", image, check=False).strip())
 
     def ensure_image(self, image: str) -> None:
-        """Pulls the image unless it is here.
+        """Pulls the image unless it is on this host.
 
         Raises:
             ReleaseError: it is not available; the message names it.
@@ -144,23 +144,23 @@ class Engine:
                 self.docker("pull", "--quiet", image, timeout=600)
                 return
             except ReleaseError as error:
-                # What the registry does not have it will not have in a second; a token or a connection may come.
+                # Retries help with tokens and connections, but not if the registry lacks the image.
                 if not left or "not found" in str(error) or "manifest unknown" in str(error):
                     raise ReleaseError(f"{image} is neither on this host nor can it be pulled: {error}") from None
             time.sleep(self._pull_pause)
 
     def commit(self, image: str) -> str:
-        """The commit that an image says it was built from."""
+        """The commit of an image, from its label."""
         label = '{{index .Config.Labels "org.opencontainers.image.revision"}}'
         return self.docker("image", "inspect", "--format", label, image).strip()
 
     def tags(self, image: str) -> list[str]:
-        """Every image on this host of the same repository."""
+        """All images of the same repository on this host."""
         repository = image.rpartition(":")[0]
         return self.docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", repository).split()
 
     def remove_image(self, image: str) -> None:
-        """Removes an image that nothing runs; one that is in use stays."""
+        """Removes an image unless it is in use."""
         self.docker("image", "rm", image, check=False)
 
     def _container(self, found: dict[str, Any]) -> Container:
@@ -185,7 +185,7 @@ class Engine:
         neither when it ends nor when the host boots.
         """
         pid = int(self.docker("inspect", "--format", "{{.State.Pid}}", container.id))
-        # 0 is a container that has just ended: it reads its configuration when it starts, and kill(0) would be for us.
+        # 0: the container has just ended. It reads its configuration at the next start; kill(0) would signal ourselves.
         if pid:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGHUP)
@@ -202,7 +202,7 @@ class Engine:
                 timeout=timeout,
                 check=False,
                 env={**os.environ, **extra},
-                # A signal to a whole group must not tear a Compose run in two: the release decides what is undone.
+                # A signal to the process group must not interrupt Compose: the release decides what is undone.
                 start_new_session=True,
             )
         except subprocess.TimeoutExpired:
@@ -220,5 +220,5 @@ def _shown(command: list[str]) -> str:
 
 
 def identity(service: dict[str, Any]) -> str:
-    """A name for a service as Compose understands it: the same for the same image and settings."""
+    """A digest of a service's image and settings."""
     return hashlib.sha256(json.dumps(service, sort_keys=True).encode()).hexdigest()[:12]

@@ -1,4 +1,4 @@
-"""Files that are whole at any moment, and the configuration as a tree of files."""
+"""Atomic writes, and the configuration as a tree of files."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from typing import Any
 
 from .settings import ReleaseError
 
-# The configuration, below the stack's folder. Roles stage any of these; what is not staged stays as it is.
+# The parts of the configuration in the stack's folder. Roles stage any of these; the other parts stay unchanged.
 PARTS = ("docker-compose.yml", "docker-compose.override.yml", ".env", "haproxy", "secrets")
 SERVICES = ("prometheus", "alertmanager", "grafana")
-# Written by this program while it works: no part of the configuration.
+# Written by this program; not part of the configuration.
 STATE = ("haproxy/live.cfg", "haproxy/servers.state")
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A file beside this one, which takes its place when the block ends well, and else is gone.
+    """A temporary file that replaces this one if the block succeeds, and is removed otherwise.
 
-    Its name is always the same, so that what a killed run leaves behind is overwritten.
+    Its name is fixed, so that the leftover of a killed run is overwritten.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.new")
@@ -36,7 +36,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write(path: Path, text: str, mode: int = 0o644) -> None:
-    """Replaces a file in one step: a reader, or a crash, finds the old content or the new one."""
+    """Replaces a file atomically."""
     with replacing(path) as temporary, temporary.open("w") as stream:
         os.fchmod(stream.fileno(), mode)
         stream.write(text)
@@ -49,10 +49,10 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """The file's content, None where there is none.
+    """The file's content; None if it does not exist.
 
     Raises:
-        ReleaseError: it is no JSON.
+        ReleaseError: it is not JSON.
     """
     try:
         return json.loads(path.read_text())
@@ -67,12 +67,12 @@ def secret(name: str) -> bool:
 
 
 def listing(root: Path, secrets: bool = True) -> dict[str, Path]:
-    """Every file of a configuration, by its path below the root."""
+    """Every file of a configuration, by its path relative to the root."""
     found = {}
     for part in (*PARTS, *SERVICES):
         for path in [root / part] if (root / part).is_file() else sorted((root / part).rglob("*")):
             name = str(path.relative_to(root))
-            # What begins so is a file that was being written (`replacing`).
+            # Skips temporary files (`replacing`).
             half = path.name.startswith(".") and path.name.endswith(".new")
             if path.is_file() and name not in STATE and not half and (secrets or not secret(name)):
                 found[name] = path
@@ -80,24 +80,24 @@ def listing(root: Path, secrets: bool = True) -> dict[str, Path]:
 
 
 def merged(staged: dict[str, Path], before: dict[str, Path]) -> dict[str, Path]:
-    """The configuration with its staged parts, and the parts before where none was staged."""
+    """The staged parts of the configuration, and the previous ones of the others."""
     parts = {name.split("/")[0] for name in staged}
     return staged | {name: path for name, path in before.items() if name.split("/")[0] not in parts}
 
 
 def differing(one: dict[str, Path], other: dict[str, Path]) -> set[str]:
-    """Names of the files that are in one configuration only, or whose content differs."""
+    """The names of files that are in one configuration only, or differ."""
     common = one.keys() & other.keys()
     return (one.keys() ^ other.keys()) | {name for name in common if one[name].read_bytes() != other[name].read_bytes()}
 
 
 def changes(wanted: dict[str, Path], live: dict[str, Path]) -> set[str]:
-    """What has to change of the live configuration: a secret that is not wanted any more is no difference yet."""
+    """The names of files to change in the live configuration. Unused secrets do not count yet."""
     return {name for name in differing(wanted, live) if name in wanted or not secret(name)}
 
 
 def copy(source: Path, target: Path) -> None:
-    """Copies a file in one step, with its mode and owner; folders that are missing are as the source's."""
+    """Copies a file atomically, with mode and owner; missing folders are created like the source's."""
     _folder(source.parent, target.parent)
     with replacing(target) as temporary:
         shutil.copy2(source, temporary)
@@ -118,7 +118,7 @@ def _own(source: Path, target: Path) -> None:
 
 
 def place(configuration: Path, stack_dir: Path) -> None:
-    """Makes the live configuration the given one. Secrets that it does not have stay: `retire_secrets` ends them."""
+    """Makes a configuration live. Unused secrets stay until `retire_secrets`."""
     wanted, live = listing(configuration), listing(stack_dir)
     for name in sorted(changes(wanted, live)):
         if name in wanted:
@@ -128,22 +128,22 @@ def place(configuration: Path, stack_dir: Path) -> None:
 
 
 def add_secrets(configuration: Path, stack_dir: Path) -> None:
-    """Adds the API's secrets to those that are there. Named after their content, a new one concerns nobody else."""
+    """Adds the API's secrets. Their names depend on their content, so the existing ones are not affected."""
     for name, path in listing(configuration).items():
         if name.startswith("secrets/") and not (stack_dir / name).exists():
             copy(path, stack_dir / name)
 
 
 def forget_secrets(configuration: Path) -> None:
-    """A release keeps no secret once it has ended: a rollback must not bring a revoked password back."""
+    """Removes a finished release's secrets, so that a rollback cannot restore a revoked password."""
     for folder in sorted(configuration.rglob("secrets")):
         shutil.rmtree(folder)
 
 
 def retire_secrets(stack_dir: Path) -> None:
-    """Removes the services' secrets that their configuration names no more.
+    """Removes the services' secrets that their configuration no longer uses.
 
-    The database's URL (`secrets`) stays: an earlier release may name it.
+    The database's URL (`secrets`) stays, since an earlier release may use it.
     """
     live = listing(stack_dir, secrets=False)
     for service in SERVICES:
@@ -154,6 +154,6 @@ def retire_secrets(stack_dir: Path) -> None:
 
 
 def without(env_file: Path, *names: str) -> str:
-    """A Compose `.env` file without these variables."""
+    """The text of a Compose `.env` file without these variables."""
     lines = env_file.read_text().splitlines()
     return "".join(f"{line}\n" for line in lines if line.partition("=")[0] not in names)

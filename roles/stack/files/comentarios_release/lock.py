@@ -1,4 +1,4 @@
-"""Who works on this host: a lock that the kernel gives back when the process ends, however it ends."""
+"""A lock for this host, which the kernel releases when the process ends."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from .settings import ReleaseError
 
 @contextmanager
 def hold(folder: Path, owner: str, wait: bool = False) -> Iterator[None]:
-    """Holds the folder's lock for as long as the block lasts.
+    """Holds the folder's lock during the block.
 
     Args:
-        owner: who holds it, as others are told.
-        wait: whether to wait for it, rather than to be refused.
+        owner: the holder's name, as shown to others.
+        wait: whether to wait for the lock instead of failing.
 
     Raises:
         ReleaseError: somebody else holds it; the message names them.
@@ -41,7 +41,7 @@ def _told(text: str) -> str:
         held = json.loads(text)
         return f"{held['owner']} works on this host since {clock(held['since'])}"
     except (ValueError, KeyError, TypeError):
-        # Its holder is just about to write the name.
+        # The holder has not written its name yet.
         return "somebody else works on this host"
 
 

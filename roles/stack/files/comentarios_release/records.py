@@ -1,4 +1,4 @@
-"""The releases of this host: a folder each, with what it was, how it went and the configuration that it ran with."""
+"""The releases of this host: one folder each, with its record and its configuration."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from .files import read_json, write_json
 from .settings import ReleaseError
 
-# In this order; a release that was interrupted goes on after the last one that it reached.
+# In this order. An interrupted release continues after the last phase that it reached.
 PHASES = ("created", "started", "ready", "placed", "switched", "stopped", "watched")
 RUNNING, GOOD, FAILED, ROLLED_BACK, CANCELLED = "running", "good", "failed", "rolled back", "cancelled"
 
@@ -22,24 +22,24 @@ class Record:
     Attributes:
         number: 1 for the first.
         kind: ``release`` (another image), ``configuration`` or ``rollback``.
-        origin: its own number; of a rollback, that of the release gone back to.
-        previous: the release that was live when it began; None for the first.
+        origin: its own number; for a rollback, the number of the restored release.
+        previous: the release that was live at its start; None for the first.
         image, commit: the API's image and the commit that it was built from.
-        identity: which replicas are its own; releases whose image and settings of the API are the same share it.
-        replicas: how many of them.
-        owner, run: who asked for it, and the run of theirs whose staged configuration it is.
+        identity: identifies its replicas; releases with the same image and API settings share it.
+        replicas: the number of replicas.
+        owner, run: who released it, and the run that staged its configuration.
         images: every image that it runs.
-        changed: files that it changes of the live configuration, and whose services have to read them.
-        ready_seconds: how long its replicas may take until they are ready.
-        watch_seconds: how long it is watched once it serves; 0 for not at all.
-        started, finished: seconds since the epoch; without the second there is something left to carry on with.
-        phase: the last of PHASES that it reached; times: when it reached each.
-        undoing: why it is being undone, and the outcome once it is; None while it is not.
-        undo_failures: how often undoing it was tried in vain.
+        changed: files that differ from the live configuration; their services must reload them.
+        ready_seconds: how long its replicas may take to become ready.
+        watch_seconds: for how long it is watched; 0 to not watch it.
+        started, finished: seconds since the epoch; without `finished`, the release is not finished.
+        phase: the last of PHASES that it reached; times: when it reached each one.
+        undoing: the reason and the outcome of an undo; None if it is not being undone.
+        undo_failures: how often undoing it has failed.
         outcome: RUNNING, GOOD, FAILED, ROLLED_BACK (by its own watch or by a later rollback) or CANCELLED.
-        reason: why it did not end well.
+        reason: why it failed.
         baseline: what the edge measured before the switch (see ``watch.Baseline``).
-        seen: requests and errors that its watch has counted so far.
+        seen: the requests and errors that its watch has counted.
     """
 
     number: int
@@ -75,7 +75,7 @@ class Record:
         return PHASES.index(self.phase) >= PHASES.index(phase)
 
     def cancel(self) -> None:
-        """Whoever carries on with it undoes it."""
+        """Marks the release to be undone."""
         self.undoing = {"outcome": CANCELLED, "reason": "it was cancelled"}
 
 
@@ -93,7 +93,7 @@ class Records:
 
     @property
     def new(self) -> Path:
-        """Where a release is put together before it gets its number."""
+        """The folder in which a release is prepared before it gets its number."""
         return self._folder / "new"
 
     def get(self, number: int) -> Record:
@@ -104,12 +104,12 @@ class Records:
 
     def _read(self, number: int) -> Record | None:
         values = read_json(self.folder(number) / "release.json")
-        # One of an earlier version may say more.
+        # Records of earlier versions may have more fields.
         known = {one.name for one in fields(Record)}
         return None if values is None else Record(**{name: value for name, value in values.items() if name in known})
 
     def all(self) -> list[Record]:
-        """Every release, the oldest first; one that is removed meanwhile is left out."""
+        """All releases, the oldest first, except those that are being removed."""
         numbers = sorted(int(path.name) for path in self._folder.glob("[0-9]*") if path.name.isdecimal())
         return [record for number in numbers if (record := self._read(number))]
 
@@ -117,7 +117,7 @@ class Records:
         return max((record.number for record in self.all()), default=0) + 1
 
     def add(self, record: Record) -> None:
-        """Makes a release of what was put together in ``new``."""
+        """Turns the prepared folder ``new`` into a release."""
         write_json(self.new / "release.json", asdict(record))
         self.new.rename(self.folder(record.number))
 
@@ -125,7 +125,7 @@ class Records:
         return next((record for record in reversed(self.all()) if record.finished is None), None)
 
     def live(self) -> Record | None:
-        """The release that serves; while another one is on its way, the one before it."""
+        """The live release; during a release, the one before it."""
         number = read_json(self._folder / "live.json")
         return self.get(number) if number is not None else None
 
@@ -141,7 +141,7 @@ class Records:
         self.save(record)
 
     def before(self, live: Record) -> Record:
-        """The last good release before the live one: where ``make rollback`` goes.
+        """The last good release before the live one, for ``make rollback``.
 
         Raises:
             ReleaseError: there is none.
@@ -152,10 +152,10 @@ class Records:
         raise ReleaseError("there is no good release before the live one to go back to: `make releases` lists them")
 
     def find(self, wanted: str) -> Record:
-        """The good release that a number or an image's tag names; of several with the tag the newest.
+        """The good release with this number or tag; the newest if there are several.
 
         Raises:
-            ReleaseError: there is none, or it did not end well.
+            ReleaseError: there is none, or it failed.
         """
         named = [record for record in self.all() if wanted in (str(record.number), record.tag)]
         good = [record for record in named if record.outcome == GOOD]
@@ -166,7 +166,7 @@ class Records:
         raise ReleaseError(f"there is no release {wanted} on this host: `make releases` lists them")
 
     def prune(self, keep_images: int, keep_records: int) -> tuple[set[str], list[Record]]:
-        """What stays and what goes: the API's images to keep, and the releases to remove."""
+        """The API's images to keep, and the releases to remove."""
         records, live = self.all(), self.live()
         order = sorted(records, key=lambda record: (live is not None and record.number == live.number, record.number))
         images: list[str] = []
@@ -178,7 +178,7 @@ class Records:
         return set(images[:keep_images]), old
 
     def remove(self, records: list[Record]) -> None:
-        """Removes releases, each in one step: one of which a part is left would be taken for whole."""
+        """Removes releases, each atomically: a partial one would be taken for a whole one."""
         for record in records:
             self.folder(record.number).rename(self._folder / f"removed-{record.number}")
         for left in self._folder.glob("removed-*"):

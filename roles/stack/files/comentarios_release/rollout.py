@@ -1,4 +1,4 @@
-"""One release from its record to its end: step by step, each of which may be interrupted and carried on with."""
+"""Runs a release step by step. After an interruption, it continues with the step that was interrupted."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from .records import CANCELLED, FAILED, GOOD, PHASES, ROLLED_BACK, Record, Recor
 from .settings import ReleaseError, Settings
 from .watch import Baseline, Sample, Watch
 
-# The edge's requests that were under way to the old replicas at the switch are found there, not here: this is only
-# for those that were between the choice of a replica and its connection.
+# Open requests to the old replicas are drained by the replicas themselves. This covers requests for which the edge has
+# chosen a replica but not yet connected to it.
 SETTLE_SECONDS = 1.0
-# Where those that take their configuration by SIGHUP tell when they last did.
+# Services that reload by SIGHUP, and the ports where they tell when they last did.
 PORTS = {"prometheus": 9090, "alertmanager": 9093}
 TAKE_SECONDS = 30.0
 
 
 class Cancelled(Exception):
-    """Somebody asked for the release to be undone."""
+    """The release was cancelled."""
 
 
 class BadRelease(ReleaseError):
-    """The release serves, and worse than the one before."""
+    """The release is live, but worse than the one before."""
 
 
 class Rollout:
-    """Carries out the release of a record. Every step may run twice."""
+    """Runs the release of a record. Every step is idempotent."""
 
     def __init__(
         self,
@@ -56,11 +56,11 @@ class Rollout:
         self._configuration = self._records.configuration(record.number)
         self._previous = self._records.get(record.previous) if record.previous else None
         self._restarts: dict[str, int] = {}
-        # What was watched to its end is as good as live: it is completed.
+        # A release that was watched to its end is completed.
         self._may_cancel = not record.reached(PHASES[-1])
 
     def run(self) -> None:
-        """Ends with the release live, or with the one before it as live as it was; the record says which."""
+        """Ends with this release live, or with the one before it; the record says which."""
         try:
             try:
                 signal.signal(signal.SIGTERM, self._on_signal)
@@ -68,7 +68,7 @@ class Rollout:
                 if not self._record.undoing:
                     self._forward()
             finally:
-                # From here on nothing is cancelled any more: half-undone is the one state to avoid.
+                # An undo must not be interrupted by a cancellation.
                 self._may_cancel = False
         except BadRelease as error:
             self._record.undoing = {"outcome": ROLLED_BACK, "reason": str(error)}
@@ -86,7 +86,7 @@ class Rollout:
         self._finish()
 
     def _undo_failed(self, error: Exception) -> None:
-        """Tells whoever waits, looks or is to be alerted; systemd starts the program again, which tries it again."""
+        """Records the failure and publishes it as a metric. systemd restarts the program, which tries again."""
         self._record.undo_failures += 1
         self._record.reason = f"undoing it has failed {self._record.undo_failures} times: {error}"
         self._records.save(self._record)
@@ -107,7 +107,7 @@ class Rollout:
                 self._records.reach(self._record, phase)
 
     def _start(self) -> None:
-        """New replicas beside the old ones. Their name in Docker's DNS is their own: no request reaches them yet."""
+        """Starts new replicas beside the old ones. Their name in Docker's DNS is new, so they get no requests yet."""
         before = self._edge.sample()
         everything = self._engine.containers("api")
         broken = [one for one in everything if self._is_new(one) and not one.runs]
@@ -115,7 +115,7 @@ class Rollout:
         kept = [one for one in everything if one not in broken]
         missing = self._record.replicas - sum(self._is_new(one) for one in kept)
         if missing > 0:
-            # They mount them as they start.
+            # The replicas mount the secrets when they start.
             files.add_secrets(self._configuration, self._settings.stack_dir)
             scale = f"api={len(kept) + missing}"
             arguments = ("up", "--detach", "--no-deps", "--no-recreate", "--no-build", "--pull", "never")
@@ -124,11 +124,11 @@ class Rollout:
 
     def _wait_ready(self) -> None:
         self._ready(self._is_new, self._record.replicas)
-        # Beside the watch's own figures: how good the old release was until now.
+        # The old release's figures, which the watch compares with.
         self._record.baseline = self._record.baseline or Baseline.of(Sample(), Sample()).as_dict()
 
     def _place(self) -> None:
-        """The configuration in its place, and into the services other than the API."""
+        """Puts the configuration in place and applies it to all services except the API."""
         if self._edge.target() is None:
             self._edge.switch(self._record.identity)
         since = time.time()
@@ -139,7 +139,7 @@ class Rollout:
 
     def _switch(self) -> None:
         self._edge.switch(self._record.identity)
-        # Only now: the edge's process from before the reload goes on with the replicas that it knows then.
+        # After the switch: the edge's old process keeps the replicas that it knows at the reload.
         self._reload_edge()
         problem = self._until(10, self._edge.answers)
         if problem:
@@ -149,13 +149,13 @@ class Rollout:
         old = [one for one in self._engine.containers("api") if not self._is_new(one) and one.runs]
         if old:
             self._sleep(SETTLE_SECONDS)
-            # Stopped and not removed: while the release is watched, the way back is a second's.
+            # Stopped but not removed: while the release is watched, rolling back takes a second.
             self._engine.stop(old)
 
     def _watch(self) -> None:
         if not self._record.watch_seconds:
             return
-        # An interrupted watch begins anew: what happened meanwhile was seen by nobody.
+        # An interrupted watch starts again, since nobody watched in the meantime.
         end = self._clock() + self._record.watch_seconds
         watch = Watch(Baseline(**(self._record.baseline or {})), self._edge.sample() or Sample())
         unready: dict[str, int] = {}
@@ -170,7 +170,7 @@ class Rollout:
             self._look_at_replicas(unready)
 
     def _look_at_replicas(self, unready: dict[str, int]) -> None:
-        """With few requests their failures say little: the replicas themselves are asked too."""
+        """Checks the replicas directly, since few requests say little."""
         replicas = [one for one in self._engine.containers("api") if self._is_new(one)]
         for one in replicas:
             if not one.runs or self._restarted(one):
@@ -184,14 +184,14 @@ class Rollout:
                 )
 
     def _undo(self) -> None:
-        """The release before serves again, with its own configuration; then the new replicas go."""
+        """Makes the previous release live again, with its configuration; then removes the new replicas."""
         if self._previous:
             before, configuration = self._previous, self._records.configuration(self._previous.number)
 
             def belongs(one: Container) -> bool:
                 return one.release == before.identity
 
-            # Before the switch they were left alone. Were they not ready already, the undo would never end.
+            # Before the switch they were not touched. Waiting for them here might never end.
             if self._edge.target() != before.identity:
                 self._engine.start(one for one in self._engine.containers("api") if belongs(one) and not one.runs)
                 missing = before.replicas - sum(belongs(one) for one in self._engine.containers("api"))
@@ -202,7 +202,7 @@ class Rollout:
                 self._ready(belongs, before.replicas)
                 self._edge.switch(before.identity)
                 self._sleep(SETTLE_SECONDS)
-            # What ended before this step left the configuration, and the other services, alone.
+            # If this step was not reached, configuration and other services are unchanged.
             if self._record.reached("ready"):
                 self._apply(configuration, before.identity)
                 self._reload_edge()
@@ -223,12 +223,12 @@ class Rollout:
         self._records.save(record)
         self._prune()
         textfile.publish(self._settings.textfile, self._records.live(), record.outcome in (GOOD, CANCELLED))
-        # Last: until this is written, somebody carries on here.
+        # Written last: until then, the release counts as unfinished.
         record.finished = time.time()
         self._records.save(record)
 
     def _retire_newer(self) -> None:
-        """After a rollback by hand, what it went back from counts as good no longer."""
+        """After a manual rollback, the releases that it skipped no longer count as good."""
         if self._record.kind != "rollback":
             return
         for record in self._records.all():
@@ -244,15 +244,15 @@ class Rollout:
         gone -= {image for record in kept for image in record.images}
         for image in sorted(gone | (set(self._engine.tags(self._record.image)) - images)):
             self._engine.remove_image(image)
-        # After the images, which only these know.
+        # After the images, whose names are in these records.
         self._records.remove(old)
 
     # --- parts of several steps ---------------------------------------------------------------------------------------
 
     def _apply(self, configuration: Path, identity: str) -> None:
-        """Makes a configuration the live one, and has the services take it: reloaded where that is enough."""
+        """Makes a configuration live and applies it to the services, by a reload if possible."""
         files.place(configuration, self._settings.stack_dir)
-        # One that is made now reads its files as it starts, and would end by a signal before it listens to it.
+        # New containers read their files when they start; an early SIGHUP would kill them.
         running = {one.id for name in (*PORTS, "grafana") for one in self._engine.containers(name) if one.runs}
         others = sorted(set(self._engine.services(configuration, identity)) - {"api"})
         arguments = ("up", "--detach", "--no-deps", "--no-build", "--remove-orphans", "--pull", "never")
@@ -260,7 +260,7 @@ class Rollout:
         for one in (one for name in self._to_tell() for one in self._engine.containers(name) if one.id in running):
             self._engine.hang_up(one)
         if self._changes("grafana/grafana.ini", "grafana/provisioning/"):
-            # It reads these at its start only, and looks for new dashboards every 30 seconds.
+            # Grafana reads these only when it starts; it finds new dashboards within 30 seconds.
             for one in self._engine.containers("grafana"):
                 if one.id in running:
                     self._engine.restart(one)
@@ -276,7 +276,7 @@ class Rollout:
         return any(name.startswith(beginnings) for name in self._record.changed)
 
     def _untaken(self, since: float) -> str:
-        """Empty once every service that was told to has read its configuration since then, and uses it."""
+        """Empty as soon as every reloaded service uses its new configuration."""
         for service in self._to_tell():
             status, text = self._probe(f"http://127.0.0.1:{PORTS[service]}/metrics", limit=None)
             found = re.search(rf"^{service}_config_last_reload_success_timestamp_seconds (\S+)$", text, re.MULTILINE)
@@ -285,10 +285,10 @@ class Rollout:
         return ""
 
     def _ready(self, belongs: Callable[[Container], bool], count: int) -> None:
-        """Waits until so many replicas are ready.
+        """Waits until this number of replicas is ready.
 
         Raises:
-            ReleaseError: one ended, or the time is over: address and status of the probe, and what the replica wrote.
+            ReleaseError: a replica ended, or time is up; the probe's result and the replica's last lines.
         """
         end = self._clock() + self._record.ready_seconds
         while True:
@@ -318,7 +318,7 @@ class Rollout:
             self._sleep(0.3)
 
     def _restarted(self, replica: Container) -> bool:
-        """Whether the engine has restarted it during this release: the one before has had a life of its own."""
+        """Whether the engine has restarted the replica during this release."""
         known = self._previous is not None and replica.release == self._previous.identity
         return replica.restarts > self._restarts.setdefault(replica.id, replica.restarts if known else 0)
 
@@ -339,7 +339,7 @@ class Rollout:
         return container.release == self._record.identity
 
     def _until(self, seconds: float, probe: Callable[[], str]) -> str:
-        """Asks until the answer is empty or the time is over; returns the last answer."""
+        """Repeats the probe until its answer is empty or time is up; returns the last answer."""
         end = self._clock() + seconds
         while (problem := probe()) and self._clock() < end:
             self._sleep(0.3)

@@ -1,4 +1,4 @@
-"""Where things are on this host, and the bounds of a release: read from the file that role stack writes."""
+"""Folders on this host and limits of a release, from the file that role stack writes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ FILE = Path("/etc/comentarios/release.json")
 
 
 class ReleaseError(Exception):
-    """What went wrong and what to do; shown to whoever asked for the release."""
+    """What went wrong and what to do, for the user."""
 
 
 @dataclass(frozen=True)
@@ -19,11 +19,11 @@ class Settings:
     """Attributes:
     stack_dir: folder of the live Compose files and of every service's configuration.
     project: name of the Compose project.
-    domain: domain that the edge serves by HTTPS; empty: plain HTTP.
-    keep_images: how many of the newest images of the API stay on the host.
-    keep_records: how many of the newest releases stay on the list, with their configuration.
+    domain: the site's domain, served by HTTPS; empty for plain HTTP.
+    keep_images: how many of the API's newest images are kept on the host.
+    keep_records: how many of the newest releases are kept, with their configuration.
     textfile: file with the metrics for the node exporter.
-    edge_dir: HAProxy's certificates, and the socket where its master process takes commands.
+    edge_dir: HAProxy's certificates, and the socket of its master process.
     """
 
     stack_dir: Path = Path("/opt/comentarios")
@@ -43,19 +43,19 @@ class Settings:
         return self.stack_dir / "releases"
 
     def staged(self, run: str) -> Path:
-        """What the roles want in one run: the same tree as the live one, as far as they are part of that run."""
+        """The files that the roles have staged in a run, in the same tree as the live ones."""
         return self.stack_dir / "staged" / run
 
     @classmethod
     def read(cls, file: Path = FILE) -> Settings:
-        """What the file says.
+        """The settings in the file.
 
         Raises:
-            ReleaseError: it is not there, or is not what role stack of this version writes.
+            ReleaseError: it is missing, or from another version.
         """
         paths = {field.name for field in fields(cls) if field.type == "Path"}
         try:
             values: dict[str, Any] = json.loads(file.read_text())
             return cls(**values | {name: Path(values[name]) for name in paths & values.keys()})
         except (OSError, ValueError, AttributeError, TypeError) as error:
-            raise ReleaseError(f"{file} cannot be used ({error}): `make up` writes it anew") from None
+            raise ReleaseError(f"{file} cannot be used ({error}): `make up` writes it again") from None

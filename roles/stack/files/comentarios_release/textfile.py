@@ -1,4 +1,4 @@
-"""The metrics of releases, in a file that the node exporter reads."""
+"""Metrics of releases, in a file for the node exporter."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _HELP = {
 
 
 def publish(file: Path, live: Record | None, succeeded: bool) -> None:
-    """Writes which release serves since when, and how the last one ended."""
+    """Writes the live release, its time, and the outcome of the last one."""
     samples = {"comentarios_release_last_success": ("", float(succeeded))}
     if live:
         version = f'version="{live.tag}"'

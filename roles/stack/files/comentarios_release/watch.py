@@ -1,7 +1,4 @@
-"""Is the new release as good as the old one: errors at the edge and the replicas' latency, before and after the switch.
-
-Nothing here talks to anything: it computes.
-"""
+"""Compares the new release with the old one: errors at the edge and latency of the replicas. Pure computation."""
 
 from __future__ import annotations
 
@@ -12,7 +9,7 @@ from collections import defaultdict, deque
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 
-# A handful of requests says nothing: below these numbers no judgement.
+# Below these numbers there is no judgement.
 LEAST_ERRORS = 5
 LEAST_REQUESTS = 20
 # The bound of the latency objective.
@@ -24,7 +21,7 @@ _LABEL = re.compile(r'(\w+)="([^"]*)"')
 
 @dataclass(frozen=True)
 class Sample:
-    """Counters: requests that the edge answered, those of them that failed, and how long the replicas took.
+    """Counters: the edge's requests and errors, and the durations at the replicas.
 
     Attributes:
         buckets: the replicas' requests by upper bound of their duration (cumulative, as Prometheus has it).
@@ -35,7 +32,7 @@ class Sample:
     buckets: dict[float, float] = field(default_factory=dict)
 
     def since(self, earlier: Sample) -> Sample:
-        """What came on top; of counters that began anew (a reload, a new replica) that is all they have."""
+        """The increase since an earlier sample. Counters that were reset (a reload, a new replica) count from zero."""
         answered, failed = self.requests - earlier.requests, self.errors - earlier.errors
         if answered < 0 or failed < 0:
             answered, failed = self.requests, self.errors
@@ -53,17 +50,17 @@ class Sample:
 
     @property
     def timed(self) -> float:
-        """Requests whose duration the replicas know."""
+        """The number of requests with a duration."""
         return max(self.buckets.values(), default=0.0)
 
     @property
     def slow(self) -> float:
-        """Seconds that 95 % of the requests stay below, by the buckets' bounds."""
+        """The 95th percentile of the duration in seconds, as a bucket's bound."""
         return next((bound for bound in sorted(self.buckets) if self.buckets[bound] >= 0.95 * self.timed), math.inf)
 
 
 def requests(statistics: str) -> tuple[float, float]:
-    """Requests to the API that were answered, and those with 5xx, HAProxy's own among them, by its `show stat`."""
+    """The requests to the API and those with 5xx, including HAProxy's own, from `show stat`."""
     answered = failed = 0.0
     for row in csv.DictReader(statistics.strip().removeprefix("# ").splitlines()):
         if row["svname"] == "BACKEND" and row["pxname"] in ("api", "crowd"):
@@ -73,7 +70,7 @@ def requests(statistics: str) -> tuple[float, float]:
 
 
 def latency(metrics: Iterable[str]) -> dict[float, float]:
-    """The replicas' metrics: users' requests, which probes are not, by upper bound of the duration."""
+    """The replicas' requests without probes, by upper bound of the duration."""
     buckets: defaultdict[float, float] = defaultdict(float)
     for found, value in (found for one in metrics for found in _BUCKET.findall(one)):
         labels = dict(_LABEL.findall(found))
@@ -84,14 +81,14 @@ def latency(metrics: Iterable[str]) -> dict[float, float]:
 
 @dataclass(frozen=True)
 class Baseline:
-    """The old release: share of failed requests, and seconds that 95 % of the requests stay below."""
+    """The old release's share of failed requests, and its 95th percentile in seconds."""
 
     error_ratio: float
     slow: float
 
     @classmethod
     def of(cls, window: Sample, whole: Sample) -> Baseline:
-        """From the time just before the switch, or where that saw too little, from the edge's whole time."""
+        """From the time just before the switch or, with too few requests, from the edge's whole lifetime."""
         errors = window if window.requests >= LEAST_REQUESTS else whole
         times = window if window.timed >= LEAST_REQUESTS else whole
         slow = times.slow if times.timed >= LEAST_REQUESTS else SLOW_SECONDS
@@ -103,7 +100,7 @@ class Baseline:
 
 
 class Watch:
-    """Judges the new release each time that it is given the edge's counters, about once a second."""
+    """Judges the new release by the edge's counters, about once a second."""
 
     def __init__(self, baseline: Baseline, first: Sample, seconds: int = 5):
         self._baseline = baseline
@@ -113,11 +110,11 @@ class Watch:
 
     @property
     def seen(self) -> dict[str, int]:
-        """What it has counted so far."""
+        """The requests and errors so far."""
         return {"requests": round(self._whole.requests), "errors": round(self._whole.errors)}
 
     def judge(self, now: Sample) -> str:
-        """Empty while the release is as good as the old one; else in what it is worse, with the figures."""
+        """Empty if the release is as good as the old one; otherwise how it is worse, with figures."""
         step = now.since(self._last)
         self._last = now
         self._whole += step
@@ -137,7 +134,7 @@ class Watch:
         )
 
     def _latency(self, seen: Sample) -> str:
-        # One slow second is the swap itself: a whole window has to be slow.
+        # The switch itself may cause a slow second, so the whole window must be slow.
         if len(self._window) < (self._window.maxlen or 0) or seen.timed < LEAST_REQUESTS:
             return ""
         allowed = max(SLOW_SECONDS, 4 * self._baseline.slow)

@@ -1,0 +1,60 @@
+"""The sandbox, by its commands: each runs as ``python -m sandbox …`` in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from common.errors import CommandError
+from common.paths import ROOT
+from common.progress import Step, logged, say, shown, verbose
+from common.row import Row
+
+
+def run(command: str) -> None:
+    """Runs a command and shows its lines as they come.
+
+    Raises:
+        CommandError: it failed; the command's own line.
+    """
+    error = f"python -m sandbox {command} failed"
+    with shown(Step(f"sandbox: {command}")) as running:
+
+        def each(line: str) -> None:
+            nonlocal error
+            if line.startswith("✗ "):
+                error = line.removeprefix("✗ ")
+            elif line.startswith("▸ "):
+                running.detail = line.removeprefix("▸ ")
+            elif not verbose():
+                say(line)
+
+        # Its lines are on the screen; a log of them would be one more.
+        failed = logged(_command(command), Path(os.devnull), cwd=ROOT, each=each)
+    if failed:
+        raise CommandError(error)
+
+
+def checks() -> list[Row]:
+    """What the sandbox finds of this machine.
+
+    Raises:
+        CommandError: it cannot tell; the command's own line.
+    """
+    done = subprocess.run(_command("check"), cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise CommandError((done.stderr.strip().splitlines() or ["no output"])[-1].removeprefix("✗ "))
+    # What came before is progress.
+    return [Row(**row) for row in json.loads(done.stdout.splitlines()[-1])]
+
+
+def status() -> bool:
+    """Prints a line for every part of the sandbox; returns whether all are healthy."""
+    return subprocess.run(_command("status"), cwd=ROOT, check=False).returncode == 0
+
+
+def _command(command: str) -> list[str]:
+    return [sys.executable, "-m", "sandbox", command]

@@ -1,0 +1,1 @@
+"""What the command line (cli/) and the sandbox (sandbox/) share. It imports neither of them."""

@@ -1,0 +1,128 @@
+"""The Docker command line.
+
+The API's client is not used: ``--security-opt systempaths=unconfined`` exists in the command line only.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import subprocess
+import tarfile
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from common.errors import CommandError
+from common.progress import failure, logged
+
+# The errors of all versions for objects that do not exist.
+ABSENT = re.compile(r"no such|not found", re.IGNORECASE)
+
+# An architecture as EC2 calls it → an instance type that has it.
+INSTANCE_TYPES = {"x86_64": "t3.small", "arm64": "t4g.small"}
+
+
+def docker(*arguments: str, stdin: str | bytes | None = None, timeout: float = 120, check: bool = True) -> str:
+    """Runs ``docker`` and returns its output.
+
+    Args:
+        timeout: seconds after which it is killed.
+        check: whether a non-zero exit status is an error; otherwise, the output is returned.
+
+    Raises:
+        CommandError: the engine cannot be reached, or the command failed; its last line.
+    """
+    try:
+        given = stdin.encode() if isinstance(stdin, str) else stdin
+        done = subprocess.run(["docker", *arguments], input=given, capture_output=True, timeout=timeout, check=False)
+    except FileNotFoundError:
+        raise CommandError("docker is not installed: run `make up`, or install Docker Engine") from None
+    except subprocess.TimeoutExpired:
+        raise CommandError(f"docker {arguments[0]} took longer than {timeout:.0f} s") from None
+    output, errors = (stream.decode(errors="replace") for stream in (done.stdout, done.stderr))
+    if check and done.returncode:
+        # Newer clients end with a hint at `--help`. If `docker exec` cannot start, the error is on standard output.
+        said = (errors + output if done.returncode in {126, 127} else errors).splitlines()
+        lines = [line for line in said if line.strip() and not line.startswith(("Run '", "See '"))]
+        raise CommandError(f"docker {' '.join(arguments[:2])}: {(lines or [f'exit status {done.returncode}'])[-1]}")
+    return output
+
+
+def architecture() -> str:
+    """The engine's architecture, which all hosts and images have, as EC2 calls it.
+
+    Raises:
+        CommandError: EC2 has none such.
+    """
+    machine = docker("info", "--format", "{{.Architecture}}").strip()
+    found = {"aarch64": "arm64"}.get(machine, machine)
+    if found not in INSTANCE_TYPES:
+        only = " and ".join(INSTANCE_TYPES)
+        raise CommandError(f"the Docker Engine is {machine}, and EC2 has {only} alone: use another machine")
+    return found
+
+
+def inspect(kind: str, name: str) -> dict[str, Any] | None:
+    """``docker <kind> inspect`` of one object (container, network, volume or image); None if it does not exist.
+
+    Raises:
+        CommandError: the engine cannot be reached, or failed.
+    """
+    try:
+        found: list[dict[str, Any]] = json.loads(docker(kind, "inspect", name))
+    except CommandError as error:
+        if ABSENT.search(str(error)):
+            return None
+        raise
+    return found[0]
+
+
+@cache
+def builder() -> dict[str, str]:
+    """The environment for `docker build`: BuildKit if the client has it, otherwise the classic builder.
+
+    Docker 23 and later need the plugin buildx for BuildKit, which distributions package separately. The classic builder
+    is deprecated. Our Dockerfiles need no front end from Docker Hub.
+    """
+    try:
+        docker("buildx", "version")
+    except CommandError:
+        return {"DOCKER_BUILDKIT": "0"}
+    # Without attestations an image is a single manifest, which can be rewritten and pushed to ECR.
+    return {"DOCKER_BUILDKIT": "1", "BUILDX_NO_DEFAULT_ATTESTATIONS": "1", "BUILDKIT_PROGRESS": "plain"}
+
+
+def build(folder: Path, tag: str, *, labels: tuple[str, ...], arguments: dict[str, str], log: Path) -> None:
+    """Builds an image from a folder, with the output in a log.
+
+    Raises:
+        CommandError: the build failed; its cause and the log.
+    """
+    command = ["docker", "build", "--tag", tag, *(f"--label={label}" for label in labels)]
+    if builder()["DOCKER_BUILDKIT"] == "0":
+        # Otherwise it keeps the container of a failed step.
+        command.append("--force-rm")
+    for name, value in arguments.items():
+        command += ["--build-arg", f"{name}={value}"]
+    if logged([*command, str(folder)], log, env={**os.environ, **builder()}):
+        raise CommandError(failure(f"building {tag} failed", log))
+
+
+def copy_into(container: str, content: dict[str, str], uid: int = 0, mode: int = 0o644) -> None:
+    """Writes files into a container, which need not run.
+
+    Args:
+        content: paths without the leading slash → texts. Missing folders are created.
+        uid: the files' owner.
+    """
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        for path, text in content.items():
+            data = text.encode()
+            entry = tarfile.TarInfo(path)
+            entry.size, entry.mode, entry.uid, entry.gid = len(data), mode, uid, uid
+            tar.addfile(entry, io.BytesIO(data))
+    docker("cp", "-", f"{container}:/", stdin=archive.getvalue())

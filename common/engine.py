@@ -1,0 +1,138 @@
+"""The Docker Engine of this machine, which is installed and started if necessary and possible."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from common import apt
+from common.errors import CommandError
+from common.progress import step
+
+SOCKET = Path("/var/run/docker.sock")
+INSTALL = "install Docker Engine (`apt-get install docker.io` as root), start it, then run the same command again"
+
+
+def ensure(state: Path) -> None:
+    """Makes sure that a Docker Engine answers.
+
+    As root on Debian or Ubuntu, it is installed from the distribution and started: by systemd if that is process 1,
+    otherwise directly, until ``stop``.
+
+    Args:
+        state: folder for the engine's log and process id.
+
+    Raises:
+        CommandError: there is none, and this process may not install or start one.
+    """
+    if answers():
+        return
+    if os.environ.get("DOCKER_HOST"):
+        raise CommandError(
+            f"no Docker Engine answers at DOCKER_HOST={os.environ['DOCKER_HOST']}: start it, or unset DOCKER_HOST"
+        )
+    if denied():
+        raise CommandError(
+            f"the Docker Engine runs, but {_user()} may not use it: "
+            f"`sudo usermod -aG docker {_user()}`, then log in again"
+        )
+    if not (shutil.which("dockerd") and shutil.which("docker")):
+        _install()
+    if os.geteuid() != 0:
+        raise CommandError(
+            "no Docker Engine answers: start it (`sudo systemctl start docker`), then run the same command again"
+        )
+    with step("starting the Docker Engine"):
+        if Path("/run/systemd/system").exists():
+            subprocess.run(["systemctl", "start", "docker"], check=False, capture_output=True)
+        else:
+            _start(state)
+        for _ in range(120):
+            if answers():
+                return
+            time.sleep(0.5)
+    raise CommandError(f"the Docker Engine does not answer within 60 s: see {state}/logs/dockerd.log or its journal")
+
+
+@contextmanager
+def running(state: Path) -> Iterator[None]:
+    """Runs an engine for the block; stops it afterwards if it was started for it."""
+    ensure(state)
+    try:
+        yield
+    finally:
+        stop(state)
+
+
+def stop(state: Path) -> None:
+    """Stops the engine if ``ensure`` started it directly and it has no containers."""
+    record = state / "dockerd.json"
+    if not record.exists():
+        return
+    left = subprocess.run(["docker", "ps", "--all", "--quiet"], capture_output=True, text=True, check=False)
+    if left.stdout.split():
+        # Somebody else uses the engine, or another sandbox.
+        return
+    pid = json.loads(record.read_text())["pid"]
+    if _is_dockerd(pid):
+        os.kill(pid, signal.SIGTERM)
+        for _ in range(300):
+            if not _is_dockerd(pid):
+                break
+            time.sleep(0.1)
+    record.unlink()
+
+
+def answers() -> bool:
+    """Whether a Docker Engine answers."""
+    try:
+        return subprocess.run(["docker", "info"], capture_output=True, timeout=30, check=False).returncode == 0
+    except (FileNotFoundError, subprocess.TimeoutExpired):
+        return False
+
+
+def denied() -> bool:
+    """Whether this user has no access to the engine's socket."""
+    return SOCKET.is_socket() and not os.access(SOCKET, os.R_OK | os.W_OK)
+
+
+def _install() -> None:
+    if not apt.may_install():
+        raise CommandError(f"no Docker Engine answers: {INSTALL}")
+    with step("installing the Docker Engine (docker.io)"):
+        try:
+            # Since Debian 13, the client is a separate package, which docker.io only recommends.
+            apt.install("docker.io", "iptables", where_known=("docker-cli",))
+        except CommandError as error:
+            raise CommandError(f"{error}; {INSTALL}") from None
+
+
+def _start(state: Path) -> None:
+    log = state / "logs" / "dockerd.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("a") as output:
+        process = subprocess.Popen(
+            ["dockerd"], stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+        )
+    (state / "dockerd.json").write_text(json.dumps({"pid": process.pid}))
+
+
+def _is_dockerd(pid: int) -> bool:
+    try:
+        name = Path(f"/proc/{pid}/comm").read_text().strip()
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return name == "dockerd" and state != "Z"
+
+
+def _user() -> str:
+    return getpass.getuser()

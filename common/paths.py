@@ -1,0 +1,9 @@
+"""Folders of this checkout."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+# Everything that is kept between runs; git ignores it.
+STATE = ROOT / ".state"
+# Programs that this machine lacks (cli/program.py).
+BIN = STATE / "bin"

@@ -1,0 +1,289 @@
+"""Progress: one line per step on the screen, and the output of child processes in a log.
+
+In a terminal each running step has a moving line with a clock. Elsewhere, and with V=1, there are plain lines only.
+rich is imported late, because this module is also used before anything is installed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+# Without a terminal, a step is announced only after this time, and then repeated at this interval.
+QUIET_SECONDS, REMIND_SECONDS = 3.0, 60.0
+# Seconds that a child process has, after Ctrl-C, to end by itself.
+GRACE_SECONDS = 60.0
+TAIL = 12
+
+_lock = threading.RLock()
+_steps: list[Step] = []
+_display: Any = None
+
+
+class Step:
+    """A running step.
+
+    Attributes:
+        what: its name.
+        detail: what it is doing, for the moving line.
+        result: how it ended, for the final line.
+    """
+
+    def __init__(self, what: str) -> None:
+        self.what, self.detail, self.result = what, "", ""
+        self.begin = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.begin
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.detail}" if self.detail else self.what
+
+
+def verbose() -> bool:
+    """Whether to show the output of child processes: V=1."""
+    return os.environ.get("V", "") not in {"", "0"}
+
+
+def say(text: str) -> None:
+    """Prints a line. If the reader has closed the pipe (``| head``), the work continues."""
+    with _lock:
+        try:
+            if _display:
+                _display.console.print(text, markup=False, highlight=False, soft_wrap=True)
+            else:
+                print(text, flush=True)
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def fail(text: str) -> int:
+    """Prints an error and returns the exit status."""
+    print(f"✗ {text}", file=sys.stderr, flush=True)
+    return 1
+
+
+@contextlib.contextmanager
+def step(what: str) -> Iterator[Step]:
+    """A step that lasts as long as the block. Steps may overlap; on an error, the caller prints it."""
+    with shown(Step(what)) as running:
+        yield running
+    result = f": {running.result}" if running.result else ""
+    say(f"✓ {what}{result} ({running.seconds:.1f} s)")
+
+
+def logged(
+    command: Sequence[str | Path],
+    log: Path,
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    each: Callable[[str], None] = lambda line: None,
+    umask: int = -1,
+    grace: float = GRACE_SECONDS,
+) -> int:
+    """Runs a command with its output in a new log; returns the exit status.
+
+    Args:
+        each: called with every line.
+        umask: the command's umask; -1 keeps ours.
+        grace: seconds that the command has, after Ctrl-C, to end by itself.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        log.open("w", encoding="utf-8") as output,
+        subprocess.Popen(
+            command,
+            cwd=cwd,
+            env=env,
+            umask=umask,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+        ) as process,
+    ):
+        assert process.stdout
+        try:
+            for line in process.stdout:
+                output.write(line)
+                output.flush()
+                if verbose():
+                    say(line.rstrip("\n"))
+                each(line.rstrip("\n"))
+            return process.wait()
+        except KeyboardInterrupt:
+            # Ctrl-C reached the child, too. A second signal would abort Terraform.
+            end(process, grace)
+            raise
+
+
+def end(process: subprocess.Popen[str], seconds: float = GRACE_SECONDS) -> None:
+    """Waits for an interrupted child to end; after that time, terminates it."""
+    for stop in (process.terminate, process.kill):
+        try:
+            process.communicate(timeout=seconds)
+            return
+        except subprocess.TimeoutExpired:
+            stop()
+            seconds = 10
+    process.wait()
+
+
+def reason(log: Path) -> str:
+    """Why the command with this log failed: the failing line and its cause, in one line."""
+    text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
+    # Without colours, and without BuildKit's numbers and times.
+    lines = [
+        re.sub(r"^#\d+ (\d+\.\d+ )?", "", line).rstrip() for line in re.sub(r"\x1b\[[0-9;]*m", "", text).splitlines()
+    ]
+    found = _ansible([line for line in lines if line])
+    lines = [line.strip() for line in lines if line.strip()]
+    found = found or _docker(lines) or _terraform(lines)
+    return found or (lines[-1] if lines else "no output")
+
+
+def tail(log: Path) -> str:
+    """The log's last lines, unless they are already on the screen."""
+    text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
+    lines = [line for line in text.splitlines() if line.strip()][-TAIL:]
+    return "" if verbose() else "\n".join(f"  │ {line}" for line in lines)
+
+
+def failure(what: str, log: Path) -> str:
+    """Prints the last lines of a failed command's log, and returns the message for its error."""
+    if shown := tail(log):
+        say(shown)
+    return f"{what}: {reason(log)} (whole log: {log})"
+
+
+def _ansible(lines: list[str]) -> str:
+    task = ""
+    for number, line in enumerate(lines):
+        if found := re.match(r"(?:TASK|RUNNING HANDLER) \[(.*?)\] \**$", line):
+            task = found[1]
+        if found := re.match(r"(?:fatal|failed): \[([^\]]+?)(?: -> [^\]]*)?\].*?(?:FAILED|UNREACHABLE)! =>(.*)", line):
+            if "...ignoring" in lines[number : number + 40]:
+                continue
+            said = re.search(r'"msg": "((?:[^"\\]|\\.)*)"', found[2])
+            # no_log hides the result, but not the error line.
+            errors = [one.removeprefix("[ERROR]: ") for one in lines[:number] if one.startswith("[ERROR]: ")]
+            hidden = errors[-1] if errors and any(one.strip().startswith("censored") for one in lines[number:]) else ""
+            message = hidden or (said[1] if said else "") or _value(lines[number + 1 : number + 40], "msg")
+            return f"{found[1]}: task `{task}`: {message or found[2].strip()}"
+    return ""
+
+
+def _value(lines: list[str], key: str) -> str:
+    """A key's text in YAML, which may continue on indented lines; of a block, the first line."""
+    for number, line in enumerate(lines):
+        if found := re.match(rf"( *){key}: ?(.*)", line):
+            further = itertools.takewhile(lambda one: one.startswith(f"{found[1]} "), lines[number + 1 :])
+            parts = [part.strip() for part in further]
+            return parts[0] if found[2][:1] in "|>" and parts else " ".join([found[2], *parts]).strip("'\" ")
+    return ""
+
+
+def _docker(lines: list[str]) -> str:
+    """The failed instruction of a Dockerfile, with either builder, and its cause."""
+    for number, line in enumerate(lines):
+        classic = re.search(r"The command '(?:/bin/sh -c )?(.*)' returned a non-zero code: \d+", line)
+        kit = re.search(r'ERROR: process "(?:/bin/sh -c )?(.*)" did not complete successfully', line)
+        if found := classic or kit:
+            instruction = found[1]
+            said = [one for one in lines[:number] if not one.startswith(("--->", "Removing intermediate", "-----"))]
+            worst = [one for one in said[-30:] if re.match(r"(E|ERROR|error|fatal|.*Error|.*error)\b.*:? ", one)]
+            cause = (worst or said or [line])[-1]
+            return f"RUN {' '.join(instruction.split())[:120]}: {cause}"
+    return ""
+
+
+def _terraform(lines: list[str]) -> str:
+    plain = [line.strip("╷│╵ ") for line in lines]
+    for number, line in enumerate(plain):
+        if line.startswith("Error: "):
+            rest = [one for one in plain[number + 1 : number + 12] if one]
+            rest = rest[: next((i for i, one in enumerate(rest) if one.startswith("Error: ")), len(rest))]
+            where = next((one.rstrip(":") for one in rest if re.match(r"on \S+ line \d+", one)), "")
+            return line.removeprefix("Error: ") + (f" ({where})" if where else "")
+    return ""
+
+
+@contextlib.contextmanager
+def shown(running: Step) -> Iterator[Step]:
+    """Shows a step while it runs, but not how it ended."""
+    if not verbose() and sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
+        with _moving(running):
+            yield running
+        return
+    over = threading.Event()
+
+    def remind() -> None:
+        seconds = QUIET_SECONDS
+        while not over.wait(seconds):
+            say(f"▸ {running.what}" if seconds == QUIET_SECONDS else f"▸ {running} ({running.seconds:.0f} s so far)")
+            seconds = REMIND_SECONDS
+
+    thread = threading.Thread(target=remind, daemon=True)
+    if verbose():
+        say(f"▸ {running.what}")
+    else:
+        thread.start()
+    try:
+        yield running
+    finally:
+        over.set()
+        if thread.ident:
+            thread.join()
+
+
+@contextlib.contextmanager
+def _moving(running: Step) -> Iterator[None]:
+    """Draws a moving line for every running step."""
+    global _display
+    with _lock:
+        _steps.append(running)
+        if not _display:
+            _display = _live()
+            _display.start()
+    try:
+        yield
+    finally:
+        with _lock:
+            _steps.remove(running)
+            if not _steps:
+                _display.stop()
+                _display = None
+
+
+def _live() -> Any:
+    from rich.console import Group
+    from rich.live import Live
+    from rich.spinner import Spinner
+    from rich.text import Text
+
+    spinner = Spinner("dots")
+
+    def draw() -> Group:
+        def line(one: Step) -> Text:
+            clock = f" {int(one.seconds) // 60}:{int(one.seconds) % 60:02d} "
+            turning = cast(Text, spinner.render(time.monotonic()))
+            text = Text.assemble(turning, " ", one.what, (clock, "cyan"), (one.detail, "dim"))
+            text.no_wrap, text.overflow = True, "ellipsis"
+            return text
+
+        return Group(*(line(one) for one in list(_steps)))
+
+    return Live(get_renderable=draw, refresh_per_second=8, transient=True)

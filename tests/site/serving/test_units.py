@@ -1,0 +1,35 @@
+"""The systemd units of ours on the host: hardened, and doing their work all the same."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from common.paths import ROOT
+from tests.support.site import Site
+
+UNITS = sorted({path.name.removesuffix(".j2") for path in ROOT.glob("roles/*/*/**/comentarios-*.service*")})
+# Without a domain there is no certificate to look after: tests/site/changing/test_domain.py has one.
+OF_A_DOMAIN = {"comentarios-certbot.service", "comentarios-certificate.service"}
+
+
+@pytest.mark.parametrize("unit", [unit for unit in UNITS if unit not in OF_A_DOMAIN])
+def test_unit(unit: str, up: Site) -> None:
+    """As systemd on the host judges it, at most 4.0 of 10; and its last run ended well."""
+    judged = up.ssh(f"systemd-analyze security --no-pager --threshold=40 {unit}")
+    assert judged.returncode == 0, judged.stdout
+    started = up.ssh(f"sudo systemctl start {unit} && systemctl show --property=Result {unit}", timeout=120)
+    assert started.stdout == "Result=success\n", up.ssh(f"journalctl -u {unit} -n 20 --no-pager").stdout
+
+
+def test_sshd(up: Site) -> None:
+    settings = up.ssh("sudo sshd -T").stdout.splitlines()
+    assert {"allowstreamlocalforwarding no", "permituserrc no", "allowtcpforwarding local"} <= set(settings)
+
+
+def test_kernels_settings_reach_every_interface(up: Site) -> None:
+    read = up.ssh("cd /proc/sys/net; grep -H . ipv?/conf/*/accept_redirects ipv?/conf/*/accept_source_route").stdout
+    values = dict(line.rsplit(":", 1) for line in read.splitlines())
+    there = {name: value for name, value in values.items() if not re.search(r"/(veth\w+|lo)/", name)}
+    assert len(there) > 8 and set(there.values()) == {"0"}, there
