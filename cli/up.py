@@ -60,7 +60,12 @@ def up(target: Target, tag: str = "", rebuild: str = "", watch: str = "", ready:
 
 
 def _join(target: Target) -> None:
-    """Adds the caller to those who may log in, unless Terraform's own file of variables decides that."""
+    """Adds the caller to those who may log in, unless Terraform's own file of variables decides that.
+
+    Raises:
+        CommandError: the settings lack a variable; the caller's entry is not changed.
+    """
+    settings.require(target)
     if not target.older_tfvars:
         people.join(target, settings.read(target).terraform, terraform.client)
 

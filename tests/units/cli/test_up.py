@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from cli import host, image, release, terraform, up
+from cli import host, image, people, release, settings, terraform, up
 from cli.names import Names
 from cli.targets import Target
 from common.errors import CommandError
@@ -100,6 +100,19 @@ def test_the_sandbox_does_not_go_with_others_in_it(
     here = Target("sandbox", tmp_path, {})
     with pytest.raises(CommandError, match="also has staging-comentarios:") if refused else contextlib.nullcontext():
         up._refuse_others(here, delete)
+
+
+def test_missing_settings_remove_nobody_from_the_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings, "FOLDER", tmp_path)
+    joined: list[object] = []
+    monkeypatch.setattr(people, "join", lambda *given: joined.append(given))
+    there = Target("aws", tmp_path / "state", {}, names=Names(environment="staging"))
+    with pytest.raises(CommandError, match="lacks admin_cidrs and ssh_public_key"):
+        up._join(there)
+    assert not joined
+    (tmp_path / "aws-staging.yml").write_text("terraform: {admin_cidrs: [], ssh_public_key: ssh-ed25519 AAAA me}\n")
+    up._join(there)
+    assert joined
 
 
 def test_clean_keeps_what_is_known_of_aws(tmp_path: Path) -> None:
