@@ -88,5 +88,5 @@ def names(environment: Mapping[str, str]) -> Names:
             f"{found.given()}: {found.name} is longer than {LONGEST} characters, the limit for names of S3 buckets"
         )
     if reserved := re.match(RESERVED, found.name):
-        raise CommandError(f"{found.given()}: AWS reserves names that begin with {reserved[0]}: choose another")
+        raise CommandError(f"{found.given()}: AWS reserves names that begin with {reserved[0]}; choose another")
     return found
