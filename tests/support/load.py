@@ -22,6 +22,8 @@ from tests.support import replies
 
 RATE = 100  # of each kind, a second
 TIMEOUT = 5.0  # seconds
+# At most so many at a time: the load is one client for the host's firewall, which resets those above its limit (512).
+CONNECTIONS = 256
 THREADS = 50  # content_ids that comments go to
 
 
@@ -39,6 +41,7 @@ class Load:
         self._rate = rate
         self._run = uuid.uuid4().hex[:8]
         self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+        self._connections = asyncio.Semaphore(CONNECTIONS)
         self.sent: Counter[str] = Counter()
         self.failures: list[tuple[str, float, str]] = []
         self.acknowledged: dict[str, list[str]] = {}
@@ -77,7 +80,7 @@ class Load:
         self.sent[method] += 1
         begin = time.monotonic()
         try:
-            async with asyncio.timeout(TIMEOUT):
+            async with asyncio.timeout(TIMEOUT), self._connections:
                 problem = replies.fault(method, *await self._exchange(method, path, body))
         except TimeoutError:
             problem = f"no reply within {TIMEOUT:g} s"

@@ -95,7 +95,7 @@ def test_clone_that_was_removed(folders: tuple[Path, Path], eventually: Callable
     eventually(lambda: not server.exists() or "Z" in (server / "stat").read_text(), 30)
     started = sandbox_command(other, "start")
     assert started.returncode == 0, started.stdout
-    assert "left behind" in started.stdout
+    assert "removing the leftovers of an earlier sandbox" in started.stdout
     assert inspect("container", "comentarios-claim-ecr")["Id"] != registry
     healthy = sandbox_command(other, "status")
     assert healthy.returncode == 0, healthy.stdout

@@ -1,4 +1,4 @@
-"""The machine's reboot, and the end of the APIs' process: `make up` carries on with what was there."""
+"""Reboots of the host, and of the machine, which ends the APIs' process, too: everything is there again."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 import secrets
 import signal
 import subprocess
+from collections.abc import Callable
 
 import requests
 
@@ -35,6 +36,11 @@ def stop_containers() -> None:
     subprocess.run(["docker", "kill", *found], check=True, capture_output=True)
 
 
+def listed(site: Site, thread: str) -> list[str]:
+    comments = requests.get(f"{site.edge}/api/comment/list/{thread}", timeout=30).json()
+    return [one["comment"] for one in comments]
+
+
 def carries_on(site: Site, thread: str) -> None:
     """`make up` finds nothing to change, by Terraform or on the host, which is the same one with its comments."""
     done = site.make("up")
@@ -45,10 +51,21 @@ def carries_on(site: Site, thread: str) -> None:
     # One line a step; the logs have the rest.
     assert len(done.stdout.splitlines()) <= 25, done.stdout
     assert [one.instance_id for one in host.hosts(site.target)] == [site.host.instance_id]
-    listed = requests.get(f"{site.edge}/api/comment/list/{thread}", timeout=30).json()
-    assert [one["comment"] for one in listed] == ["here"]
+    assert listed(site, thread) == ["here"]
     status = site.make("status")
     assert status.returncode == 0, status.stdout
+
+
+def test_host_reboots(up: Site, eventually: Callable[..., object]) -> None:
+    """It starts by itself, its release is live, the firewall is there, and it can still pull from ECR."""
+    thread, boot = post(up), "cut -d' ' -f22 /proc/1/stat"
+    booted = up.ssh(boot).stdout
+    up.ssh("sudo systemctl reboot")
+    eventually(lambda: up.ssh(boot, timeout=15).stdout not in {"", booted}, 120)
+    assert eventually(lambda: listed(up, thread), 120) == ["here"]
+    assert "policy drop" in up.ssh("sudo nft list table inet comentarios").stdout
+    pulled = up.ssh("sudo docker pull $(grep ^API_IMAGE= /opt/comentarios/.env | cut -d= -f2)", timeout=120)
+    assert pulled.returncode == 0, pulled.stderr
 
 
 def test_machine_reboots(up: Site) -> None:

@@ -48,7 +48,9 @@ def test_one_id_finds_the_lines_of_edge_and_api(up: Site, request_id: str) -> No
 def test_others_are_left_out(up: Site, request_id: str) -> None:
     assert not lines(up, REQUEST=request_id[:-1])
     assert not lines(up, REQUEST=request_id, LEVEL="error")
-    assert len(lines(up, REQUEST=request_id, GREP="NOBODY-WROTE", SERVICE="api")) == 1000
+    shown = {"REQUEST": request_id, "GREP": "NOBODY-WROTE", "SERVICE": "api"}
+    # On a machine that is busy, Compose may end before it has read all that the engine has.
+    waiting.eventually(lambda: len(lines(up, **shown)) == 1000, 30)
 
 
 def test_following_shows_what_comes(up: Site, request_id: str) -> None:

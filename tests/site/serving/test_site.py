@@ -104,18 +104,6 @@ def test_comments_survive_the_containers(up, thread, eventually):
     assert eventually(lambda: _listed(up, thread)) == ["before"]
 
 
-def test_comments_survive_a_reboot(up, thread, eventually):
-    """The host reboots: it comes back by itself, its release is live, and it can still pull from ECR."""
-    _post(up, thread, "before")
-    booted = up.ssh("cat /proc/1/stat | cut -d' ' -f22").stdout
-    up.ssh("sudo systemctl reboot")
-    eventually(lambda: up.ssh("cat /proc/1/stat | cut -d' ' -f22", timeout=15).stdout not in {"", booted}, 120)
-    assert eventually(lambda: _listed(up, thread), 120) == ["before"]
-    assert "policy drop" in up.ssh("sudo nft list table inet comentarios").stdout
-    pulled = up.ssh("sudo docker pull $(grep ^API_IMAGE= /opt/comentarios/.env | cut -d= -f2)", timeout=120)
-    assert pulled.returncode == 0, pulled.stderr
-
-
 def test_image_that_ecr_does_not_have(up):
     """One clear line, a non-zero exit, and the live release goes on."""
     done = up.make("up", TAG="never-pushed")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from cli import inputs, testing
@@ -22,6 +24,7 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
     monkeypatch.setattr(testing, "_pytest", run)
     monkeypatch.setattr(engine, "ensure", lambda _: None)
     monkeypatch.setattr(engine, "stop", lambda _: None)
+    monkeypatch.setattr(os, "nice", lambda _: 0)
     return calls
 
 
