@@ -18,9 +18,10 @@ def status(target: Target) -> int:
     """Prints one line per component; returns 1 if one is not healthy."""
     # All queries run in parallel; the output keeps its order.
     with ThreadPoolExecutor() as pool:
+        parts = pool.submit(sandbox.status) if target.is_sandbox else None
         if known := not target.is_sandbox or terraform.answers(target):
             asked = [(one, *_ask(pool, target, one)) for one in host.hosts(target)]
-        healthy = not target.is_sandbox or sandbox.status()
+        healthy = parts.result() if parts else True
         if not known:
             # The sandbox's own status has listed its hosts.
             return 1
@@ -42,10 +43,10 @@ def _host(target: Target, one: host.Host, stack: Answer, probe: Answer) -> bool:
         return False
     rows = [json.loads(line) for line in stack.stdout.splitlines() if line.strip()]
     healthy = bool(rows)
-    serving = {_release(row) for row in rows if _good(row)}
+    serving = {_release(row) for row in rows if row["State"] == "running" and row["Health"] != "unhealthy"}
     for row in sorted(rows, key=lambda row: row["Name"]):
         good = _good(row)
-        # Stopped, so that the way back is a second's, for as long as a release is watched.
+        # Stopped, but kept for a rollback in a second while a release is being watched.
         standby = row["State"] == "exited" and row["ExitCode"] == 0 and _release(row) and serving - {"", _release(row)}
         healthy &= bool(good or standby)
         word = "standby" if standby else "starting" if row["Health"] == "starting" else "UNHEALTHY"

@@ -45,7 +45,7 @@ def up(target: Target, tag: str = "", rebuild: str = "", watch: str = "", ready:
         _variables(target, target.sandbox)
         # Terraform mostly waits, so the images are built at the same time.
         with ThreadPoolExecutor() as pool:
-            images = pool.submit(_images, target, tag)
+            images = pool.submit(_images, target, not tag and not host.hosts(target))
             terraform.apply(target)
             images.result()
         sandbox.run("sync")
@@ -83,10 +83,10 @@ def _announcement(target: Target, lasted: Path) -> str:
     )
 
 
-def _images(target: Target, tag: str) -> None:
-    """Builds all images: the sandbox's, the stack's and the API's."""
+def _images(target: Target, api: bool) -> None:
+    """Builds all images: the sandbox's, the stack's and, for the first host, the API's."""
     sandbox.run("build")
-    if not tag and not host.hosts(target):
+    if api:
         image.prepare(target)
 
 

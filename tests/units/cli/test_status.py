@@ -62,6 +62,7 @@ def test_edge_of_a_host(
         (STOPPED, "UNHEALTHY"),
         (STOPPED | {"Labels": "com.docker.compose.service=edge"}, "UNHEALTHY"),
         (OLD | {"Name": "api-2", "Health": "starting"}, "starting"),
+        (OLD | {"Name": "api-2", "Health": "unhealthy"}, "UNHEALTHY"),
         (OLD | {"Name": "api-2"}, "healthy"),
     ],
 )
