@@ -5,6 +5,7 @@ In a process of its own: the verbs set the environment that they run in.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -19,14 +20,15 @@ if TYPE_CHECKING:
 
 TAG = "0123456789ab"
 ADDRESS = "203.0.113.99"
+FOLDER = tempfile.TemporaryDirectory(prefix="people-")
 PASSWORD = "/comentarios/grafana/admin_password"
 
 
 def operator() -> None:
     """`make up`, `make images`, `make status` besides Terraform; role parameters on the controller."""
-    from cli import host, image, people, settings, targets, terraform
+    from cli import host, image, people, settings, terraform
 
-    target = targets.target()
+    target = _target()
     settings.apply(target)
     for key in ("ssh-ed25519 AAAA one", "ssh-ed25519 AAAA two"):
         people.join(target, {"ssh_public_key": key, "admin_cidrs": []}, terraform.client)
@@ -43,17 +45,17 @@ def operator() -> None:
 
 def drill_() -> None:
     """`make drill`: the host and its volume are lost; `make up` follows."""
-    from cli import drill, host, targets
+    from cli import drill, host
 
-    target = targets.target()
+    target = _target()
     drill._lose(target, host.chosen(target))
 
 
 def pipeline() -> None:
     """.github/workflows/release.yml: `make image`, `make ssh-open`, `make release`, `make ssh-close`."""
-    from cli import host, ssh_access, targets, terraform
+    from cli import host, ssh_access, terraform
 
-    target = targets.target()
+    target = _target()
     terraform.ensure_up(target)
     _images(target)
     ssh_access.open_(target, ADDRESS)
@@ -87,6 +89,15 @@ def host_() -> None:
     boto3.client("ecr").get_authorization_token()
     pages = boto3.client("ssm").get_paginator("get_parameters_by_path")
     list(pages.paginate(Path="/comentarios", Recursive=True, WithDecryption=True))
+
+
+def _target() -> Target:
+    """TARGET=aws, with neither the settings nor the state that this checkout has of it."""
+    from cli import settings, targets
+
+    folder = Path(FOLDER.name)
+    settings.FOLDER = folder
+    return dataclasses.replace(targets.target(), state=folder)
 
 
 def _images(target: Target) -> None:
