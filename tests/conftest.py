@@ -13,6 +13,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 from cli import host
 from cli.targets import target
+from common import engine
 from tests.support import variants, waiting
 from tests.support.releases import Releases
 from tests.support.site import NOT_RUN, OWN, Site, beside, end_abandoned, make
@@ -73,7 +74,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 @pytest.fixture(scope="session")
 def up() -> Iterator[Site]:
     """`make up` in the tests' own sandbox, and `make down` when the last test is over (KEEP=yes: it stays up)."""
-    end_abandoned()
+    # `make up` starts an engine if there is none.
+    if engine.answers():
+        end_abandoned()
     try:
         made = make("up", timeout=1500)
         assert made.returncode == 0, made.stdout[-6000:]
