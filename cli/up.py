@@ -75,7 +75,7 @@ def _announcement(target: Target, lasted: Path) -> str:
     where = "a sandbox of AWS on this machine" if target.is_sandbox else "AWS"
     if target.names.suffix:
         where += f" ({target.names.given()})"
-    took = f"took {lasted.read_text()} s last time" if lasted.exists() else "takes about four minutes the first time"
+    took = f"took {lasted.read_text()} s last time" if lasted.exists() else "takes about three minutes the first time"
     logs = os.path.relpath(target.state / "logs", Path.cwd())
     return (
         f"▸ make up: {where}, its host by Terraform, the API's image, the host's configuration by Ansible; {took}\n"
@@ -151,9 +151,7 @@ def down(target: Target, delete_data: str = "", *, images: bool = False) -> None
             if images:
                 local_images.remove_all()
         engine.stop(STATE / "engine")
-        for folder in (terraform.BOOTSTRAP, terraform.HOST):
-            shutil.rmtree(folder / ".terraform" / target.state.name, ignore_errors=True)
-        shutil.rmtree(target.state, ignore_errors=True)
+        _forget(target)
         return
     _down_on_aws(target, delete_data == "yes")
 
@@ -183,6 +181,11 @@ def _down_in_the_sandbox(target: Target) -> None:
         if terraform.bucket_exists(target, bucket):
             _remove(target, bucket, delete=True)
         sandbox.run("sync")
+    _forget(target)
+
+
+def _forget(target: Target) -> None:
+    """Removes the target's state folder, and what Terraform keeps for it beside its files."""
     for folder in (terraform.BOOTSTRAP, terraform.HOST):
         shutil.rmtree(folder / ".terraform" / target.state.name, ignore_errors=True)
     shutil.rmtree(target.state, ignore_errors=True)
