@@ -142,7 +142,7 @@ def test_series(folder: Path) -> None:
 def test_image(folder: Path) -> None:
     tag = f"comentarios-api:proof-{os.getpid()}"
     try:
-        first, second = (build(tag, images.base(STATE), no_cache=True, quiet=True) for _ in range(2))
+        first, second = (build(tag, images.base(STATE), no_cache=True) for _ in range(2))
         size = json.loads(_docker("image", "inspect", tag))[0]["Size"] / 1e6
         # A trust store, an installer or a compiler: the final image has use for none of them.
         unwanted = r".*/([^/]+\.(crt|pem)|pip[0-9.]*|(.*-)?gcc(-[0-9]+)?|cc)"
