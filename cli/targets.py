@@ -158,6 +158,7 @@ def _common(chosen: Target) -> dict[str, str]:
     # Each target keeps its own initialised backend beside the other's, in every Terraform folder.
     variables = {
         "TARGET": chosen.name,
+        "COMENTARIOS_ROOT": str(ROOT),
         "COMENTARIOS_STATE": str(chosen.state),
         "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
         "ANSIBLE_SSH_CONTROL_PATH_DIR": str(chosen.connections),
