@@ -135,7 +135,7 @@ def build(target: Target, wanted: str, rebuild: bool = False) -> None:
     target.state.mkdir(parents=True, exist_ok=True)
     base = local_images.base(target.state)
     log = target.state / "logs" / "build-api.log"
-    command = [sys.executable, str(ROOT / "api" / "image.py"), "build", "--tag", f"{LOCAL}:{wanted}"]
+    command = [sys.executable, str(ROOT / "api" / "image.py"), "--tag", f"{LOCAL}:{wanted}"]
     command += ["--base", base, "--version", wanted, *(["--no-cache"] if rebuild else [])]
     if logged(command, log, env={**os.environ, **builder()}):
         raise CommandError(failure("building the image failed", log))

@@ -66,14 +66,13 @@ def up(target: Target, tag: str = "", rebuild: str = "", watch: str = "", ready:
 
 
 def _join(target: Target) -> None:
-    """Adds the caller to those who may log in, unless Terraform's own file of variables decides that.
+    """Adds the caller to those who may log in.
 
     Raises:
         CommandError: the settings lack a variable; the caller's entry is not changed.
     """
     settings.require(target)
-    if not target.older_tfvars:
-        people.join(target, settings.read(target).terraform, terraform.client)
+    people.join(target, settings.read(target).terraform, terraform.client)
 
 
 def _announcement(target: Target, lasted: Path) -> str:

@@ -43,35 +43,35 @@ RELEASES, HEALS, BACKUPS = "tests/units/release", "tests/units/heal", "tests/uni
 FAULTS = (
     # The release program: what it does, in which order.
     Fault(
-        "a phase is skipped: replicas are not waited for",
+        "a phase is skipped: no wait for the replicas",
         f"{RELEASE}/rollout.py",
         '"ready": self._wait_ready,',
         '"ready": lambda: None,',
         f"{RELEASES}/test_release.py",
     ),
     Fault(
-        "a phase is skipped: the old replicas go on running beside the new ones",
+        "a phase is skipped: the old replicas keep running beside the new ones",
         f"{RELEASE}/rollout.py",
         '"stopped": self._stop_old,',
         '"stopped": lambda: None,',
         f"{RELEASES}/test_release.py",
     ),
     Fault(
-        "an interrupted release begins again at its first phase",
+        "an interrupted release starts again with its first phase",
         f"{RELEASE}/records.py",
         "        record.phase = phase\n",
         "",
         f"{RELEASES}/test_records.py",
     ),
     Fault(
-        "an undo is forgotten: the old configuration is not put back",
+        "an undo is forgotten: the old configuration is not restored",
         f"{RELEASE}/rollout.py",
         "                self._apply(configuration, before.identity)\n",
         "",
         f"{RELEASES}/test_interrupted.py",
     ),
     Fault(
-        "an undo is forgotten: the edge stays with the bad release",
+        "an undo is forgotten: the edge keeps the bad release",
         f"{RELEASE}/rollout.py",
         "                self._edge.switch(before.identity)\n",
         "",
@@ -85,7 +85,7 @@ FAULTS = (
         f"{RELEASES}/test_release.py",
     ),
     Fault(
-        "the lock is anybody's",
+        "the lock does not exclude others",
         f"{RELEASE}/lock.py",
         "            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))\n",
         "            pass\n",
@@ -106,7 +106,7 @@ FAULTS = (
         f"{RELEASES}/test_command.py",
     ),
     Fault(
-        "a service is not told that its files changed",
+        "a service does not reload its changed files",
         f"{RELEASE}/rollout.py",
         "            self._engine.hang_up(one)\n",
         "            pass\n",
@@ -120,14 +120,14 @@ FAULTS = (
         f"{RELEASES}/test_release.py",
     ),
     Fault(
-        "a release counts as over before its lock is free",
+        "a release counts as finished before its lock is released",
         f"{RELEASE}/records.py",
         "if record.finished is None)",
         "if record.outcome == RUNNING)",
         f"{RELEASES}/test_interrupted.py",
     ),
     Fault(
-        "a cancellation before the program has begun is forgotten",
+        "a cancellation before the program has started is lost",
         f"{RELEASE}/__main__.py",
         "                record.cancel()\n",
         "",
@@ -141,7 +141,7 @@ FAULTS = (
         f"{RELEASES}/test_watch.py",
     ),
     Fault(
-        "one slow second is enough for a verdict",
+        "one slow second is enough for a rollback",
         f"{RELEASE}/watch.py",
         "if len(self._window) < (self._window.maxlen or 0) or",
         "if",
@@ -155,7 +155,7 @@ FAULTS = (
         f"{RELEASES}/test_records.py",
     ),
     Fault(
-        "the release that a rollback would go back to is pruned",
+        "the release for a rollback is pruned",
         f"{RELEASE}/records.py",
         "(live.number, live.previous, live.origin)",
         "(live.number, live.origin)",
@@ -169,14 +169,14 @@ FAULTS = (
         f"{RELEASES}/test_release.py",
     ),
     Fault(
-        "what a rollback went back from counts as good",
+        "a release that was rolled back counts as good",
         f"{RELEASE}/rollout.py",
         "            self._retire_newer()\n",
         "",
         f"{RELEASES}/test_release.py",
     ),
     Fault(
-        "a pull is tried once",
+        "a pull is not retried",
         f"{RELEASE}/engine.py",
         "PULLS = 3",
         "PULLS = 1",
@@ -190,18 +190,18 @@ FAULTS = (
         "            return connection.getresponse().status < 500\n",
         HEALS,
     ),
-    Fault("what somebody has stopped is started", HEAL, ' and state["Error"]:', ":", HEALS),
-    Fault("Prometheus is given no time after its start", HEAL, "up > GRACE and ", "", HEALS),
+    Fault("containers that somebody stopped are started", HEAL, ' and state["Error"]:', ":", HEALS),
+    Fault("Prometheus gets no time after its start", HEAL, "up > GRACE and ", "", HEALS),
     # Backups.
     Fault(
-        "the old database does not come back when a restore fails",
+        "the old database is not put back when a restore fails",
         f"{BACKUP}/__main__.py",
         "            database.swap_back(kept)\n",
         "",
         f"{BACKUPS}/test_program.py",
     ),
     Fault(
-        "a restore does not keep releases away",
+        "a restore does not block releases",
         f"{BACKUP}/__main__.py",
         "            with stack.held():\n",
         "            if True:\n",
@@ -216,7 +216,7 @@ FAULTS = (
         "api/tests/units/test_writer.py",
     ),
     Fault(
-        "a field that is given twice is taken",
+        "a duplicate field is accepted",
         "api/comentarios/validation.py",
         "object_pairs_hook=_unique, ",
         "",
@@ -224,7 +224,7 @@ FAULTS = (
     ),
     # The verbs.
     Fault(
-        "Terraform's changes are taken for none",
+        "Terraform's changes are ignored",
         "cli/terraform.py",
         'if status == 0:\n            return "no changes"',
         'if status in (0, 2):\n            return "no changes"',

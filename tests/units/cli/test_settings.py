@@ -106,32 +106,16 @@ def test_what_every_site_needs_is_asked_for(given: Given, root: Path) -> None:
         settings.require(given("terraform: {instance_type: t3.small}", "aws-staging", "staging"))
 
 
-def test_the_unnamed_environment_may_keep_its_tfvars(given: Given, root: Path) -> None:
-    older = root / "terraform" / "aws.tfvars"
-    older.write_text("admin_cidrs = []\n")
-    chosen = given("ansible: {stack_api_replicas: 3}", "aws")
-    settings.require(chosen)
-    assert chosen.older_tfvars == older
-    with pytest.raises(CommandError, match=r"aws.tfvars and `terraform:` of .* set variables: move all of them to"):
-        settings.read(given(ON_AWS, "aws"))
-    # Nobody else's.
-    assert given(ON_AWS, "aws-staging", "staging").older_tfvars is None
-
-
-def test_variables_that_would_reach_every_environment(given: Given, root: Path) -> None:
-    (root / "terraform" / "bootstrap" / "terraform.tfvars").write_text('github_repository = "alice/comentarios"\n')
-    with pytest.raises(CommandError, match="would apply to every environment: move its variables to `bootstrap:`"):
-        settings.read(given(ON_AWS, "aws-staging", "staging"))
-    with pytest.raises(CommandError, match=r"terraform.tfvars and `bootstrap:` of"):
-        settings.read(given("bootstrap: {image_count: 9}", "aws"))
-    settings.read(given(ON_AWS, "aws"))
-
-
-@pytest.mark.parametrize("file", ["aws.tfvars", "bootstrap/terraform.tfvars"])
-def test_the_name_is_the_verbs(given: Given, root: Path, file: str) -> None:
-    (root / "terraform" / file).write_text('project = "blog"\n')
-    with pytest.raises(CommandError, match="project cannot be set here: set ENV or PROJECT"):
-        settings.read(given("", "aws"))
+@pytest.mark.parametrize(
+    "file", ["terraform.tfvars", "aws.tfvars", "own.auto.tfvars.json", "bootstrap/terraform.tfvars"]
+)
+@pytest.mark.parametrize("name", ["sandbox", "aws-staging"])
+def test_variables_that_would_reach_every_environment(given: Given, root: Path, file: str, name: str) -> None:
+    chosen = given("", name, "staging")
+    settings.read(chosen)
+    (root / "terraform" / file).write_text("{}")
+    with pytest.raises(CommandError, match=f"terraform/{file} would apply to every environment: move its variables to"):
+        settings.read(chosen)
 
 
 @pytest.mark.parametrize(
