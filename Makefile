@@ -5,7 +5,7 @@ TARGET ?= sandbox
 VERB := .venv/bin/python -m cli
 # Inputs of the verbs; cli/inputs.py defines their form. They are passed on unexpanded: make would expand the `$` of
 # CMD='echo $HOME'.
-INPUTS := V TARGET ENV PROJECT TAG TO FROM DELETE_DATA CMD HOST SERVICE LEVEL REQUEST SINCE GREP FOLLOW EDGE_PORT GRAFANA_PORT PROMETHEUS_PORT ALERTMANAGER_PORT GRAFANA_IMAGE WATCH READY TIERS ADDRESS ALERT FOR REBUILD
+INPUTS := V TARGET ENV PROJECT TAG TO FROM DELETE_DATA CMD HOST SERVICE LEVEL REQUEST SINCE UNTIL GREP FOLLOW EDGE_PORT GRAFANA_PORT PROMETHEUS_PORT ALERTMANAGER_PORT GRAFANA_IMAGE WATCH READY TIERS ADDRESS ALERT FOR THREAD WHY EMAIL ID REBUILD
 $(foreach name,$(INPUTS),$(if $(filter-out undefined,$(origin $(name))),$(eval override $(name) := $$(value $(name)))))
 export $(INPUTS)
 # Python keeps compiled modules, which makes every tool start faster, but not beside the sources, which are copied.
@@ -15,7 +15,7 @@ export PYTHONPYCACHEPREFIX := $(CURDIR)/.state/pycache
 export PYTHONUTF8 := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status env alerts silence ssh logs tunnel image images outdated sbom release rollback releases ssh-open ssh-close plan dev doctor backup backups restore drill check test bench prove venv venvtest clean
+.PHONY: help up down status env alerts silence ssh logs tunnel image images outdated sbom release rollback releases ssh-open ssh-close plan dev doctor backup backups restore drill comments hide unhide erase audit check test bench prove venv venvtest clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -125,3 +125,18 @@ restore: venv ## restore the newest backup, or FROM= one of `make backups`; the 
 
 drill: venv ## destroy the host and its volume, rebuild both, and measure how long it takes
 	@$(VERB) drill
+
+comments: venv ## the newest comments, hidden ones too; THREAD=, EMAIL=, GREP= a text, SINCE=, UNTIL=
+	@$(VERB) comments
+
+hide: venv ## hide comments from everybody: ID= one or more, WHY=; `make unhide` shows them again
+	@$(VERB) hide
+
+unhide: venv ## show hidden comments again: ID= one or more, WHY=
+	@$(VERB) unhide
+
+erase: venv ## erase every comment and trace of EMAIL=, for good; WHY=
+	@$(VERB) erase
+
+audit: venv ## who hid or erased what, when and why
+	@$(VERB) audit

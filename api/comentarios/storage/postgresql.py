@@ -143,12 +143,8 @@ class PostgresqlEngine:
             self._configure(connection)
 
     def kept(self) -> list[str]:
-        return [
-            name
-            for (name,) in self.rows(
-                "SELECT datname FROM pg_database WHERE starts_with(datname, current_database() || '_before_') ORDER BY 1"
-            )
-        ]
+        names = self.rows("SELECT datname, current_database() FROM pg_database ORDER BY datname")
+        return [name for name, own in names if name.startswith(f"{own}_before_")]
 
     def close(self) -> None:
         if self._pool is not None:
