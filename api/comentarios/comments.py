@@ -83,7 +83,7 @@ class Comments:
     def page(self, content_id: str, after: int = 0, limit: int | None = None, known: str = "") -> Reply:
         """The comments after the one with the id `after`, as many as fit into a reply, and a link to the next page.
 
-        known: the request's If-None-Match; 304 when the thread has no newer comment.
+        known: the request's If-None-Match; 304 when the thread has not changed.
         """
         if not _possible(content_id):
             raise ApiError(404, f"content_id {content_id} not found")

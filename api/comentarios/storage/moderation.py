@@ -117,9 +117,9 @@ class Moderation:
                 with self._engine.transaction() as run:
                     id_, created_ms = map(int, subject.split("@"))
                     # After a restore, ids may repeat, but not together with the time.
-                    if (found := _find(run, id_)) and found[1] == created_ms:
-                        _place(run, id_, found[0], action == "hide")
-                    run("UPDATE audit SET done_ms = ? WHERE at_ms = ?", _now(run), at_ms)
+                    found = _find(run, id_)
+                    moved = bool(found and found[1] == created_ms and _place(run, id_, found[0], action == "hide"))
+                    run("UPDATE audit SET comments = ?, done_ms = ? WHERE at_ms = ?", int(moved), _now(run), at_ms)
         erasures = {subject: at_ms for at_ms, action, subject in pending if action == "erase"}
         return self._sweep(erasures) if erasures else {}
 

@@ -7,7 +7,7 @@ import pytest
 from comentarios.config import Settings
 from comentarios.storage import Moderation, ModerationError, NewComment, Storage, open_storage
 from comentarios.storage import moderation as module
-from comentarios.storage.base import SLICE, Slice
+from comentarios.storage.base import SLICE, Engine, Slice
 from comentarios.validation import MAX_CONTENT_ID
 from flask import Flask
 from flask.testing import FlaskClient
@@ -19,14 +19,15 @@ Post = Callable[..., TestResponse]
 
 
 @pytest.fixture
-def storage(app: Flask) -> Storage:
-    opened: Storage = app.extensions["storage"]
-    return opened
+def engine(app: Flask) -> Engine:
+    """The application's."""
+    storage: Storage = app.extensions["storage"]
+    return storage.engine
 
 
 @pytest.fixture
-def operator(storage: Storage) -> Moderation:
-    return Moderation(storage.engine)
+def operator(engine: Engine) -> Moderation:
+    return Moderation(engine)
 
 
 def texts(client: FlaskClient, url: str = PATH) -> list[str]:
@@ -89,18 +90,18 @@ def test_etag_changes_with_each_change(client: FlaskClient, post: Post, operator
 
 
 def test_etag_of_a_list_that_changes_while_it_is_read(
-    client: FlaskClient, storage: Storage, operator: Moderation, monkeypatch: pytest.MonkeyPatch
+    client: FlaskClient, engine: Engine, operator: Moderation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The slice that was read still has the comment: the next request must get another list."""
-    storage.engine.write([NewComment("thread", ALICE, f"{number}", 0) for number in range(2 * SLICE)])
-    first, engine_slice = ids(operator)["0"], storage.engine.slice
+    engine.write([NewComment("thread", ALICE, f"{number}", 0) for number in range(2 * SLICE)])
+    first, engine_slice = ids(operator)["0"], engine.slice
 
     def slice_(content_id: str, after: int, limit: int) -> Slice:
         found = engine_slice(content_id, after, limit)
         operator.hide([first], "me", "spam")
         return found
 
-    monkeypatch.setattr(storage.engine, "slice", slice_)
+    monkeypatch.setattr(engine, "slice", slice_)
     reply = client.get(PATH)
     assert reply.get_json()[0]["comment"] == "0"
     monkeypatch.undo()
@@ -109,19 +110,19 @@ def test_etag_of_a_list_that_changes_while_it_is_read(
 
 
 def test_etag_of_a_list_that_is_read_during_an_erasure(
-    client: FlaskClient, post: Post, operator: Moderation, storage: Storage, monkeypatch: pytest.MonkeyPatch
+    client: FlaskClient, post: Post, operator: Moderation, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With a comment hidden in the meantime, whose time is later."""
     for text, email in (("a", ALICE), ("b", BOB), ("c", ALICE)):
         post("thread", text, email)
-    scrub, seen = storage.engine.scrub, []
+    scrub, seen = engine.scrub, []
 
     def during() -> None:
         operator.hide([ids(operator)["c"]], "me", "spam")
         seen.append(client.get(PATH).headers["ETag"])
         scrub()
 
-    monkeypatch.setattr(storage.engine, "scrub", during)
+    monkeypatch.setattr(engine, "scrub", during)
     operator.erase(BOB, "me", "asked")
     assert client.get(PATH, headers={"If-None-Match": seen[0]}).status_code == 200
 
@@ -229,7 +230,7 @@ def test_address_in_others_texts(
     assert texts(client) == [left or text]
 
 
-def test_hostile_texts_do_not_hold_an_erasure_up(storage: Storage, operator: Moderation) -> None:
+def test_hostile_texts_do_not_hold_an_erasure_up(engine: Engine, operator: Moderation) -> None:
     hostile = [
         "a" * 9_990 + " @",
         "a.-'+" * 2_000,
@@ -238,14 +239,14 @@ def test_hostile_texts_do_not_hold_an_erasure_up(storage: Storage, operator: Mod
         "@" * 10_000,
         "a@b" + "-" * 9_000,
     ]
-    storage.engine.write([NewComment("thread", ALICE, text, 0) for text in hostile * 5])
+    engine.write([NewComment("thread", ALICE, text, 0) for text in hostile * 5])
     started = time.monotonic()
     operator.erase(BOB, "me", "asked")
     assert time.monotonic() - started < 2
 
 
-def test_erase_of_more_than_a_batch(storage: Storage, operator: Moderation) -> None:
-    storage.engine.write(
+def test_erase_of_more_than_a_batch(engine: Engine, operator: Moderation) -> None:
+    engine.write(
         [NewComment("thread", (ALICE, BOB)[number % 2], f"{number}", 0) for number in range(2 * module.BATCH + 50)]
     )
     assert operator.erase(BOB, "me", "asked") == (module.BATCH + 25, 0)
@@ -254,14 +255,12 @@ def test_erase_of_more_than_a_batch(storage: Storage, operator: Moderation) -> N
 
 @pytest.mark.parametrize("step", ["begun", "half-way", "before the scrub"])
 def test_erasure_that_is_interrupted(
-    database_url: str, storage: Storage, operator: Moderation, monkeypatch: pytest.MonkeyPatch, step: str
+    database_url: str, engine: Engine, operator: Moderation, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     """The next replica that starts completes it before it answers."""
-    storage.engine.write(
-        [NewComment("thread", (ALICE, BOB)[number % 2], f"{number}", 0) for number in range(2 * module.BATCH)]
-    )
+    engine.write([NewComment("thread", (ALICE, BOB)[number % 2], f"{number}", 0) for number in range(2 * module.BATCH)])
     left = {"begun": 0, "half-way": 1, "before the scrub": 99}[step]
-    rows = storage.engine.rows
+    rows = engine.rows
 
     def failing(sql: str, *values: object) -> object:
         nonlocal left
@@ -274,8 +273,8 @@ def test_erasure_that_is_interrupted(
     def killed() -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(storage.engine, "rows", failing)
-    monkeypatch.setattr(storage.engine, "scrub", killed)
+    monkeypatch.setattr(engine, "rows", failing)
+    monkeypatch.setattr(engine, "scrub", killed)
     with pytest.raises(KeyboardInterrupt):
         operator.erase(BOB, "me", "asked")
     # The operator tries again, in vain.
@@ -290,7 +289,7 @@ def test_erasure_that_is_interrupted(
     other.close()
 
 
-def test_what_a_restore_brings_along(post: Post, operator: Moderation, storage: Storage, client: FlaskClient) -> None:
+def test_what_a_restore_brings_along(post: Post, operator: Moderation, engine: Engine, client: FlaskClient) -> None:
     """Entries of the log that are not done in this database: they are done, in order."""
     post("thread", "a")
     post("thread", "b", BOB)
@@ -310,7 +309,7 @@ def test_what_a_restore_brings_along(post: Post, operator: Moderation, storage: 
         ("hide", "99@1"),
         ("erase", module._digest(BOB)),
     ]
-    with storage.engine.transaction() as run:
+    with engine.transaction() as run:
         for at_ms, (action, about) in enumerate(entries, 1):
             run(module.RECORD, at_ms, "me", action, about, 0, "why", 0)
     before = client.get(PATH).headers["ETag"]
@@ -335,8 +334,8 @@ def test_log_is_in_order_whatever_the_clock_says(
 
 
 @pytest.fixture
-def several(storage: Storage) -> Iterator[None]:
-    storage.engine.write(
+def several(engine: Engine) -> Iterator[None]:
+    engine.write(
         [
             NewComment("1", ALICE, "First post!", 1_000),
             NewComment("1", BOB, "100 % _real_ \\o/", 2_000),
