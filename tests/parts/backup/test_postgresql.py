@@ -49,7 +49,9 @@ def test_backups_of_postgresql(settings: Settings, postgres: Postgres) -> None:
 @pytest.mark.parametrize("schema", [1, 2])
 def test_what_operators_changed_after_the_backup(settings: Settings, postgres: Postgres, schema: int) -> None:
     """It is changed again when the API starts with the restored database, which may have had no audit log."""
-    url = postgres.new_database()
+    with psycopg.connect(postgres.url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE moderated{schema}".encode())
+    url = postgres.url.replace("/postgres", f"/moderated{schema}")
     settings = replace(settings, database_url=url)
     live = open_storage(ApiSettings(database_url=url))
     for email in ("a@example.com", "b@example.com", "a@example.com", "c@example.com"):
