@@ -82,7 +82,7 @@ def erase(target: Target, email: str, why: str, host_: str = "") -> None:
     with step("erase: every comment and trace of the address"):
         found = _ask(target, host_, "erase", email=email, why=why, who=release.owner(target.environment()))
     own, texts = found["done"]
-    say(f"  erased {own} comments of the address, and the address in {texts} other comments")
+    say(f"  comments of the address, erased: {own}; others' comments, the address in them erased: {texts}")
     if kept := ", ".join(found["kept"]):
         say(f"  databases that a restore kept may still have it: {kept} (docs/operations.md#backups)")
     say(f"  {retention}")
