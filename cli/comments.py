@@ -95,9 +95,10 @@ def audit(target: Target, host_: str = "") -> None:
     Raises:
         CommandError: the API's container does not answer.
     """
+    found = _ask(target, host_, "audit", limit=ROWS)["done"]
     row = "{:<23}  {:<7}  {:<20}  {:>8}  {:<24}  {}"
     say(row.format("when (UTC)", "what", "comment or address", "comments", "who", "why"))
-    for one in _ask(target, host_, "audit", limit=ROWS)["done"]:
+    for one in found:
         what, shown = one["action"], one["subject"]
         shown = f"sha256 {shown[:12]}…" if what == "erase" else shown.partition("@")[0]
         count = one["comments"] if one["done_ms"] else "not done"
