@@ -5,7 +5,7 @@ TARGET ?= sandbox
 VERB := .venv/bin/python -m cli
 # Inputs of the verbs; cli/inputs.py defines their form. They are passed on unexpanded: make would expand the `$` of
 # CMD='echo $HOME'.
-INPUTS := V TARGET ENV PROJECT TAG TO FROM DELETE_DATA CMD HOST SERVICE LEVEL REQUEST SINCE GREP FOLLOW EDGE_PORT GRAFANA_PORT PROMETHEUS_PORT ALERTMANAGER_PORT GRAFANA_IMAGE WATCH READY TIERS ADDRESS ALERT FOR REBUILD
+INPUTS := V TARGET ENV PROJECT TAG TO FROM DELETE_DATA CMD HOST SERVICE LEVEL REQUEST SINCE UNTIL GREP FOLLOW EDGE_PORT GRAFANA_PORT PROMETHEUS_PORT ALERTMANAGER_PORT GRAFANA_IMAGE WATCH READY TIERS ADDRESS ALERT FOR THREAD WHY EMAIL ID REBUILD
 $(foreach name,$(INPUTS),$(if $(filter-out undefined,$(origin $(name))),$(eval override $(name) := $$(value $(name)))))
 export $(INPUTS)
 # Python keeps compiled modules, which makes every tool start faster, but not beside the sources, which are copied.
@@ -60,6 +60,11 @@ backup: venv ## back up the comments to S3 now; a timer does so every 15 minutes
 backups: venv ## list the backups, the oldest first
 restore: venv ## restore the newest backup, or FROM= one of `make backups`; the old database is kept
 drill: venv ## destroy the host and its volume, rebuild both, and measure how long it takes
+comments: venv ## the newest comments, hidden ones too; THREAD=, EMAIL=, GREP= a text, SINCE=, UNTIL=
+hide: venv ## hide comments from everybody: ID= one or more, WHY=; `make unhide` shows them again
+unhide: venv ## show hidden comments again: ID= one or more, WHY=
+erase: venv ## erase every comment and trace of EMAIL=, for good; WHY=
+audit: venv ## who hid or erased what, when and why
 
 $(VERBS):
 	@$(VERB) $@

@@ -222,6 +222,28 @@ FAULTS = (
         "",
         "api/tests/units/test_validation.py",
     ),
+    Fault(
+        "a restore brings back what was erased after the backup",
+        f"{BACKUP}/sqlite_steps.py",
+        "                _carry_over(file, opened)\n",
+        "                pass\n",
+        f"{BACKUPS}/test_sqlite_steps.py",
+    ),
+    # What operators do to comments.
+    Fault(
+        "erased bytes stay in the file",
+        "api/comentarios/storage/sqlite.py",
+        "PRAGMA secure_delete = ON",
+        "PRAGMA secure_delete = OFF",
+        "api/tests/units/test_moderation_sqlite.py",
+    ),
+    Fault(
+        "a client keeps a list that changed while it was read",
+        "api/comentarios/storage/base.py",
+        "revision = last.revision if revision is None else revision",
+        "revision = last.revision",
+        "api/tests/units/test_moderation.py",
+    ),
     # The verbs.
     Fault(
         "Terraform's changes are ignored",

@@ -9,6 +9,7 @@ from ipaddress import IPv4Interface, IPv4Network
 from types import SimpleNamespace
 
 import pytest
+import requests
 from postgres import Postgres
 
 from cli import host, terraform
@@ -49,6 +50,22 @@ def two(up, releases, postgres) -> SimpleNamespace:
 def test_what_one_takes_the_other_lists(two):
     replies.post(two.first.edge, "shared", "by the first")
     assert replies.comments(two.second.edge, "shared") == ["by the first"]
+
+
+def test_operators_act_on_both(up, two):
+    """Through either host: PostgreSQL is one."""
+    body = {"email": "mallory@example.com", "comment": "spam", "content_id": "moderated"}
+    assert requests.post(f"{two.first.edge}/api/comment/new", json=body, timeout=10).json()["status"] == "SUCCESS"
+    found = up.make("-s", "comments", THREAD="moderated", HOST="comentarios-2").stdout.splitlines()
+    number = found[-1].split()[0]
+    hidden = up.make("-s", "hide", ID=number, WHY="spam", HOST="comentarios-2")
+    assert hidden.stdout == f"comment {number} is hidden\n"
+    said = requests.get(f"{two.first.edge}/api/comment/list/moderated", timeout=10).json()
+    assert said == {"status": "NOT-FOUND", "message": "content_id moderated not found"}
+    erased = up.make("erase", EMAIL="mallory@example.com", WHY="asked")
+    assert erased.returncode == 0 and "comments of the address, erased: 1" in erased.stdout, erased.stdout
+    log = up.make("-s", "audit", HOST="comentarios-2").stdout.splitlines()[1:3]
+    assert [line.split()[1] for line in log] == ["erase", "hide"]
 
 
 def test_password_is_in_a_file_of_the_api_alone(two, postgres):

@@ -34,6 +34,7 @@ GOOD = {
     "LEVEL": ["debug", "warning", "error"],
     "REQUEST": ["checkout-42", "a.b_C"],
     "SINCE": ["90s", "10m", "2h", "1d", "2026-01-31T12:00", "2026-01-31T12:00:00Z"],
+    "UNTIL": ["10m", "2026-01-31T12:00:00.123Z"],
     "GREP": ["database is locked", 'it\'s $(odd) "x" `y` -e'],
     "FOLLOW": ["yes", "no"],
     "EDGE_PORT": ["8080"],
@@ -47,10 +48,14 @@ GOOD = {
     "ADDRESS": ["203.0.113.7"],
     "ALERT": ["DiskFull"],
     "FOR": ["0", "30m", "2h"],
+    "THREAD": ["1", "/posts/2026?x=1 ñ", "a\nb"],
+    "WHY": ["spam", 'it\'s $(odd) "x" `y` {{ 1 }}'],
+    "EMAIL": ["alice@example.com", "Alice <alice@example.com>"],
+    "ID": ["57", "57 58 999999999999999999"],
     "REBUILD": ["yes", "no"],
 }
 # Each is tried on every input but these, which are any command and any text.
-FREE = {"CMD", "GREP"}
+FREE = {"CMD", "GREP", "THREAD", "WHY", "EMAIL"}
 BAD = [
     "-oProxyCommand=touch /tmp/x",
     "--help",
