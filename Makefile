@@ -15,7 +15,7 @@ export PYTHONPYCACHEPREFIX := $(CURDIR)/.state/pycache
 export PYTHONUTF8 := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status env alerts silence ssh logs tunnel image images outdated sbom release rollback releases ssh-open ssh-close plan dev doctor backup backups restore drill check test bench prove venv venvtest clean
+.PHONY: help up down status env alerts silence ssh logs tunnel image images outdated sbom release rollback releases move-database ssh-open ssh-close plan dev doctor backup backups restore drill check test bench prove venv venvtest clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -98,6 +98,9 @@ rollback: venv ## roll back to the last good release, image and configuration; T
 
 releases: venv ## list the releases
 	@$(VERB) releases
+
+move-database: venv ## move the comments while the site serves: TO= a parameter with PostgreSQL's URL, or sqlite
+	@$(VERB) move-database
 
 ssh-open: venv ## open port 22 of the hosts to this machine until `make ssh-close`; for the pipeline
 	@$(VERB) ssh-open

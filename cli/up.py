@@ -50,13 +50,23 @@ def up(target: Target, tag: str = "", rebuild: str = "", watch: str = "", ready:
             images.result()
         sandbox.run("sync")
     else:
-        _join(target)
-        terraform.apply(target)
+        apply_terraform(target)
     release.play(target, "site", "site.yml", watch, ready, stack_api_tag=_tag(target, tag, rebuild == "yes"))
     seconds = time.monotonic() - begin
     lasted.write_text(f"{seconds:.0f}")
     say(f"✓ up in {seconds:.0f} s")
     urls(target, edge_port)
+
+
+def apply_terraform(target: Target) -> None:
+    """Applies the settings' variables to hosts that are up."""
+    if target.sandbox:
+        _variables(target, target.sandbox)
+        terraform.apply(target)
+        sandbox.run("sync")
+    else:
+        _join(target)
+        terraform.apply(target)
 
 
 def _join(target: Target) -> None:

@@ -19,6 +19,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 from uuid import uuid4
 
@@ -293,12 +294,17 @@ class Postgresql(Database):
 class Move:
     """Moves what is in the source to the target.
 
+    target: connects to it. An undo may do without it, if it is what failed.
     tell: passes a line on and returns when it was answered.
     """
 
-    def __init__(self, source: Database, target: Database, tell: Callable[..., None]):
-        self._source, self._target, self._tell = source, target, tell
+    def __init__(self, source: Database, target: Callable[[], Database], tell: Callable[..., None]):
+        self._source, self._connect, self._tell = source, target, tell
         self._told = 0.0
+
+    @cached_property
+    def _target(self) -> Database:
+        return self._connect()
 
     def copy(self) -> None:
         """Make the target like the source, while both are in use."""
@@ -341,7 +347,7 @@ class Move:
     def undo(self) -> None:
         """Make the source the live database again, with all that the target has got since."""
         if self._source.sealed:
-            Move(self._target, self._source, self._tell).finish()
+            Move(self._target, lambda: self._source, self._tell).finish()
             return
         with self._source.transaction():
             self._source.open()
@@ -426,7 +432,7 @@ def _tell(**facts: object) -> None:
 
 def main(step: str) -> int:
     try:
-        move = Move(connect("FROM"), connect("TO"), _tell)
+        move = Move(connect("FROM"), lambda: connect("TO"), _tell)
         {"copy": move.copy, "finish": move.finish, "undo": move.undo}[step]()
     except (MoveError, ConfigError, StorageError, sqlite3.Error, psycopg.Error, OSError) as error:
         print(" ".join(str(error).split()), file=sys.stderr)

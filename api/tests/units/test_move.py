@@ -45,7 +45,7 @@ class Site:
         self.told = []
         found = [self.database(one) for one in (source, target)]
         try:
-            getattr(Move(found[0], found[1], self._tell), name)()
+            getattr(Move(found[0], lambda: found[1], self._tell), name)()
         finally:
             for one in found:
                 one.connection.close()
