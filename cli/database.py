@@ -37,9 +37,10 @@ def move(target: Target, to: str, watch: str = "", ready: str = "") -> None:
             f"the settings name {one.database or SQLITE}: {line} under `terraform:`, then run this again"
         )
     entries = release.play(target, "move", "playbooks/release.yml", watch, ready, stack_move=True)
-    if not any(entry["kind"] == "move" for entry in entries):
+    moves = [entry for entry in entries if entry["kind"] == "move"]
+    if not moves:
         say(f"✓ nothing to move: {to} is the live database already")
-    for entry in entries:
+    for entry in moves:
         say(f"✓ moved to {to}: release {entry['number']} on {entry['host']}; writes waited {entry['held_seconds']:g} s")
         say("  the old database is kept, and takes no more writes; `make move-database` moves back, too")
 

@@ -228,8 +228,8 @@ class Engine:
                 for line in process.stdout:
                     told(json.loads(line))
                     with contextlib.suppress(BrokenPipeError):
-                        process.stdin.write("\n")
-                        process.stdin.flush()
+                        # Unbuffered: closing the pipe must not fail in place of the step.
+                        os.write(process.stdin.fileno(), b"\n")
             except BaseException:
                 process.kill()
                 self.docker("rm", "--force", MOVER, check=False)
