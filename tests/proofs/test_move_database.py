@@ -9,7 +9,6 @@ import hashlib
 import os
 import shlex
 import threading
-import time
 import urllib.request
 from collections.abc import Iterator
 from ipaddress import IPv4Interface, IPv4Network
@@ -20,10 +19,12 @@ import pytest
 from postgres import Postgres
 
 from cli import terraform
+from common.paths import STATE
 from tests.support import replies
 from tests.support.releases import Releases
 from tests.support.site import Site
 
+TABLES = STATE / "proofs.md"
 ROWS = int(os.environ.get("MOVE_ROWS", "1000000"))
 FILLED_THREADS = 10_000
 RATE = 50  # reads, and as many posts, a second
@@ -49,6 +50,11 @@ for row in opened.execute("READ"):
 print(count, digest.hexdigest())
 """
 
+LAST = """
+import sqlite3
+print(*sqlite3.connect("/var/lib/comentarios/comentarios.db").execute("SELECT max(id) FROM comments").fetchone())
+"""
+
 
 @pytest.fixture(scope="module")
 def postgres(up: Site) -> Iterator[Postgres]:
@@ -60,6 +66,18 @@ def postgres(up: Site) -> Iterator[Postgres]:
     )
     yield server
     server.remove()
+
+
+@pytest.fixture(scope="module")
+def table() -> Iterator[list[str]]:
+    """Rows of the table that `make prove` prints."""
+    rows = [
+        "| move under load | comments | took | writes waited | slowest request | requests | failed | lost / doubled |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    yield rows
+    with TABLES.open("a") as file:
+        file.write("\n" + "\n".join(rows) + "\n")
 
 
 def move(up: Site, to: str) -> str:
@@ -112,7 +130,7 @@ def row(releases: Releases, what: str, comments: int, report: dict[str, Any]) ->
     return f"| {what} | {comments:,} | {times} | {sent:,} | {failed} | {lost} |"
 
 
-def test_killed_again_and_again(up: Site, releases: Releases, postgres: Postgres) -> None:
+def test_killed_again_and_again(up: Site, releases: Releases, postgres: Postgres, table: list[str]) -> None:
     """The program and the step that it runs, by SIGKILL, later each time: every step is hit, and the move ends well."""
     for to in ("postgresql", "sqlite"):
         ended = threading.Event()
@@ -138,9 +156,7 @@ def test_killed_again_and_again(up: Site, releases: Releases, postgres: Postgres
             finally:
                 ended.set()
                 killer.join()
-        print(
-            row(releases, f"to {to}, killed {kills[0]} times", sum(map(len, report["acknowledged"].values())), report)
-        )
+        table.append(row(releases, f"to {to}, killed {kills[0]} times", 0, report))
         assert kills[0] >= 3
         assert "GET" not in report["failed"], report["failures"]
         # Refused with a reason, for as long as nobody carries on.
@@ -148,22 +164,16 @@ def test_killed_again_and_again(up: Site, releases: Releases, postgres: Postgres
         assert not report["missing"] and not doubled(releases, report)
 
 
-def test_a_million_comments_there_and_back(up: Site, releases: Releases, postgres: Postgres) -> None:
-    begin = time.monotonic()
+def test_a_million_comments_there_and_back(up: Site, releases: Releases, postgres: Postgres, table: list[str]) -> None:
     in_replica(releases, FILL.replace("ROWS", str(ROWS)).replace("THREADS", str(FILLED_THREADS)))
-    print(f"filled in {time.monotonic() - begin:.0f} s")
     first, link = page(releases.edge, "/api/comment/list/filled%207?limit=5")
     second = page(releases.edge, link)[0]
-    last = int(
-        in_replica(
-            releases, DIGEST.partition("for ")[0] + 'print(*opened.execute("SELECT max(id) FROM comments").fetchone())'
-        )
-    )
+    last = int(in_replica(releases, LAST))
     before = digest(releases, postgres, "sqlite", last)
     for to in ("postgresql", "sqlite"):
         with releases.load(RATE, TIMEOUT) as report:
             move(up, to)
-        print(row(releases, f"to {to}", ROWS, report))
+        table.append(row(releases, f"to {to}", ROWS, report))
         assert not report["failed"] and not report["missing"] and not doubled(releases, report), report["failures"]
         assert releases.last()["kind"] == "move" and releases.last()["held_seconds"] <= 10
         # A page that was read before, and a link that was given out before.
