@@ -43,6 +43,8 @@ COMMENTS = "comments"
 # Tables that each database has for itself.
 OWN = {"heartbeat", "schema_version", "moved"}
 EVENTS = ("INSERT", "UPDATE", "DELETE")
+# The beginnings of the fences' names. PostgreSQL asks them in alphabetical order, and the last word is the seal's.
+SEALED, FROZEN = "sealed_", "unchanged_"
 
 Row = tuple[Any, ...]
 
@@ -136,6 +138,9 @@ class Database:
     def give_out_above(self, table: str) -> None:
         """Let the next id be larger than all that there are."""
 
+    def analyze(self) -> None:
+        """Gather what the planner needs to know about new rows."""
+
     @property
     def site(self) -> str:
         """What the databases of one site share since their first move; empty before."""
@@ -152,13 +157,13 @@ class Database:
         """Of each fence its name, and the statements that drop and create it."""
         raise NotImplementedError
 
-    def fence(self, table: str, event: str, until: int, reason: str) -> None:
-        """Refuse an event on a table until a time."""
+    def fence(self, kind: str, table: str, event: str, until: int, reason: str) -> None:
+        """Refuse an event on a table until a time. kind: the beginning of the trigger's name."""
         raise NotImplementedError
 
     @property
     def sealed(self) -> bool:
-        return f"fence_{COMMENTS}_insert" in [name for name, *_ in self.fences()]
+        return f"sealed_{COMMENTS}_insert" in [name for name, *_ in self.fences()]
 
     def open(self) -> list[str]:
         """Take all fences away; returns the statements that put them back."""
@@ -170,18 +175,17 @@ class Database:
     def freeze(self) -> None:
         """Refuse changes and deletions for a while; comments may still be added."""
         self.open()
+        until, reason = int(time.time()) + FROZEN_SECONDS, "the comments are being moved: try again later"
         for table in self.tables():
             for event in EVENTS[1:] if table == COMMENTS else EVENTS:
-                until = int(time.time()) + FROZEN_SECONDS
-                self.fence(table, event, until, "the comments are being moved to another database: try again later")
+                self.fence(FROZEN, table, event, until, reason)
 
     def seal(self, to: str) -> None:
-        """Refuse every write."""
-        self.open()
+        """Refuse every write. What `freeze` made stays: to drop a trigger, PostgreSQL would lock readers out."""
         reason = f"the comments were moved to {to} on {time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime())}"
         for table in self.tables():
             for event in EVENTS:
-                self.fence(table, event, LAST, reason)
+                self.fence(SEALED, table, event, LAST, reason)
 
 
 class Sqlite(Database):
@@ -213,12 +217,12 @@ class Sqlite(Database):
     def fences(self) -> list[Row]:
         return self.ask(
             "SELECT name, 'DROP TRIGGER ' || name, sql FROM sqlite_schema "
-            "WHERE type = 'trigger' AND name GLOB 'fence_*'"
+            f"WHERE type = 'trigger' AND (name GLOB '{FROZEN}*' OR name GLOB '{SEALED}*')"
         )
 
-    def fence(self, table: str, event: str, until: int, reason: str) -> None:
+    def fence(self, kind: str, table: str, event: str, until: int, reason: str) -> None:
         self.run(
-            f"CREATE TRIGGER fence_{table}_{event.lower()} BEFORE {event} ON {table} "
+            f"CREATE TRIGGER {kind}{table}_{event.lower()} BEFORE {event} ON {table} "
             f"WHEN CAST(strftime('%s', 'now') AS INTEGER) < {until} BEGIN SELECT RAISE(ABORT, '{reason}'); END"
         )
 
@@ -273,20 +277,25 @@ class Postgresql(Database):
                 f"SELECT setval('{sequence}', greatest((SELECT max(id) FROM {table}), last_value)) FROM {sequence}"
             )
 
+    def analyze(self) -> None:
+        # Otherwise a list may read the whole table until autovacuum comes, a minute later.
+        for table in self.tables():
+            self.run(f"ANALYZE {table}")
+
     def fences(self) -> list[Row]:
         return self.ask(
             "SELECT t.tgname, 'DROP TRIGGER ' || t.tgname || ' ON ' || c.relname, pg_get_triggerdef(t.oid) "
             "FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid "
-            r"WHERE c.relnamespace = current_schema()::regnamespace AND t.tgname LIKE 'fence\_%'"
+            f"WHERE c.relnamespace = current_schema()::regnamespace AND t.tgname ~ '^({FROZEN}|{SEALED})'"
         )
 
-    def fence(self, table: str, event: str, until: int, reason: str) -> None:
+    def fence(self, kind: str, table: str, event: str, until: int, reason: str) -> None:
         self.run(
             "CREATE OR REPLACE FUNCTION fence() RETURNS trigger LANGUAGE plpgsql AS "
             "$$ BEGIN RAISE EXCEPTION '%', TG_ARGV[0]; END $$"
         )
         self.run(
-            f"CREATE TRIGGER fence_{table}_{event.lower()} BEFORE {event} ON {table} FOR EACH STATEMENT "
+            f"CREATE TRIGGER {kind}{table}_{event.lower()} BEFORE {event} ON {table} FOR EACH STATEMENT "
             f"WHEN (extract(epoch FROM now()) < {until}) EXECUTE FUNCTION fence('{reason}')"
         )
 
@@ -310,6 +319,7 @@ class Move:
         """Make the target like the source, while both are in use."""
         self._accept()
         self._align_all()
+        self._target.analyze()
 
     def finish(self) -> None:
         """Compare everything, have writes held, take along what came meanwhile, and seal the source.

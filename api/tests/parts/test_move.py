@@ -171,6 +171,15 @@ def test_cursors_that_were_given_out_stay_valid(sides: Sides) -> None:
     assert sides.rows("postgresql")[-1][0] == 6001
 
 
+def test_lists_use_the_index_at_once(sides: Sides) -> None:
+    """Without statistics, PostgreSQL may read by id and leave out other threads."""
+    sides.fill(20_000)
+    sides.step("copy", "sqlite", "postgresql")
+    with psycopg.connect(sides.urls["postgresql"]) as connection:
+        found = connection.execute("SELECT reltuples FROM pg_class WHERE oid = 'comments'::regclass").fetchone()
+    assert found == (20_000,)
+
+
 def test_an_id_is_not_given_out_twice_after_the_last_comment_was_erased(sides: Sides) -> None:
     """PostgreSQL's sequence goes up only, there and back again."""
     sides.fill(10)

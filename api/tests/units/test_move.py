@@ -124,7 +124,7 @@ def test_changes_are_refused_while_it_compares_and_not_later(site: Site, monkeyp
     """So what was compared stays the same until the switch. If the program is killed, the refusal ends by itself."""
 
     def erase() -> None:
-        with pytest.raises(sqlite3.IntegrityError, match="are being moved to another database: try again later"):
+        with pytest.raises(sqlite3.IntegrityError, match="are being moved: try again later"):
             site.change("a", "DELETE FROM comments WHERE id = 1")
         raise Killed
 
