@@ -51,6 +51,7 @@ prove: venvtest ## the long proofs: fifty kills, ten thousand bodies, releases u
 release: venv ## build, push and roll out the working tree without losing a request; TAG= an image in ECR, REBUILD=yes, WATCH= seconds
 rollback: venv ## roll back to the last good release, image and configuration; TO= one of `make releases`
 releases: venv ## list the releases
+move-database: venv ## move the comments while the site serves: TO= a parameter with PostgreSQL's URL, or sqlite
 ssh-open: venv ## open port 22 of the hosts to this machine until `make ssh-close`; for the pipeline
 ssh-close: venv ## close what `make ssh-open` opened
 dev: venv ## `docker compose up` with the API on :8000, reloading; downloads Compose if it is missing

@@ -38,6 +38,7 @@ VERBS = {
     "images": "image.images",
     "logs": "logs.logs",
     "ssh-open": "ssh_access.open_",
+    "move-database": "database.move",
     "outdated": "supply.outdated",
     "plan": "up.plan",
     "prove": "testing.prove",

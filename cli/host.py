@@ -31,6 +31,8 @@ class Host:
     domain: str = ""
     public: str = ""
     architecture: str = ""
+    # The parameter with the database's URL, as Terraform knows it; empty for SQLite.
+    database: str = ""
 
 
 def hosts(target: Target) -> list[Host]:
@@ -68,6 +70,7 @@ def _host(instance: dict[str, Any], user: str) -> Host:
         tags.get("edge_domain", ""),
         instance.get("PublicIpAddress", ""),
         instance.get("Architecture", ""),
+        tags.get("database_url_parameter", ""),
     )
 
 

@@ -31,7 +31,10 @@ INPUTS: dict[str, tuple[str, str]] = {
         "is not the name of a project: give 3 to 20 lower-case letters, digits and single hyphens",
     ),
     "TAG": (NAME, "is not a valid tag: `make images` lists the tags in ECR"),
-    "TO": (NAME, "is not a release: give a number or a tag from `make releases`"),
+    "TO": (
+        rf"{NAME}|(/{NAME})+",
+        "is not valid: give a release from `make releases`, or to `make move-database` a parameter or sqlite",
+    ),
     "FROM": (rf"{NAME}(@{NAME})?", "is not the name of a backup: `make backups` lists them"),
     "DELETE_DATA": (r"yes|no", "is not valid: `yes` also deletes the comments and the backups"),
     # Any command for the host's shell; it is passed on unchanged.

@@ -147,7 +147,9 @@ class Follower:
                     if entry["finished"]:
                         continue
                     if not since or not length:
-                        self._shown.detail = f"release {entry['number']} on {one.name}: {entry['phase']}"
+                        copied = entry["copied"]
+                        doing = f"comparing {copied['done']:,} of {copied['of']:,} comments" if copied else ""
+                        self._shown.detail = f"release {entry['number']} on {one.name}: {doing or entry['phase']}"
                         continue
                     if one.name not in told:
                         told.add(one.name)

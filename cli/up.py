@@ -65,6 +65,17 @@ def up(target: Target, tag: str = "", rebuild: str = "", watch: str = "", ready:
     urls(target, edge_port)
 
 
+def apply_terraform(target: Target) -> None:
+    """Applies the settings' variables to hosts that are up."""
+    if target.sandbox:
+        _variables(target, target.sandbox)
+        terraform.apply(target)
+        sandbox.run("sync")
+    else:
+        _join(target)
+        terraform.apply(target)
+
+
 def _join(target: Target) -> None:
     """Adds the caller to those who may log in.
 

@@ -36,6 +36,10 @@ options:
     description: Image of the API; empty to keep the live one.
     type: str
     default: ""
+  move:
+    description: Whether to move the comments if the configuration names another database.
+    type: bool
+    default: false
   to:
     description: Number or tag of the release to roll back to; empty for the last good one.
     type: str
@@ -71,6 +75,7 @@ def main() -> None:
             "watch_seconds": {"type": "int", "default": 60},
             "ready_seconds": {"type": "int", "default": 60},
             "image": {"type": "str", "default": ""},
+            "move": {"type": "bool", "default": False},
             "to": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
@@ -81,6 +86,8 @@ def main() -> None:
     command += [
         f"--{name.replace('_', '-')}={given[name]}" for name in ("run", "owner", "watch_seconds", "ready_seconds", own)
     ]
+    if given["move"]:
+        command.append("--move")
     if module.check_mode:
         if given["verb"] == "rollback":
             module.exit_json(changed=True)

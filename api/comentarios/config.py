@@ -69,7 +69,7 @@ class Settings:
     def from_env(cls) -> "Settings":
         """Read the environment. Raises `ConfigError` on a value that cannot be used."""
         return cls(
-            database_url=_secret("DATABASE_URL") or cls.database_url,
+            database_url=secret("DATABASE_URL") or cls.database_url,
             version=os.environ.get("COMENTARIOS_VERSION") or cls.version,
             commit=os.environ.get("COMENTARIOS_COMMIT") or cls.commit,
             log_level=(os.environ.get("LOG_LEVEL") or cls.log_level).lower(),
@@ -79,7 +79,7 @@ class Settings:
         )
 
 
-def _secret(name: str) -> str | None:
+def secret(name: str) -> str | None:
     """A setting that may be a secret: from the file in NAME_FILE, or from the environment."""
     path = os.environ.get(f"{name}_FILE")
     if not path:

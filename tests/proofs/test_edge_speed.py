@@ -97,7 +97,8 @@ def ways(releases: Releases) -> Iterator[dict[str, Way]]:
             _run(
                 releases,
                 f"docker run --detach --name speed-{name} --network comentarios_api --env LIVE_RELEASE={release}"
-                f" --volume {FOLDER}:/speed:ro {image} haproxy -W -db -f /speed/{name}.cfg",
+                f" --volume {FOLDER}:/speed:ro --volume /opt/comentarios/haproxy:/etc/haproxy:ro {image}"
+                f" haproxy -W -db -f /speed/{name}.cfg",
             )
         _run(releases, "which wrk hey || sudo apt-get install --yes --no-install-recommends wrk hey")
         proxies = {EDGE: "speed-edge", PROXY: "speed-bare"}

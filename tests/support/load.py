@@ -1,6 +1,6 @@
 """An open-loop load: requests begin on time whether or not earlier ones have ended.
 
-Run it with the edge's URL and how many reads, and how many posts, it sends a second.
+Run it with the edge's URL, how many reads, and how many posts, it sends a second, and how long it waits for a reply.
 
 Runs until SIGINT or SIGTERM, then prints one line of JSON. Nothing is ever sent twice: a reply that does not come,
 comes late or is no success is a failure. Its body says whether it is one.
@@ -35,11 +35,12 @@ class Load:
     seconds: how long each request took.
     """
 
-    def __init__(self, url: str, rate: int):
+    def __init__(self, url: str, rate: int, timeout: float = TIMEOUT):
         parts = urlsplit(url)
         self._address = (parts.hostname or "127.0.0.1", parts.port or 80)
         self._head = f"Host: {parts.netloc}\r\n"
         self._rate = rate
+        self._timeout = timeout
         self._run = uuid.uuid4().hex[:8]
         self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
         self._connections = asyncio.Semaphore(CONNECTIONS)
@@ -85,10 +86,10 @@ class Load:
         self.sent[method] += 1
         begin = time.monotonic()
         try:
-            async with asyncio.timeout(TIMEOUT), self._connections:
+            async with asyncio.timeout(self._timeout), self._connections:
                 problem = replies.fault(method, *await self._exchange(method, path, body))
         except TimeoutError:
-            problem = f"no reply within {TIMEOUT:g} s"
+            problem = f"no reply within {self._timeout:g} s"
         except (OSError, asyncio.IncompleteReadError, ValueError) as error:
             problem = f"{type(error).__name__}: {error}"
         self.seconds.append(time.monotonic() - begin)
@@ -151,8 +152,8 @@ class Load:
         }
 
 
-async def main(url: str, rate: int) -> None:
-    load, stop = Load(url, rate), asyncio.Event()
+async def main(url: str, rate: int, timeout: float) -> None:
+    load, stop = Load(url, rate, timeout), asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     await load.run(stop)
@@ -161,4 +162,4 @@ async def main(url: str, rate: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], int(sys.argv[2])))
+    asyncio.run(main(sys.argv[1], int(sys.argv[2]), float(sys.argv[3])))

@@ -15,7 +15,7 @@ from typing import Any, cast
 
 from common.paths import ROOT
 from tests.support import replies
-from tests.support.load import RATE, THREADS
+from tests.support.load import RATE, THREADS, TIMEOUT
 from tests.support.site import Site
 
 PROGRAM = "sudo comentarios-release"
@@ -88,9 +88,9 @@ class Releases:
         return [line.split()[1] for line in done.stdout.splitlines() if re.match(r"\S+/comentarios-api ", line)]
 
     @contextmanager
-    def load(self, rate: int = RATE) -> Iterator[dict[str, Any]]:
+    def load(self, rate: int = RATE, timeout: float = TIMEOUT) -> Iterator[dict[str, Any]]:
         """So many reads and posts a second for as long as the block lasts; its report is there after the block."""
-        command = [sys.executable, "-m", "tests.support.load", self.edge, str(rate)]
+        command = [sys.executable, "-m", "tests.support.load", self.edge, str(rate), str(timeout)]
         process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
         report: dict[str, Any] = {}
         try:

@@ -131,6 +131,9 @@ class World:
         refuses: whether Prometheus does not take a configuration that its check took.
         counts: whether the edge's counters can be read.
         meanwhile: what happens while the program sleeps, one at each time.
+        sealed: databases that take no writes, by the names of their secrets; empty for SQLite's.
+        waiting: whether writes wait at the edge.
+        unmovable: the step of a move that fails.
     """
 
     folder: Path
@@ -152,6 +155,9 @@ class World:
     points: Points = field(default_factory=Points)
     done: list[str] = field(default_factory=list)
     meanwhile: list[Callable[[], object]] = field(default_factory=list)
+    sealed: set[str] = field(default_factory=set)
+    waiting: bool = False
+    unmovable: str = ""
 
     @classmethod
     def under(cls, folder: Path) -> World:
@@ -328,6 +334,8 @@ class World:
             "images": set(self.images),
             "loaded": dict(self.loaded),
             "target": self.target,
+            "sealed": set(self.sealed),
+            "waiting": self.waiting,
             "live": self.live,
             "files": configured,
             "metrics": [line.split()[0] for line in metrics if "timestamp" not in line],
@@ -496,6 +504,32 @@ class FakeEngine(Engine):
     def tags(self, image: str) -> list[str]:
         return sorted(one for one in self._world.images if one.startswith(f"{image.rpartition(':')[0]}:"))
 
+    def move(self, image: str, step: str, source: str, target: str, told: Callable[[dict[str, Any]], None]) -> None:
+        """As `comentarios.move` does, but for the comments."""
+        world = self._world
+        assert image in world.images
+        for name in filter(None, (source, target)):
+            assert (world.settings.stack_dir / "secrets" / name).exists(), name
+        if step == world.unmovable:
+            raise ReleaseError("the comments cannot be moved: connection refused")
+        if step == "copy":
+            with self._change("copy"):
+                told({"step": "copying", "done": 1, "of": 1})
+            return
+        if step == "undo":
+            if source not in world.sealed:
+                told({"step": "moved", "comments": 1})
+                return
+            source, target = target, source
+        if source not in world.sealed:
+            told({"step": "hold"})
+            assert world.waiting, "writes must wait when the source is sealed"
+            with self._change("seal"):
+                world.sealed.add(source)
+        world.sealed.discard(target)
+        world.points("before the answer")
+        told({"step": "moved", "comments": 1})
+
     def remove_image(self, image: str) -> None:
         if all(one.image != image for one in self._world.containers):
             with self._change("remove an image"):
@@ -524,6 +558,14 @@ class FakeEdge(Edge):
         self._world.target = identity
         self._world.done.append("switch")
         self._world.points("after the switch")
+
+    def hold(self) -> None:
+        self._world.waiting = True
+        self._world.points("after the hold")
+
+    def release(self) -> None:
+        self._world.points("before the release of writes")
+        self._world.waiting = False
 
     def answers(self) -> str:
         if self._world.target in self._world.deaf:
@@ -562,6 +604,7 @@ def copy_of(world: World, folder: Path) -> World:
         behaves=dict(world.behaves),
         deaf=set(world.deaf),
         broken_up=set(world.broken_up),
+        sealed=set(world.sealed),
         refused=dict(world.refused),
         meanwhile=[],
         points=Points(),

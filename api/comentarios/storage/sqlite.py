@@ -67,6 +67,23 @@ def _storage_error(error: sqlite3.Error) -> Exception:
     return kind(f"{name}: {error}")
 
 
+def begin(connection: sqlite3.Connection, seconds: float) -> None:
+    """Begin a transaction with the write lock; wait for other processes.
+
+    Here rather than half-way, where waiting cannot help; and by asking often, because SQLite's own waiting sleeps up
+    to 100 ms at a time and loses again and again to a replica that writes without a pause.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+        time.sleep(BUSY_PAUSE)
+
+
 class SqliteEngine:
     """`path`: the database file, whose folder must exist. `busy_seconds`: timeout of its write lock."""
 
@@ -96,11 +113,11 @@ class SqliteEngine:
         with _translated():
             if self._writer is None:
                 self._writer = self._connect()
-                # `_begin` waits instead.
+                # `begin` waits instead.
                 self._writer.execute("PRAGMA busy_timeout = 0")
             connection = self._writer
             try:
-                self._begin(connection)
+                begin(connection, self._busy_seconds)
                 if comments:
                     connection.executemany(INSERT, comments)
                 else:
@@ -110,22 +127,6 @@ class SqliteEngine:
                 self._writer = None
                 connection.close()
                 raise
-
-    def _begin(self, connection: sqlite3.Connection) -> None:
-        """Get the write lock; wait for other processes.
-
-        Here rather than half-way, where waiting cannot help; and by asking often, because SQLite's own waiting
-        sleeps up to 100 ms at a time and loses again and again to a replica that writes without a pause.
-        """
-        deadline = time.monotonic() + self._busy_seconds
-        while True:
-            try:
-                connection.execute("BEGIN IMMEDIATE")
-                return
-            except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
-                    raise
-            time.sleep(BUSY_PAUSE)
 
     def slice(self, content_id: str, after: int, limit: int) -> Slice:
         items, count, *last = self._row(SLICE, (content_id, after, limit))
@@ -155,7 +156,7 @@ class SqliteEngine:
     def transaction(self) -> Iterator[Run]:
         with _translated(), closing(self._connect()) as connection:
             connection.execute("PRAGMA busy_timeout = 0")
-            self._begin(connection)
+            begin(connection, self._busy_seconds)
             yield lambda sql, *values: connection.execute(sql, values).fetchall()
             connection.execute("COMMIT")
 

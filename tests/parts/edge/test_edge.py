@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import time
 import urllib.error
@@ -22,7 +23,7 @@ from comentarios_release.settings import ReleaseError, Settings
 from common.config import Config
 from common.images import base
 from sandbox import images
-from tests.support.haproxy import rendered
+from tests.support.haproxy import STACK, rendered
 
 # In the replicas' place HAProxy, too: it answers with its release and the headers that came.
 REPLICA = """
@@ -63,6 +64,7 @@ class Host:
 
     def configure(self, **variables: object) -> None:
         (self.folder / "haproxy" / "haproxy.cfg").write_text(rendered(**variables))
+        shutil.copy(STACK / "files" / "hold.lua", self.folder / "haproxy")
 
     def _run(self, name: str, service: str, options: list[str], command: list[str], network: str = "") -> str:
         labels = (f"com.docker.compose.project={self.project}", f"com.docker.compose.service={service}")
@@ -236,6 +238,27 @@ def test_request_waits_for_a_replica_that_comes_back(host: Host) -> None:
     assert 3 < time.monotonic() - begin < 8
     seen = host.edge.sample()
     assert seen and seen.errors == 1
+
+
+def test_writes_wait_and_reads_do_not(host: Host) -> None:
+    """Until they are released, or, if nobody does that, for some seconds; to the release that is live then."""
+    assert host.get("POST", b"{}")[0] == 200
+    host.replica("two")
+    host.edge.hold()
+    with ThreadPoolExecutor(40) as pool:
+        waiting = [pool.submit(host.get, "POST", b"x" * 40_000) for _ in range(40)]
+        begin = time.monotonic()
+        while time.monotonic() < begin + 3:
+            assert host.get()[0] == 200
+        assert not any(one.done() for one in waiting)
+        host.edge.switch("two")
+        host.edge.release()
+        assert {(one.result()[0], one.result()[1]["release"]) for one in waiting} == {(200, "two")}
+    host.edge.hold()
+    begin = time.monotonic()
+    assert host.get("POST", b"{}")[0] == 200
+    assert 7 < time.monotonic() - begin < 11
+    assert time.monotonic() < begin + 15 and host.get("POST", b"{}")[0] == 200
 
 
 def test_no_request_fails_while_every_replica_refuses(host: Host) -> None:

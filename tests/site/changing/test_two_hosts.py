@@ -21,7 +21,7 @@ from tests.support.releases import Releases, lossless
 pytestmark = pytest.mark.reshapes_site
 
 PARAMETER = "/comentarios/database_url"
-VARIABLES = {"TF_VAR_instance_count": "2", "TF_VAR_database_url_parameter": PARAMETER}
+DATABASE = {"TF_VAR_database_url_parameter": PARAMETER}
 
 
 @pytest.fixture(scope="module")
@@ -39,12 +39,19 @@ def two(up, releases, postgres) -> SimpleNamespace:
     terraform.client(up.target, "ssm").put_parameter(
         Name=PARAMETER, Type="SecureString", Value=postgres.network_url, Overwrite=True
     )
-    done = up.make("up", timeout=1500, WATCH="0", **VARIABLES)
-    assert done.returncode == 0, done.stdout[-6000:]
+    replies.post(releases.edge, "moved", "before the move")
+    for verb, variables in (("move-database", {"TO": PARAMETER}), ("up", {"TF_VAR_instance_count": "2"})):
+        done = up.make(verb, timeout=1500, WATCH="0", **DATABASE, **variables)
+        assert done.returncode == 0, done.stdout[-6000:]
     found = host.hosts(up.target)
     assert [one.name for one in found] == ["comentarios-1", "comentarios-2"]
     first, second = (Releases(up.on(one)) for one in found)
     return SimpleNamespace(first=first, second=second)
+
+
+def test_comments_of_before_the_move_are_there(two):
+    for one in (two.first, two.second):
+        assert replies.comments(one.edge, "moved") == ["before the move"]
 
 
 def test_what_one_takes_the_other_lists(two):

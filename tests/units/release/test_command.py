@@ -360,6 +360,7 @@ def test_list(world: World) -> None:
     assert first.keys() == {
         *("number", "kind", "origin", "previous", "commit", "owner", "run", "started", "finished", "outcome", "reason"),
         *("times", "tag", "image", "phase", "ready_seconds", "replicas", "watch_seconds", "seen"),
+        *("copied", "held_seconds"),
     }
     assert json.loads(json.dumps(known)) == known
 

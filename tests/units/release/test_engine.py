@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -272,3 +273,44 @@ def test_signal_to_the_group_does_not_reach_the_client(engine: Engine, docker: D
     """Ctrl-C, or systemd, must not tear a Compose run in two."""
     docker.answers(info="ps -o sid= -p $$")
     assert int(engine.docker("info")) != os.getsid(0)
+
+
+def test_step_of_a_move_continues_when_its_line_was_heard(engine: Engine, docker: Docker, folder: Path) -> None:
+    step = 'echo \'{"step": "hold"}\'; read -r _; echo \'{"step": "moved"}\'; read -r _'
+    docker.answers(rm="exit 1", run=step)
+    told: list[dict[str, Any]] = []
+    engine.move(IMAGE, "finish", "", "database_url-1", told.append)
+    assert told == [{"step": "hold"}, {"step": "moved"}]
+    removed, ran = docker.calls()
+    assert removed == "rm --force comentarios-move"
+    assert ran.startswith("run --rm --interactive --name comentarios-move --no-healthcheck --read-only --cap-drop ALL ")
+    secret = f"--volume {folder}/stack/secrets/database_url-1:/run/TO:ro --env TO_FILE=/run/TO"
+    assert ran.endswith(f":/var/lib/comentarios {secret} {IMAGE} python -m comentarios.move finish")
+
+
+@pytest.mark.parametrize(
+    ("step", "says"),
+    [
+        ("echo first >&2; echo 'connection failed' >&2; exit 1", "cannot be moved: connection failed"),
+        ('echo "python: No module named comentarios.move" >&2; exit 1', "older than this verb: run `make release`"),
+        ('echo \'{"step": "hold"}\'; exec 0<&-; echo refused >&2; sleep 0.1; exit 1', "cannot be moved: refused"),
+        ("exit 137", "it ended with 137"),
+    ],
+)
+def test_step_of_a_move_that_fails(engine: Engine, docker: Docker, step: str, says: str) -> None:
+    docker.answers(rm="", run=step)
+    with pytest.raises(ReleaseError, match=says):
+        engine.move(IMAGE, "copy", "", "database_url-1", lambda _: time.sleep(0.05))
+
+
+def test_step_of_a_move_is_ended_when_the_release_is(engine: Engine, docker: Docker) -> None:
+    docker.answers(rm="", run='echo \'{"step": "hold"}\'; sleep 60')
+
+    def told(_: dict[str, Any]) -> None:
+        raise ReleaseError("the edge cannot hold writes")
+
+    begin = time.monotonic()
+    with pytest.raises(ReleaseError, match="cannot hold writes"):
+        engine.move(IMAGE, "finish", "", "database_url-1", told)
+    assert time.monotonic() - begin < 30
+    assert docker.calls()[-1] == "rm --force comentarios-move"

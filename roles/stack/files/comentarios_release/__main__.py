@@ -92,6 +92,9 @@ class Command:
         self._check(configuration, services, then, changed)
         if not staged.exists():
             raise ReleaseError("cancelled: nothing was changed")
+        record.move = self._moved(configuration, live, changed)
+        if record.move:
+            record.kind = "move"
         same_edge = then.get("edge") == services.get("edge") and "haproxy/haproxy.cfg" not in changed
         if live and same_edge and record.identity == live.identity:
             record.watch_seconds = 0  # Nothing that serves requests changes.
@@ -110,6 +113,11 @@ class Command:
         to = self._records.find(self._arguments.to) if self._arguments.to else self._records.before(live)
         if to.origin == live.origin:
             raise ReleaseError(f"release {to.number} is the live one already")
+        if not self._keeps_database(self._records.configuration(to.number), self._settings.stack_dir, live):
+            raise ReleaseError(
+                f"release {to.number} used another database, which lacks what was written since: "
+                f"`make release TAG={to.tag}` runs its image, `make move-database` moves the comments"
+            )
         configuration = self._put_together(files.listing(self._records.configuration(to.number)))
         record = self._described(configuration, "rollback", live, to.image)
         self._pull(record.images)
@@ -117,6 +125,34 @@ class Command:
         wanted, in_place = files.listing(configuration), files.listing(self._settings.stack_dir)
         record.changed = sorted(files.changes(wanted, in_place))
         return self._begin(record)
+
+    def _moved(self, configuration: Path, live: Record | None, changed: set[str]) -> dict[str, str] | None:
+        """The databases between which a configuration moves the comments; None if it keeps the live one.
+
+        Raises:
+            ReleaseError: the move is not wanted, or writes cannot be held.
+        """
+        if not live or self._keeps_database(configuration, configuration, live):
+            return None
+        if not self._arguments.move:
+            raise ReleaseError(
+                "this configuration names another database, which lacks the comments; nothing was changed: "
+                "`make move-database TO=…` takes them along"
+            )
+        if any(name.startswith("haproxy/") for name in changed):
+            raise ReleaseError(
+                "the edge's configuration differs, and a move cannot change it; nothing was changed: name the old "
+                "database in your settings, run `make up`, then name the new one"
+            )
+        return {"from": files.database(self._records.configuration(live.number)), "to": files.database(configuration)}
+
+    def _keeps_database(self, configuration: Path, secrets: Path, live: Record) -> bool:
+        """Whether a configuration, whose secrets are in a folder, names the live database."""
+        names = files.database(self._records.configuration(live.number)), files.database(configuration)
+        folders = self._settings.stack_dir, secrets
+        return files.same_database(
+            *(folder / "secrets" / name if name else None for folder, name in zip(folders, names, strict=True))
+        )
 
     def work(self) -> Result:
         """Called by the unit: runs the unfinished release, if there is one."""
@@ -183,7 +219,7 @@ class Command:
     def list(self) -> Result:
         """All releases, the oldest first, the number of the live one, and who is releasing."""
         live, under_way = self._records.live(), self._records.unfinished()
-        hidden = ("baseline", "changed", "identity", "images", "undoing", "undo_failures")
+        hidden = ("baseline", "changed", "identity", "images", "move", "undoing", "undo_failures")
         listed = [
             {name: value for name, value in vars(one).items() if name not in hidden} | {"tag": one.tag}
             for one in self._records.all()
@@ -336,6 +372,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     how.add_argument("--ready-seconds", type=int, default=60, help="how long its replicas may take to become ready")
     apply = commands.add_parser("apply", parents=[how], help="roll out what a run has staged, if it differs")
     apply.add_argument("--image", default="", help="the API's image; by default, the live one")
+    apply.add_argument("--move", action="store_true", help="move the comments if the database is another one")
     apply.add_argument("--check", action="store_true", help="only show what would change")
     rollback = commands.add_parser("rollback", parents=[how], help="roll back to an earlier release")
     rollback.add_argument("--to", default="", help="number or tag; by default, the last good release")

@@ -25,6 +25,8 @@ FOLLOW_SECONDS = 10.0
 # A little more than the time that an old process has to end after a reload (hard-stop-after).
 DRAIN_SECONDS = 95.0
 START_SECONDS = 2.0
+# How long writes wait at the most. A client that sends nothing for longer is disconnected (`timeout client`).
+HOLD_SECONDS = 9
 # Limit of an answer of HAProxy or a replica: a hundred times the usual size.
 ANSWER_SECONDS = 30.0
 ANSWER_BYTES = 8 * 2**20
@@ -69,6 +71,27 @@ class Edge:
             )
         # A process from before a reload takes no more commands. It ends with its last connection.
         _until(DRAIN_SECONDS, lambda: len(self._processes()) < 2)
+
+    def hold(self) -> None:
+        """New writes wait at the edge until `release`. If this program ends before, they go on after some seconds.
+
+        Raises:
+            ReleaseError: the edge does not take the command.
+        """
+        # A process from before a reload takes no commands, so its clients' writes would not wait.
+        _until(DRAIN_SECONDS, lambda: not self._runs() or len(self._processes()) < 2)
+        self._hold_until(int(time.time()) + HOLD_SECONDS)
+
+    def release(self) -> None:
+        self._hold_until(0)
+
+    def _hold_until(self, end: int) -> None:
+        if not self._runs():
+            return
+        # HAProxy calls the command experimental, so its effect is checked.
+        self._tell(f"experimental-mode on; @1 set var proc.held_until int({end})")
+        if f"<{end}>" not in (said := self._tell("@1 get var proc.held_until")):
+            raise ReleaseError(f"the edge cannot hold writes: {' '.join(said.split())}")
 
     def answers(self) -> str:
         """Empty if a request for /readyz through the edge succeeds; otherwise the URL and the answer."""

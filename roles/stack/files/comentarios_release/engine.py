@@ -8,8 +8,9 @@ import json
 import os
 import signal
 import subprocess
+import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 from .settings import ReleaseError, Settings
 
 LABEL = "comentarios.release"
+MOVER = "comentarios-move"
 PULLS = 3
 # Service → folder of its configuration, and the command in its image that checks it.
 CHECKS = {
@@ -192,6 +194,52 @@ class Engine:
 
     def restart(self, container: Container) -> None:
         self.docker("restart", container.id)
+
+    def move(self, image: str, step: str, source: str, target: str, told: Callable[[dict[str, Any]], None]) -> None:
+        """Runs a step of a move between two databases (`comentarios.move` in the API's image).
+
+        Args:
+            source, target: names of the secrets with the databases' URLs; empty for SQLite.
+            told: gets each line that the step prints; the step continues when this returns.
+
+        Raises:
+            ReleaseError: the step failed; why.
+        """
+        options = ["--rm", "--interactive", "--name", MOVER, "--no-healthcheck", "--read-only", "--cap-drop", "ALL"]
+        options += ["--security-opt", "no-new-privileges:true", "--memory", "256m", "--pids-limit", "64"]
+        # The API comes first.
+        options += ["--cpu-shares", "128", "--volume", f"{self._settings.data_dir}:/var/lib/comentarios"]
+        for name, secret in (("FROM", source), ("TO", target)):
+            if secret:
+                options += ["--volume", f"{self._settings.stack_dir / 'secrets' / secret}:/run/{name}:ro"]
+                options += ["--env", f"{name}_FILE=/run/{name}"]
+        # Of a release that was killed. Its step ends by itself, but maybe not yet.
+        self.docker("rm", "--force", MOVER, check=False)
+        command = ["docker", "run", *options, image, "python", "-m", "comentarios.move", step]
+        pipe = subprocess.PIPE
+        with (
+            tempfile.TemporaryFile("w+") as said,
+            subprocess.Popen(
+                command, stdin=pipe, stdout=pipe, stderr=said, text=True, start_new_session=True
+            ) as process,
+        ):
+            assert process.stdin and process.stdout
+            try:
+                for line in process.stdout:
+                    told(json.loads(line))
+                    with contextlib.suppress(BrokenPipeError):
+                        # Unbuffered: closing the pipe must not fail in place of the step.
+                        os.write(process.stdin.fileno(), b"\n")
+            except BaseException:
+                process.kill()
+                self.docker("rm", "--force", MOVER, check=False)
+                raise
+            if process.wait():
+                said.seek(0)
+                last = (said.read().strip().splitlines() or [f"it ended with {process.returncode}"])[-1]
+                if "No module named" in last:
+                    last = "the live image is older than this verb: run `make release` first"
+                raise ReleaseError(f"the comments cannot be moved: {last}")
 
     def _run(self, command: list[str], timeout: float, check: bool, extra: dict[str, str], shown: int = 1) -> str:
         try:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from .settings import ReleaseError
 
@@ -151,6 +153,27 @@ def retire_secrets(stack_dir: Path) -> None:
         for path in (stack_dir / service / "secrets").glob("*"):
             if path.name.encode() not in named:
                 path.unlink()
+
+
+def database(configuration: Path) -> str:
+    """The name of the secret with the database's URL; empty for SQLite."""
+    found = re.search(r"/secrets/(database_url-\w+)", (configuration / "docker-compose.override.yml").read_text())
+    return found[1] if found else ""
+
+
+def same_database(one: Path | None, other: Path | None) -> bool:
+    """Whether two files with URLs name the same database, for any user; None is SQLite."""
+    if one is None or other is None:
+        return one is other
+
+    def place(file: Path) -> object:
+        try:
+            url = urlsplit(file.read_text().strip())
+            return url.hostname, url.port or 5432, url.path, url.query
+        except (OSError, ValueError):
+            return file
+
+    return place(one) == place(other)
 
 
 def without(env_file: Path, *names: str) -> str:

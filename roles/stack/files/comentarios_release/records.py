@@ -21,7 +21,7 @@ class Record:
 
     Attributes:
         number: 1 for the first.
-        kind: ``release`` (another image), ``configuration`` or ``rollback``.
+        kind: ``release`` (another image), ``configuration``, ``move`` (to another database) or ``rollback``.
         origin: its own number; for a rollback, the number of the restored release.
         previous: the release that was live at its start; None for the first.
         image, commit: the API's image and the commit that it was built from.
@@ -40,6 +40,9 @@ class Record:
         reason: why it failed.
         baseline: what the edge measured before the switch (see ``watch.Baseline``).
         seen: the requests and errors that its watch has counted.
+        move: the databases that it moves the comments ``from`` and ``to``: names of secrets, empty for SQLite.
+        copied: how many comments it has copied or compared, of how many.
+        held_seconds: how long writes waited at the edge while it moved them.
     """
 
     number: int
@@ -66,6 +69,9 @@ class Record:
     reason: str = ""
     baseline: dict[str, float] | None = None
     seen: dict[str, int] | None = None
+    move: dict[str, str] | None = None
+    copied: dict[str, int] | None = None
+    held_seconds: float | None = None
 
     @property
     def tag(self) -> str:

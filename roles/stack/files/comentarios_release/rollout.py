@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from . import files, textfile
 from .edge import Edge, get
@@ -108,6 +109,8 @@ class Rollout:
 
     def _start(self) -> None:
         """Starts new replicas beside the old ones. Their name in Docker's DNS is new, so they get no requests yet."""
+        if self._record.move:
+            self._move("copy")
         before = self._edge.sample()
         everything = self._engine.containers("api")
         broken = [one for one in everything if self._is_new(one) and not one.runs]
@@ -138,7 +141,10 @@ class Rollout:
             raise ReleaseError(problem)
 
     def _switch(self) -> None:
-        self._edge.switch(self._record.identity)
+        if self._record.move:
+            self._move("finish", self._record.identity)
+        else:
+            self._edge.switch(self._record.identity)
         # After the switch: the edge's old process keeps the replicas that it knows at the reload.
         self._reload_edge()
         problem = self._until(10, self._edge.answers)
@@ -200,8 +206,13 @@ class Rollout:
                     arguments = ("up", "--detach", "--no-deps", "--no-recreate", "--no-build", "--scale", scale, "api")
                     self._engine.compose(configuration, before.identity, *arguments)
                 self._ready(belongs, before.replicas)
-                self._edge.switch(before.identity)
+                if self._record.move:
+                    self._move("undo", before.identity)
+                else:
+                    self._edge.switch(before.identity)
                 self._sleep(SETTLE_SECONDS)
+            elif self._record.move and self._record.reached("placed"):
+                self._move("undo", before.identity)
             # If this step was not reached, configuration and other services are unchanged.
             if self._record.reached("ready"):
                 self._apply(configuration, before.identity)
@@ -248,6 +259,37 @@ class Rollout:
         self._records.remove(old)
 
     # --- parts of several steps ---------------------------------------------------------------------------------------
+
+    def _move(self, step: str, identity: str = "") -> None:
+        """Runs a step of the move to another database.
+
+        When the step asks for it, writes wait at the edge until a release has the requests and its database the
+        comments.
+        """
+        files.add_secrets(self._configuration, self._settings.stack_dir)
+        move, begin = self._record.move or {}, self._clock()
+
+        def told(line: dict[str, Any]) -> None:
+            nonlocal begin
+            if line["step"] == "hold":
+                begin = self._clock()
+                self._edge.hold()
+                # Writes that passed the edge before.
+                self._sleep(SETTLE_SECONDS)
+            elif line["step"] == "moved" and identity:
+                if self._edge.target() != identity:
+                    self._edge.switch(identity)
+                self._edge.release()
+                self._record.held_seconds = round(self._clock() - begin, 1)
+            else:
+                self._record.copied = {"done": line["done"], "of": line["of"]}
+                self._records.save(self._record)
+
+        self._engine.move(self._record.image, step, move["from"], move["to"], told)
+        if step == "undo":
+            # Not again after a kill: the image may be removed by then.
+            self._record.move = None
+            self._records.save(self._record)
 
     def _apply(self, configuration: Path, identity: str) -> None:
         """Makes a configuration live and applies it to the services, by a reload if possible."""
