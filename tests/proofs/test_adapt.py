@@ -60,6 +60,15 @@ class Hello:
     def make(self, arguments: str) -> str:
         return self.run(f"make {arguments}", self.clone)
 
+    def remove(self) -> None:
+        """Removes the sandbox and the application's images; the built images of the sandbox stay for others."""
+        if self.clone.exists():
+            self.make("down PROJECT= DELETE_DATA=yes")
+            label = "label=org.opencontainers.image.revision=$(git rev-parse HEAD)"
+            self.run(
+                f'docker image ls --quiet --filter "{label}" | xargs --no-run-if-empty docker rmi --force', self.clone
+            )
+
     def on_host(self, command: str) -> str:
         return self.make(f"-s ssh CMD={shlex.quote(command)}")
 
@@ -125,7 +134,6 @@ def test_hello_world(tmp_path: Path) -> None:
         assert set(got) == {'{"hello":"world"}', '{"hello":"again"}'}, got
         assert requests.get(greeting, timeout=10).json() == {"hello": "again"}
     finally:
-        if hello.clone.exists():
-            hello.make("clean PROJECT= DELETE_DATA=yes")
+        hello.remove()
     with pytest.raises(requests.ConnectionError):
         requests.get(edge, timeout=10)
