@@ -79,7 +79,8 @@ def target() -> Target:
     called = names.names(os.environ)
     if name == "sandbox":
         config = Config()
-        state = config.state.with_name(config.state.name + called.suffix)
+        # Within the sandbox's, so that it goes with the sandbox.
+        state = config.state / f"{config.state.name}{called.suffix}" if called.suffix else config.state
         variables = config.credentials() | {
             "ANSIBLE_INVENTORY": f"{ROOT}/inventory/aws_ec2.yml,{config.state}/inventory,{state}/settings",
             "ANSIBLE_PRIVATE_KEY_FILE": str(state / "ssh" / "id_ed25519"),

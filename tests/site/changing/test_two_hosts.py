@@ -100,6 +100,11 @@ def test_one_makes_the_backups(up, two):
     assert made.returncode == 0 and ".pgdump.gz" in made.stdout, made.stdout
     timers = [one.run("systemctl is-active comentarios-backup.timer").stdout.strip() for one in (two.first, two.second)]
     assert timers == ["active", "inactive"]
+    # The other one has no backups to be warned about.
+    rules = [
+        one.run("ls /opt/comentarios/prometheus/rules/backup.yml").returncode == 0 for one in (two.first, two.second)
+    ]
+    assert rules == [True, False]
 
 
 def test_logs_of_both_are_shown_with_their_names(up, two):
