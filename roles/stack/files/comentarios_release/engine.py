@@ -166,9 +166,8 @@ class Engine:
         self.docker("image", "rm", image, check=False)
 
     def _container(self, found: dict[str, Any]) -> Container:
-        networks, project = found["NetworkSettings"]["Networks"], self._settings.project
-        # Where the edge finds it; releases before there was a network for that had one network for all.
-        network = networks.get(f"{project}_api") or networks.get(f"{project}_default") or {}
+        # Where the edge finds it.
+        network = found["NetworkSettings"]["Networks"].get(f"{self._settings.project}_api") or {}
         return Container(
             id=found["Id"],
             name=found["Name"].lstrip("/"),
