@@ -102,7 +102,7 @@ def audit(target: Target, host_: str = "") -> None:
         what, shown = one["action"], one["subject"]
         shown = f"sha256 {shown[:12]}…" if what == "erase" else shown.partition("@")[0]
         count = one["comments"] if one["done_ms"] else "not done"
-        say(row.format(_when(one["at_ms"]), what, shown, count, _cut(one["who"], 24), _cut(one["why"], 100)))
+        say(row.format(_when(one["id"]), what, shown, count, _cut(one["who"], 24), _cut(one["why"], 100)))
 
 
 def _move(target: Target, action: str, state: str, ids: str, why: str, host_: str) -> None:
