@@ -42,6 +42,12 @@ def comments(
     """
     times = {"since_ms": _milliseconds("SINCE", since), "until_ms": _milliseconds("UNTIL", until)}
     found = _ask(target, host_, "search", limit=ROWS + 1, thread=thread, email=email, text=grep, **times)["done"]
+    if not found:
+        # EMAIL may come from the shell's environment, unnoticed.
+        given = {"THREAD": thread, "EMAIL": email, "GREP": grep, "SINCE": since, "UNTIL": until}
+        asked = " ".join(f"{name}={_cut(text, 100)}" for name, text in given.items() if text)
+        say(f"there is no comment with {asked}" if asked else "there is no comment")
+        return
     row = "{:>8}  {:<23}  {:<6}  {:<20}  {:<30}  {}"
     say(row.format("id", "when (UTC)", "", "thread", "address", "comment"))
     for one in found[:ROWS]:
@@ -102,7 +108,7 @@ def audit(target: Target, host_: str = "") -> None:
         what, shown = one["action"], one["subject"]
         shown = f"sha256 {shown[:12]}…" if what == "erase" else shown.partition("@")[0]
         count = one["comments"] if one["done_ms"] else "not done"
-        say(row.format(_when(one["at_ms"]), what, shown, count, _cut(one["who"], 24), _cut(one["why"], 100)))
+        say(row.format(_when(one["id"]), what, shown, count, _cut(one["who"], 24), _cut(one["why"], 100)))
 
 
 def _move(target: Target, action: str, state: str, ids: str, why: str, host_: str) -> None:

@@ -29,7 +29,7 @@ ADDRESS = re.compile(r"(?<![\w.+'-])[.+'-]*+([\w.+'-]++@[\w-]++(?:\.[\w-]++)+)")
 BATCH = 200
 
 SEARCH = "SELECT id, created_ms, content_id, email, comment FROM comments WHERE {} ORDER BY id DESC LIMIT ?"
-RECORD = "INSERT INTO audit (at_ms, who, action, subject, comments, why, done_ms) VALUES (?, ?, ?, ?, ?, ?, ?)"
+RECORD = "INSERT INTO audit (id, who, action, subject, comments, why, done_ms) VALUES (?, ?, ?, ?, ?, ?, ?)"
 
 
 class ModerationError(Exception):
@@ -96,14 +96,14 @@ class Moderation:
         digest = _digest(email)
         with self._engine.transaction() as run:
             why = _redacted(why, lambda address: _digest(address) == digest)
-            at_ms = _now(run)
-            run(RECORD, at_ms, who, "erase", digest, 0, why, 0)
-        return self.resume().get(at_ms, Erased(0, 0))
+            entry = _now(run)
+            run(RECORD, entry, who, "erase", digest, 0, why, 0)
+        return self.resume().get(entry, Erased(0, 0))
 
     def audit(self, limit: int) -> list[dict[str, Any]]:
-        """The newest entries of the audit log."""
-        columns = ("at_ms", "who", "action", "subject", "comments", "why", "done_ms")
-        found = self._engine.rows(f"SELECT {', '.join(columns)} FROM audit ORDER BY at_ms DESC LIMIT ?", limit)
+        """The newest entries of the audit log; `id` is when, in milliseconds."""
+        columns = ("id", "who", "action", "subject", "comments", "why", "done_ms")
+        found = self._engine.rows(f"SELECT {', '.join(columns)} FROM audit ORDER BY id DESC LIMIT ?", limit)
         return [dict(zip(columns, row, strict=True)) for row in found]
 
     def resume(self) -> dict[int, Erased]:
@@ -111,8 +111,8 @@ class Moderation:
 
         A restore takes along what was recorded after its backup (role backup).
         """
-        pending = self._engine.rows("SELECT at_ms, action, subject FROM audit WHERE done_ms = 0 ORDER BY at_ms")
-        for at_ms, action, subject in pending:
+        pending = self._engine.rows("SELECT id, action, subject FROM audit WHERE done_ms = 0 ORDER BY id")
+        for entry, action, subject in pending:
             # Not one of a later release, which knows what to do with it.
             if action in ("hide", "unhide"):
                 with self._engine.transaction() as run:
@@ -120,8 +120,8 @@ class Moderation:
                     # After a restore, ids may repeat, but not together with the time.
                     found = _find(run, id_)
                     moved = bool(found and found[1] == created_ms and _place(run, id_, found[0], action == "hide"))
-                    run("UPDATE audit SET comments = ?, done_ms = ? WHERE at_ms = ?", int(moved), _now(run), at_ms)
-        erasures = {subject: at_ms for at_ms, action, subject in pending if action == "erase"}
+                    run("UPDATE audit SET comments = ?, done_ms = ? WHERE id = ?", int(moved), _now(run), entry)
+        erasures = {subject: entry for entry, action, subject in pending if action == "erase"}
         return self._sweep(erasures) if erasures else {}
 
     def _move(self, action: str, ids: Sequence[int], who: str, why: str) -> list[int]:
@@ -141,7 +141,10 @@ class Moderation:
         return moved
 
     def _sweep(self, erasures: dict[str, int]) -> dict[int, Erased]:
-        """Erase addresses, by their digests."""
+        """Erase addresses.
+
+        erasures: the address's digest → the entry of the audit log.
+        """
         comments, texts = dict.fromkeys(erasures.values(), 0), dict.fromkeys(erasures.values(), 0)
 
         def named(address: str) -> bool:
@@ -157,26 +160,26 @@ class Moderation:
             changed = [(id_, text, new) for id_, text in others if (new := _redacted(text, named)) != text]
             if own or changed:
                 with self._engine.transaction() as run:
-                    for id_, at_ms in own:
+                    for id_, entry in own:
                         run("UPDATE comments SET content_id = '', email = '', comment = '' WHERE id = ?", id_)
-                        comments[at_ms] += 1
+                        comments[entry] += 1
                     for id_, text, new in changed:
                         run("UPDATE comments SET comment = ? WHERE id = ? AND comment = ?", new, id_, text)
                     for _, text, _ in changed:
-                        for at_ms in {erasures[_digest(one)] for one in ADDRESS.findall(text) if named(one)}:
-                            texts[at_ms] += 1
+                        for entry in {erasures[_digest(one)] for one in ADDRESS.findall(text) if named(one)}:
+                            texts[entry] += 1
         with self._engine.transaction() as run:
-            for at_ms, why in run("SELECT at_ms, why FROM audit"):
+            for entry, why in run("SELECT id, why FROM audit"):
                 if (new := _redacted(why, named)) != why:
-                    run("UPDATE audit SET why = ? WHERE at_ms = ?", new, at_ms)
+                    run("UPDATE audit SET why = ? WHERE id = ?", new, entry)
         self._engine.scrub()
         with self._engine.transaction() as run:
             now = _now(run)
-            for digest, at_ms in erasures.items():
-                run("UPDATE audit SET comments = comments + ? WHERE at_ms = ?", comments[at_ms], at_ms)
+            for digest, entry in erasures.items():
+                run("UPDATE audit SET comments = comments + ? WHERE id = ?", comments[entry], entry)
                 # Earlier ones too, that were interrupted.
-                run("UPDATE audit SET done_ms = ? WHERE done_ms = 0 AND subject = ? AND at_ms <= ?", now, digest, at_ms)
-        return {at_ms: Erased(count, texts[at_ms]) for at_ms, count in comments.items()}
+                run("UPDATE audit SET done_ms = ? WHERE done_ms = 0 AND subject = ? AND id <= ?", now, digest, entry)
+        return {entry: Erased(count, texts[entry]) for entry, count in comments.items()}
 
 
 def _find(run: Run, id_: int) -> tuple[str, int] | None:
@@ -196,8 +199,8 @@ def _place(run: Run, id_: int, content_id: str, hidden: bool) -> bool:
 
 def _now(run: Run) -> int:
     """The time, but later than all times in the log: lists' ETags contain the last one at which comments changed."""
-    ((at_ms, done_ms),) = run("SELECT max(at_ms), max(done_ms) FROM audit")
-    return max(time.time_ns() // 1_000_000, (at_ms or 0) + 1, (done_ms or 0) + 1)
+    ((last, done_ms),) = run("SELECT max(id), max(done_ms) FROM audit")
+    return max(time.time_ns() // 1_000_000, (last or 0) + 1, (done_ms or 0) + 1)
 
 
 def _digest(address: str) -> str:

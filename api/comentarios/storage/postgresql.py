@@ -25,9 +25,9 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE heartbeat (one int PRIMARY KEY CHECK (one = 1), at_ms bigint NOT NULL)",
     ),
     (
-        # A restore may have brought it along.
+        # A restore may have brought it along. An entry's id is its time in milliseconds.
         """CREATE TABLE IF NOT EXISTS audit (
-            at_ms bigint PRIMARY KEY,
+            id bigint PRIMARY KEY,
             who text NOT NULL,
             action text NOT NULL,
             subject text NOT NULL,

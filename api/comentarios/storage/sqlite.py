@@ -25,9 +25,9 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE heartbeat (one INTEGER PRIMARY KEY CHECK (one = 1), at_ms INTEGER NOT NULL)",
     ),
     (
-        # A restore may have brought it along.
+        # A restore may have brought it along. An entry's id is its time in milliseconds.
         """CREATE TABLE IF NOT EXISTS audit (
-            at_ms INTEGER PRIMARY KEY,
+            id INTEGER PRIMARY KEY,
             who TEXT NOT NULL,
             action TEXT NOT NULL,
             subject TEXT NOT NULL,

@@ -129,6 +129,13 @@ def test_search(target: Target, capsys: pytest.CaptureFixture[str], asked: dict[
     assert [line.split()[-1] for line in capsys.readouterr().out.splitlines()[1:]] == list(numbers)
 
 
+def test_nothing_found(target: Target, capsys: pytest.CaptureFixture[str]) -> None:
+    comments.comments(target)
+    comments.comments(target, thread="1", email="me@example.com")
+    said = "there is no comment\nthere is no comment with THREAD=1 EMAIL=me@example.com\n"
+    assert capsys.readouterr().out == said
+
+
 def test_table_is_bounded_and_can_be_continued(
     target: Target, storage: Storage, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -14,12 +14,12 @@ BESIDE = "comentarios_restoring"
 # Takes the entries of the live audit log along that the restored one lacks (api/comentarios/storage). done_ms, the last
 # column, is 0 for what is still to be done: the API does it before it serves.
 CARRIED = """SET client_min_messages = warning;
-CREATE TABLE IF NOT EXISTS audit (at_ms bigint PRIMARY KEY, who text NOT NULL, action text NOT NULL,
+CREATE TABLE IF NOT EXISTS audit (id bigint PRIMARY KEY, who text NOT NULL, action text NOT NULL,
     subject text NOT NULL, comments bigint NOT NULL, why text NOT NULL, done_ms bigint NOT NULL);
 CREATE TEMPORARY TABLE carried (LIKE audit);
 COPY carried FROM STDIN;
 {}\\.
-INSERT INTO audit (at_ms, who, action, subject, comments, why, done_ms) SELECT * FROM carried ON CONFLICT DO NOTHING;
+INSERT INTO audit (id, who, action, subject, comments, why, done_ms) SELECT * FROM carried ON CONFLICT DO NOTHING;
 """
 
 
@@ -91,7 +91,7 @@ class Postgresql:
 
     def _carry_over(self) -> None:
         if self._sql(self._name, "SELECT to_regclass('public.audit')"):
-            copied = "COPY (SELECT at_ms, who, action, subject, 0, why, 0 FROM audit) TO STDOUT"
+            copied = "COPY (SELECT id, who, action, subject, 0, why, 0 FROM audit) TO STDOUT"
             self._psql(BESIDE, given=CARRIED.format(self._psql(self._name, f"--command={copied}")))
 
     def _exists(self, name: str) -> bool:

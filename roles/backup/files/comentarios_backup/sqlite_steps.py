@@ -23,8 +23,8 @@ from .settings import BackupError
 COLUMNS = {"id", "content_id", "email", "comment", "created_ms"}
 BESIDE = "restoring"
 # Of the audit log (api/comentarios/storage). done_ms, the last column, is 0 for what is still to be done.
-CARRIED = """INSERT OR IGNORE INTO main.audit (at_ms, who, action, subject, comments, why, done_ms)
-SELECT at_ms, who, action, subject, 0, why, 0 FROM live.audit"""
+CARRIED = """INSERT OR IGNORE INTO main.audit (id, who, action, subject, comments, why, done_ms)
+SELECT id, who, action, subject, 0, why, 0 FROM live.audit"""
 CHUNK = 1 << 20
 
 
