@@ -98,36 +98,37 @@ class Database:
         """Let nobody else write until the transaction ends."""
 
     def columns(self) -> list[Row]:
-        """Every table and column, in order."""
+        """Every table and column, in order, and whether it is in the primary key."""
         raise NotImplementedError
 
     def tables(self) -> dict[str, tuple[str, ...]]:
-        """The columns of each table to move, the id first.
+        """The columns of each table to move, the key first.
 
         Raises:
-            MoveError: a table has no id to go by.
+            MoveError: a table has no key of one column to go by.
         """
         found: dict[str, tuple[str, ...]] = {}
-        for table, column in self.columns():
+        for table, column, is_key in self.columns():
             if table not in OWN:
+                if bool(is_key) == (table in found):
+                    raise MoveError(f"the key of table {table} is not its first column: this release cannot move it")
                 found[table] = (*found.get(table, ()), column)
-        for table, columns in found.items():
-            if columns[0] != "id":
-                raise MoveError(f"table {table} does not begin with an id: this release cannot move it")
         return found
 
     def rows(self, table: str, columns: Sequence[str], after: int, last: int, limit: int) -> list[Row]:
-        span = f"id > {self.mark} AND id <= {self.mark} ORDER BY id LIMIT {self.mark}"
+        key = columns[0]
+        span = f"{key} > {self.mark} AND {key} <= {self.mark} ORDER BY {key} LIMIT {self.mark}"
         return self.ask(f"SELECT {', '.join(columns)} FROM {table} WHERE {span}", after, last, limit)
 
     def count(self, table: str) -> int:
         return int(self.one(f"SELECT count(*) FROM {table}"))
 
     def replace(self, table: str, columns: Sequence[str], after: int, last: int, rows: Sequence[Row]) -> None:
-        """Replace all rows with an id above `after`, up to `last`. Fences stay."""
+        """Replace all rows with a key above `after`, up to `last`. Fences stay."""
         with self.transaction():
             fences = self.open()
-            self.run(f"DELETE FROM {table} WHERE id > {self.mark} AND id <= {self.mark}", after, last)
+            key = columns[0]
+            self.run(f"DELETE FROM {table} WHERE {key} > {self.mark} AND {key} <= {self.mark}", after, last)
             self.insert(table, columns, rows)
             for fence in fences:
                 self.run(fence)
@@ -135,8 +136,8 @@ class Database:
     def insert(self, table: str, columns: Sequence[str], rows: Sequence[Row]) -> None:
         raise NotImplementedError
 
-    def give_out_above(self, table: str) -> None:
-        """Let the next id be larger than all that there are."""
+    def give_out_above(self, table: str, key: str) -> None:
+        """Let the next key be larger than all that there are."""
 
     def analyze(self) -> None:
         """Gather what the planner needs to know about new rows."""
@@ -206,7 +207,7 @@ class Sqlite(Database):
 
     def columns(self) -> list[Row]:
         return self.ask(
-            "SELECT t.name, c.name FROM sqlite_schema t, pragma_table_info(t.name) c "
+            "SELECT t.name, c.name, c.pk FROM sqlite_schema t, pragma_table_info(t.name) c "
             "WHERE t.type = 'table' AND t.name NOT LIKE 'sqlite%' ORDER BY t.name, c.cid"
         )
 
@@ -259,7 +260,9 @@ class Postgresql(Database):
 
     def columns(self) -> list[Row]:
         return self.ask(
-            "SELECT c.relname, a.attname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid "
+            "SELECT c.relname, a.attname, a.attnum = ANY (coalesce(i.indkey::int2[], '{}')) "
+            "FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid "
+            "LEFT JOIN pg_index i ON i.indrelid = c.oid AND i.indisprimary "
             "WHERE c.relkind = 'r' AND c.relnamespace = current_schema()::regnamespace AND a.attnum > 0 "
             'AND NOT a.attisdropped ORDER BY c.relname COLLATE "C", a.attnum'
         )
@@ -269,12 +272,12 @@ class Postgresql(Database):
             for row in rows:
                 copy.write_row(row)
 
-    def give_out_above(self, table: str) -> None:
-        sequence = self.one(f"SELECT pg_get_serial_sequence('{table}', 'id')")
+    def give_out_above(self, table: str, key: str) -> None:
+        sequence = self.one(f"SELECT pg_get_serial_sequence('{table}', '{key}')")
         if sequence:
             # Never back: an id that was given out may be in somebody's cursor.
             self.run(
-                f"SELECT setval('{sequence}', greatest((SELECT max(id) FROM {table}), last_value)) FROM {sequence}"
+                f"SELECT setval('{sequence}', greatest((SELECT max({key}) FROM {table}), last_value)) FROM {sequence}"
             )
 
     def analyze(self) -> None:
@@ -340,11 +343,11 @@ class Move:
                 raise MoveError("the comparison took too long: run the same command again")
             with source.transaction():
                 source.lock()
-                for table in source.tables():
+                for table, columns in source.tables().items():
                     # Comments up to the last one were compared, and could not change since.
                     self._align(table, last if table == COMMENTS else 0)
                     self._count(table)
-                    target.give_out_above(table)
+                    target.give_out_above(table, columns[0])
                 source.seal(target.kind)
                 if time.monotonic() - held > LOCKED_SECONDS:
                     raise MoveError(f"the last comments were not copied within {LOCKED_SECONDS:g} s: try again")
@@ -394,7 +397,7 @@ class Move:
         return {table: self._align(table, 0) for table in self._source.tables()}[COMMENTS]
 
     def _align(self, table: str, after: int) -> int:
-        """Make the rows after an id like the source's; return the last id. Each row is read in both databases.
+        """Make the rows after a key like the source's; return the last key. Each row is read in both databases.
 
         Raises:
             MoveError: what was written is not what is read.
@@ -406,7 +409,9 @@ class Move:
             if target.rows(table, columns, after, last, BATCH + 1) != wanted:
                 target.replace(table, columns, after, last, wanted)
                 if target.rows(table, columns, after, last, BATCH + 1) != wanted:
-                    raise MoveError(f"{target.kind} does not return what was written after id {after} of {table}")
+                    raise MoveError(
+                        f"{target.kind} does not return what was written after {columns[0]} {after} of {table}"
+                    )
             done += len(wanted)
             if last == LAST:
                 return int(wanted[-1][0]) if wanted else after
@@ -428,7 +433,8 @@ def connect(name: str) -> Database:
     database = Sqlite(settings) if settings.database_url.startswith("sqlite:") else Postgresql(settings)
     storage = open_storage(settings)
     try:
-        storage.ensure_migrated()
+        # The schema only: the target's rows are not the storage's to change.
+        storage.engine.migrate()
     finally:
         storage.close()
     return database
