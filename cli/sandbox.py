@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from common.errors import CommandError
 from common.paths import ROOT
-from common.progress import Step, logged, say, shown, verbose
+from common.progress import Step, logged, moving, say, shown, verbose
 from common.row import Row
 
 
@@ -21,14 +22,16 @@ def run(command: str) -> None:
         CommandError: it failed; the command's own line.
     """
     error = f"python -m sandbox {command} failed"
-    with shown(Step(f"sandbox: {command}")) as running:
+    step = Step(f"sandbox: {command}")
+    # Without a moving line, the command's own lines say what is running.
+    with shown(step) if moving() else contextlib.nullcontext():
 
         def each(line: str) -> None:
             nonlocal error
             if line.startswith("✗ "):
                 error = line.removeprefix("✗ ")
-            elif line.startswith("▸ "):
-                running.detail = line.removeprefix("▸ ")
+            elif line.startswith("▸ ") and moving():
+                step.detail = line.removeprefix("▸ ")
             elif not verbose():
                 say(line)
 

@@ -43,14 +43,21 @@ def up(target: Target, tag: str = "", rebuild: str = "", watch: str = "", ready:
         # The first start created the keys.
         target.variables.update(target.sandbox.credentials())
         _variables(target, target.sandbox)
+    else:
+        _join(target)
+    first = not host.hosts(target)
+    if tag and not first:
+        # A mistyped tag is refused before Terraform runs. The first time there is no ECR yet.
+        image.ensure(target, tag)
+    if target.sandbox:
         # Terraform mostly waits, so the images are built at the same time.
         with ThreadPoolExecutor() as pool:
-            images = pool.submit(_images, target, not tag and not host.hosts(target))
+            images = pool.submit(_images, target, first and not tag)
             terraform.apply(target)
             images.result()
         sandbox.run("sync")
     else:
-        apply_terraform(target)
+        terraform.apply(target)
     release.play(target, "site", "site.yml", watch, ready, stack_api_tag=_tag(target, tag, rebuild == "yes"))
     seconds = time.monotonic() - begin
     lasted.write_text(f"{seconds:.0f}")

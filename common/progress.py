@@ -55,6 +55,11 @@ def verbose() -> bool:
     return os.environ.get("V", "") not in {"", "0"}
 
 
+def moving() -> bool:
+    """Whether running steps have a moving line."""
+    return not verbose() and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+
+
 def say(text: str) -> None:
     """Prints a line. If the reader has closed the pipe (``| head``), the work continues."""
     with _lock:
@@ -224,7 +229,7 @@ def _terraform(lines: list[str]) -> str:
 @contextlib.contextmanager
 def shown(running: Step) -> Iterator[Step]:
     """Shows a step while it runs, but not how it ended."""
-    if not verbose() and sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
+    if moving():
         with _moving(running):
             yield running
         return

@@ -236,6 +236,20 @@ def _keys_by_chance() -> None:
     _module("moto.ec2.utils").Ed25519PrivateKey = Ed25519
 
 
+def detach_like_ec2() -> None:
+    """Makes moto answer the second of two DetachVolume requests with EC2's error.
+
+    Terraform's client repeats a request that got no answer. The provider takes EC2's error for a detached volume, and
+    fails with moto's.
+    """
+
+    def available(volume: str, _: str) -> Any:
+        text = f"Volume '{volume}' is in the 'available' state."
+        return _module("moto.ec2.exceptions").EC2ClientError("IncorrectState", text)
+
+    _module("moto.ec2.models.elastic_block_store").InvalidVolumeAttachmentError = available
+
+
 class _Moto:
     """Runs in the process; has one method for each call of ``Machine``."""
 
@@ -249,6 +263,7 @@ class _Moto:
         from moto.moto_api._internal import mock_random
         from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
+        detach_like_ec2()
         self._chance.also(mock_random)
         self._application = DomainDispatcherApplication(create_backend_app)
         self._ec2 = _module("moto.ec2").ec2_backends[ACCOUNT]

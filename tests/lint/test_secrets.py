@@ -1,4 +1,4 @@
-"""No secret in any file that git has or would add. What it had before is scanned by `make test`, as that only grows."""
+"""No secret in any file that git has or would add. `make prove` scans what it had before, which only grows."""
 
 from pathlib import Path
 

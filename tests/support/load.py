@@ -15,6 +15,7 @@ import sys
 import time
 import uuid
 from collections import Counter
+from collections.abc import Coroutine
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -58,12 +59,16 @@ class Load:
         number = 0
         while not stop.is_set():
             await asyncio.sleep(max(0.0, self._begin + number / self._rate - time.monotonic()))
-            for task in (self._get(number), self._post(number)):
+            for task in self._tick(number):
                 running = asyncio.create_task(task)
                 tasks.add(running)
                 running.add_done_callback(tasks.discard)
             number += 1
         await asyncio.gather(*tasks)
+
+    def _tick(self, number: int) -> list[Coroutine[Any, Any, None]]:
+        """What is sent at a time."""
+        return [self._get(number), self._post(number)]
 
     async def _get(self, number: int) -> None:
         await self._request("GET", f"/api/comment/list/{self._thread(number)}?limit=5", b"")

@@ -9,6 +9,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
@@ -35,6 +36,10 @@ frontend api
     bind :8000
     http-request return content-type text/plain lf-string '{"release":"%[env(NAME)]","headers":"%[req.hdrs,json]"}'
 """
+# One that takes so many seconds for every request.
+SLOW = 3
+TARPIT = f"    timeout tarpit {SLOW}s\n    http-request tarpit deny_status 200 if {{ path_beg /api }}\n"
+SLOW_REPLICA = REPLICA.replace("    http-request return", f"{TARPIT}    http-request return")
 USER = 10003
 
 
@@ -295,6 +300,42 @@ def test_client_above_its_bytes_is_told_when_to_come_again(host: Host) -> None:
     assert 8 <= taken <= 12 and {status for status, _ in posts[taken:]} == {429}
     assert posts[-1][1]["status"] == "TOO-MANY-REQUESTS"
     assert host.get()[0] == 200
+
+
+@pytest.mark.parametrize(
+    "places",
+    [{"_stack_replica_requests": 20}, {"_stack_client_requests": 0, "_stack_replica_crowd_requests": 20}],
+    ids=["everybody", "crowd"],
+)
+def test_overload_is_refused_at_once(host: Host, places: dict[str, int]) -> None:
+    """Of many clients a replica serves some, some wait, and the others are told so without waiting."""
+    (host.folder / "replica" / "replica.cfg").write_text(SLOW_REPLICA)
+    docker("restart", "--time", "0", f"{host.project}-one-1")
+    host.configure(stack_trusted_proxies=["0.0.0.0/0"], _stack_edge_queue=20, **places)
+    host.edge.reload()
+    connections = [HTTPConnection(host.address, 8080, timeout=20) for _ in range(100)]
+    # The edge waits until the replica is there again.
+    connections[0].request("GET", "/api/x")
+    assert connections[0].getresponse().status == 200
+    connections[0].close()
+    for connection in connections:
+        connection.connect()
+    begin = time.monotonic()
+    for number, connection in enumerate(connections):
+        connection.request("GET", "/api/x", headers={"X-Forwarded-For": f"9.9.{number}.9"})
+
+    def read(connection: HTTPConnection) -> tuple[int, str | None, float]:
+        reply = connection.getresponse()
+        return reply.status, reply.getheader("Retry-After"), time.monotonic() - begin
+
+    with ThreadPoolExecutor(len(connections)) as pool:
+        replies = list(pool.map(read, connections))
+    assert Counter(status for status, *_ in replies) == {200: 40, 503: 60}
+    assert {after for status, after, _ in replies if status == 503} == {"5"}
+    assert max(seconds for status, _, seconds in replies if status == 503) < SLOW
+    connections[0].close()
+    connections[0].request("GET", "/api/x")
+    assert connections[0].getresponse().status == 200
 
 
 def test_without_an_engine_the_edge_goes_on(host: Host) -> None:

@@ -36,36 +36,36 @@ from moto.moto_server.werkzeug_app import MotoRequestHandler
 from werkzeug.serving import make_server
 from common import keys
 from sandbox.aws import Apis
-port, folder = int(sys.argv[1]), Path(sys.argv[2])
+port, fd, folder = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
 apis = Apis(folder / "aws.journal", keys.load(folder), f"127.0.0.1:{port}")
-make_server("127.0.0.1", port, apis, threaded=True, request_handler=MotoRequestHandler).serve_forever()
+server = make_server("127.0.0.1", port, apis, threaded=True, request_handler=MotoRequestHandler, fd=fd)
+print("ready", flush=True)
+server.serve_forever()
 """
 
 
 class Server:
-    """The APIs on a free port of 127.0.0.1, with their journal in a folder."""
+    """The APIs on a port of 127.0.0.1, with their journal in a folder. The port is held while they restart."""
 
     def __init__(self, folder: Path) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
         self.journal, self._folder = folder / "aws.journal", folder
         keys.make(folder)
         self.keys = keys.load(folder)
         self.start()
 
     def start(self) -> None:
-        command = [sys.executable, "-c", SERVE, str(self.port), str(self._folder)]
-        self.process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
-        for _ in range(600):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
-                    # Nobody reads the log of the requests.
-                    threading.Thread(target=self.process.communicate, daemon=True).start()
-                    return
-            if self.process.poll() is not None:
-                break
-            time.sleep(0.1)
-        raise AssertionError(f"the APIs do not start: {self.process.communicate()[1].decode()[-2000:]}")
+        fd = self._listener.fileno()
+        command = [sys.executable, "-c", SERVE, str(self.port), str(fd), str(self._folder)]
+        self.process = subprocess.Popen(
+            command, cwd=ROOT, pass_fds=[fd], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert self.process.stdout
+        if not self.process.stdout.readline():
+            raise AssertionError(f"the APIs do not start: {self.process.communicate()[1][-2000:]}")
+        # Nobody reads the log of the requests.
+        threading.Thread(target=self.process.communicate, daemon=True).start()
 
     def kill(self) -> None:
         os.kill(self.process.pid, signal.SIGKILL)
@@ -384,6 +384,18 @@ def test_wrong_key_is_refused_as_by_aws(shared: Server, service: str, call: str,
                 "InvalidSignatureException",
             }
         )
+
+
+def test_volume_that_is_detached_already(shared: Server) -> None:
+    """EC2's own error, which Terraform's provider takes for success: its client may repeat a request."""
+    ec2 = shared.client("ec2")
+    volume = ec2.create_volume(AvailabilityZone="us-east-1a", Size=1)["VolumeId"]
+    image = ec2.describe_images(Owners=["136693071363"])["Images"][0]["ImageId"]
+    instance = ec2.run_instances(ImageId=image, MinCount=1, MaxCount=1)["Instances"][0]["InstanceId"]
+    ec2.attach_volume(VolumeId=volume, InstanceId=instance, Device="/dev/sdf")
+    ec2.detach_volume(VolumeId=volume, InstanceId=instance)
+    with pytest.raises(ClientError, match=rf"\(IncorrectState\).*: Volume '{volume}' is in the 'available' state\."):
+        ec2.detach_volume(VolumeId=volume, InstanceId=instance)
 
 
 def test_s3_signed_beforehand_and_unsigned_bodies(server: Server) -> None:

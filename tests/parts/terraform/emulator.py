@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -71,19 +70,19 @@ class Emulator:
     """
 
     def __init__(self, folder: Path) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        self.endpoint = f"http://127.0.0.1:{port}"
         log = folder / "moto.log"
         self._requests = folder / "requests.jsonl"
         with log.open("w") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", Path(__file__).with_name("recorder.py"), str(port), self._requests],
+                [sys.executable, "-m", "tests.parts.terraform.recorder", self._requests],
+                cwd=ROOT,
                 env=ENVIRONMENT | {"MOTO_AMIS_PATH": str(ROOT / "sandbox" / "amis.json")},
-                stdout=output,
+                stdout=subprocess.PIPE,
                 stderr=output,
+                text=True,
             )
+        assert self._process.stdout
+        self.endpoint = f"http://127.0.0.1:{self._process.stdout.readline().strip()}"
         deadline = time.monotonic() + 180
         while True:
             try:

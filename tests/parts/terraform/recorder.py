@@ -1,4 +1,7 @@
-"""moto's server, which writes every request down: who asked, what, and the tags of everything in EC2 at that moment."""
+"""moto's server on a free port, which it prints.
+
+It writes every request down: who asked, what, and the tags of everything in EC2 at that moment.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,8 @@ from typing import Any
 from moto.ec2.models import ec2_backends
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import make_server
+
+from sandbox.machine import detach_like_ec2
 
 SIGNED = re.compile(r"Credential=([^/]+)/\d+/([^/]+)/([^/]+)/")
 
@@ -78,10 +83,13 @@ def _body(environ: dict[str, Any]) -> bytes:
     return bytes(stream.read(int(environ.get("CONTENT_LENGTH") or 0)))
 
 
-def main(port: int, file: Path) -> None:
+def main(file: Path) -> None:
+    detach_like_ec2()
     application = Recorder(DomainDispatcherApplication(create_backend_app), file)
-    make_server("127.0.0.1", port, application, threaded=True, request_handler=MotoRequestHandler).serve_forever()
+    server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=MotoRequestHandler)
+    print(server.server_port, flush=True)
+    server.serve_forever()
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), Path(sys.argv[2]))
+    main(Path(sys.argv[1]))

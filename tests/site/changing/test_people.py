@@ -43,7 +43,6 @@ def bob(up: Site, tmp_path: Path) -> Iterator[Path]:
     ssm.put_parameter(Name=PARAMETER, Value=key.with_suffix(".pub").read_text(), Type="String", Overwrite=True)
     yield key
     ssm.delete_parameters(Names=[PARAMETER])
-    assert _base(up).returncode == 0
 
 
 def test_a_second_operator_is_let_in_and_out(up: Site, bob: Path) -> None:

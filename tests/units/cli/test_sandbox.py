@@ -16,7 +16,7 @@ def test_lines_are_shown_and_the_error_is_raised(
     monkeypatch.setattr(sandbox, "_command", lambda _: ["sh", "-c", script])
     with pytest.raises(CommandError, match="^port 1 is taken$"):
         sandbox.run("start")
-    assert capsys.readouterr() == ("✓ done (0.1 s)\n", "")
+    assert capsys.readouterr() == ("▸ working\n✓ done (0.1 s)\n", "")
 
 
 def test_command_that_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,10 +58,11 @@ SOURCES = {
     "one client's connections": lambda: _found(
         r"^base_client_connections: (\d+)", "roles", "base", "defaults", "main.yml"
     ),
-    "one client's requests before it is of the crowd": lambda: _configured(r"crowd if { sc_conn_cur\(0\) gt (\d+)"),
+    "one client's requests before it is of the crowd": lambda: _configured(r"acl crowded sc_conn_cur\(0\) gt (\d+)"),
     "one client's requests before it is refused": lambda: _configured(r"429 if { sc_conn_cur\(0\) gt (\d+)"),
     "places at a replica, everybody": lambda: _configured(r"^backend api\n(?:.*\n)*?.*maxconn (\d+)"),
     "places at a replica, crowd": lambda: _configured(r"^backend crowd\n(?:.*\n)*?.*maxconn (\d+)"),
+    "requests that wait for a place, before others are refused": lambda: _configured(r"queue\(api\) ge (\d+)"),
     "header arrives": lambda: _configured(r"timeout http-request (\d+)s"),
     "a stall of the client, either way": lambda: _configured(r"timeout client (\d+)s"),
     "whole body arrives": lambda: _configured(r"wait-for-body time (\d+)s"),
@@ -134,6 +135,8 @@ def test_sums() -> None:
     assert TABLE["one client's requests before it is refused"] == TABLE["one client's connections"]
     assert TABLE["connect to a replica"] * TABLE["tries"] == TABLE["queue"]
     assert 3 * TABLE["edge's check of a replica"] < TABLE["edge waits for a reply"]
+    waiting = TABLE["requests that wait for a place, before others are refused"]
+    assert waiting + 2 * TABLE["places at a replica, everybody"] < TABLE["connections"]
     waits = ("whole body arrives", "queue", "connect to a replica", "edge waits for a reply")
     assert sum(TABLE[one] for one in waits) + TABLE["queue"] < BALANCER
 
