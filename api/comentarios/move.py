@@ -98,14 +98,20 @@ class Database:
         """Let nobody else write until the transaction ends."""
 
     def columns(self) -> list[Row]:
-        """Every table and column, in order."""
+        """Every table and column, in order, and whether it is in the primary key."""
         raise NotImplementedError
 
     def tables(self) -> dict[str, tuple[str, ...]]:
-        """The columns of each table to move; the first one is its key, a number above zero."""
+        """The columns of each table to move, the key first.
+
+        Raises:
+            MoveError: a table has no key of one column to go by.
+        """
         found: dict[str, tuple[str, ...]] = {}
-        for table, column in self.columns():
+        for table, column, is_key in self.columns():
             if table not in OWN:
+                if bool(is_key) == (table in found):
+                    raise MoveError(f"the key of table {table} is not its first column: this release cannot move it")
                 found[table] = (*found.get(table, ()), column)
         return found
 
@@ -130,8 +136,8 @@ class Database:
     def insert(self, table: str, columns: Sequence[str], rows: Sequence[Row]) -> None:
         raise NotImplementedError
 
-    def give_out_above(self, table: str) -> None:
-        """Let the next id be larger than all that there are."""
+    def give_out_above(self, table: str, key: str) -> None:
+        """Let the next key be larger than all that there are."""
 
     def analyze(self) -> None:
         """Gather what the planner needs to know about new rows."""
@@ -201,7 +207,7 @@ class Sqlite(Database):
 
     def columns(self) -> list[Row]:
         return self.ask(
-            "SELECT t.name, c.name FROM sqlite_schema t, pragma_table_info(t.name) c "
+            "SELECT t.name, c.name, c.pk FROM sqlite_schema t, pragma_table_info(t.name) c "
             "WHERE t.type = 'table' AND t.name NOT LIKE 'sqlite%' ORDER BY t.name, c.cid"
         )
 
@@ -254,7 +260,9 @@ class Postgresql(Database):
 
     def columns(self) -> list[Row]:
         return self.ask(
-            "SELECT c.relname, a.attname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid "
+            "SELECT c.relname, a.attname, a.attnum = ANY (coalesce(i.indkey::int2[], '{}')) "
+            "FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid "
+            "LEFT JOIN pg_index i ON i.indrelid = c.oid AND i.indisprimary "
             "WHERE c.relkind = 'r' AND c.relnamespace = current_schema()::regnamespace AND a.attnum > 0 "
             'AND NOT a.attisdropped ORDER BY c.relname COLLATE "C", a.attnum'
         )
@@ -264,8 +272,7 @@ class Postgresql(Database):
             for row in rows:
                 copy.write_row(row)
 
-    def give_out_above(self, table: str) -> None:
-        key = self.tables()[table][0]
+    def give_out_above(self, table: str, key: str) -> None:
         sequence = self.one(f"SELECT pg_get_serial_sequence('{table}', '{key}')")
         if sequence:
             # Never back: an id that was given out may be in somebody's cursor.
@@ -336,11 +343,11 @@ class Move:
                 raise MoveError("the comparison took too long: run the same command again")
             with source.transaction():
                 source.lock()
-                for table in source.tables():
+                for table, columns in source.tables().items():
                     # Comments up to the last one were compared, and could not change since.
                     self._align(table, last if table == COMMENTS else 0)
                     self._count(table)
-                    target.give_out_above(table)
+                    target.give_out_above(table, columns[0])
                 source.seal(target.kind)
                 if time.monotonic() - held > LOCKED_SECONDS:
                     raise MoveError(f"the last comments were not copied within {LOCKED_SECONDS:g} s: try again")
@@ -402,7 +409,9 @@ class Move:
             if target.rows(table, columns, after, last, BATCH + 1) != wanted:
                 target.replace(table, columns, after, last, wanted)
                 if target.rows(table, columns, after, last, BATCH + 1) != wanted:
-                    raise MoveError(f"{target.kind} does not return what was written after {after} in {table}")
+                    raise MoveError(
+                        f"{target.kind} does not return what was written after {columns[0]} {after} of {table}"
+                    )
             done += len(wanted)
             if last == LAST:
                 return int(wanted[-1][0]) if wanted else after
@@ -424,7 +433,8 @@ def connect(name: str) -> Database:
     database = Sqlite(settings) if settings.database_url.startswith("sqlite:") else Postgresql(settings)
     storage = open_storage(settings)
     try:
-        storage.ensure_migrated()
+        # The schema only: the target's rows are not the storage's to change.
+        storage.engine.migrate()
     finally:
         storage.close()
     return database

@@ -243,6 +243,20 @@ def test_killed_at_any_time_it_carries_on_or_goes_back(sides: Sides, source: str
     assert len(edge.acknowledged) > 50
 
 
+def test_other_tables_are_moved_too(sides: Sides) -> None:
+    sides.storages["postgresql"].ensure_migrated()
+    made = "CREATE TABLE notes (at_ms bigint PRIMARY KEY, text text NOT NULL)"
+    with sqlite3.connect(sides.file) as opened, psycopg.connect(sides.urls["postgresql"]) as connection:
+        for execute in (opened.execute, connection.execute):
+            execute(made)
+        opened.execute("INSERT INTO notes VALUES (4, 'kept')")
+    sides.step("finish", "sqlite", "postgresql")
+    sides.step("finish", "postgresql", "sqlite")
+    with sqlite3.connect(sides.file) as opened, psycopg.connect(sides.urls["postgresql"]) as connection:
+        for found in (opened.execute("SELECT * FROM notes"), connection.execute("SELECT * FROM notes")):
+            assert found.fetchall() == [(4, "kept")]
+
+
 def test_a_database_of_another_encoding_is_refused(sides: Sides, postgres: Postgres) -> None:
     with psycopg.connect(postgres.url, autocommit=True) as connection:
         connection.execute("CREATE DATABASE latin ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")

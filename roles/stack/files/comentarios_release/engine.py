@@ -207,7 +207,7 @@ class Engine:
         options = ["--rm", "--interactive", "--name", MOVER, "--no-healthcheck", "--read-only", "--cap-drop", "ALL"]
         options += ["--security-opt", "no-new-privileges:true", "--memory", "256m", "--pids-limit", "64"]
         # The API comes first.
-        options += ["--cpu-shares", "128", "--volume", f"{self._settings.data_dir}:/var/lib/comentarios"]
+        options += ["--cpu-shares", "128", "--volume", "/var/lib/comentarios:/var/lib/comentarios"]
         for name, secret in (("FROM", source), ("TO", target)):
             if secret:
                 options += ["--volume", f"{self._settings.stack_dir / 'secrets' / secret}:/run/{name}:ro"]
