@@ -61,26 +61,27 @@ class TestTerraform:
         assert not [line for line in side_by_side.after if line == key or any(one in line for one in ours)]
 
 
+@pytest.fixture(scope="module")
+def staging(up: Site) -> Iterator[Site]:
+    made = up.make("up", **STAGING, WATCH="0", timeout=1500)
+    try:
+        assert made.returncode == 0, made.stdout[-6000:]
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in STAGING.items():
+                patch.setenv(name, value)
+            there = target()
+        first = host.chosen(there)
+        yield Site(host.edge(there, first), there, first)
+    finally:
+        gone = up.make("down", **STAGING)
+        assert gone.returncode == 0, gone.stdout
+
+
 class TestSites:
     """Whole sites in one sandbox: what is done to one, the other does not notice.
 
     Both are in the sandbox's only region: its metadata service and ECR's name and certificate are of that one.
     """
-
-    @pytest.fixture(scope="class")
-    def staging(self, up: Site) -> Iterator[Site]:
-        made = up.make("up", **STAGING, WATCH="0", timeout=1500)
-        try:
-            assert made.returncode == 0, made.stdout[-6000:]
-            with pytest.MonkeyPatch.context() as patch:
-                for name, value in STAGING.items():
-                    patch.setenv(name, value)
-                there = target()
-            first = host.chosen(there)
-            yield Site(host.edge(there, first), there, first)
-        finally:
-            gone = up.make("down", **STAGING)
-            assert gone.returncode == 0, gone.stdout
 
     def test_each_sees_its_own_host(self, up: Site, staging: Site) -> None:
         assert [one.name for one in host.hosts(up.target)] == ["comentarios-1"]
