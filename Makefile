@@ -6,6 +6,10 @@ VERB := .venv/bin/python -m cli
 # Inputs of the verbs; cli/inputs.py defines their form. They are passed on unexpanded: make would expand the `$` of
 # CMD='echo $HOME'.
 INPUTS := V TARGET ENV PROJECT TAG TO FROM DELETE_DATA CMD HOST SERVICE LEVEL REQUEST SINCE UNTIL GREP FOLLOW EDGE_PORT GRAFANA_PORT PROMETHEUS_PORT ALERTMANAGER_PORT GRAFANA_IMAGE WATCH READY TIERS ADDRESS ALERT FOR THREAD WHY EMAIL ID REBUILD
+# Many people's shells export EMAIL, for git and others: it must not choose whose comments are erased.
+ifneq ($(origin EMAIL),command line)
+override EMAIL :=
+endif
 $(foreach name,$(INPUTS),$(if $(filter-out undefined,$(origin $(name))),$(eval override $(name) := $$(value $(name)))))
 export $(INPUTS)
 # Python keeps compiled modules, which makes every tool start faster, but not beside the sources, which are copied.

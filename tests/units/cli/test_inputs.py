@@ -135,6 +135,17 @@ def test_make_passes_them_on_as_they_are(where: str, value: str, tmp_path: Path)
     assert not (tmp_path / "made").exists()
 
 
+@pytest.mark.parametrize(("arguments", "shown"), [([], ""), (["EMAIL=b@example.com"], "b@example.com")])
+def test_address_of_the_shells_user_is_no_input(arguments: list[str], shown: str, tmp_path: Path) -> None:
+    """`make erase WHY=…` would erase the comments of whoever runs it."""
+    head = (ROOT / "Makefile").read_text().partition(".DEFAULT_GOAL")[0]
+    (tmp_path / "Makefile").write_text(f"{head}show:\n\t@printenv EMAIL\n")
+    command = ["make", "--no-print-directory", "show", *arguments]
+    environment = {"PATH": "/usr/bin:/bin", "EMAIL": "a@example.com"}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == f"{shown}\n"
+
+
 class TestSsh:
     """OpenSSH's own reading of the command line: `-G` prints what it would do."""
 
