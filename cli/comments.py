@@ -43,7 +43,7 @@ def comments(
     times = {"since_ms": _milliseconds("SINCE", since), "until_ms": _milliseconds("UNTIL", until)}
     found = _ask(target, host_, "search", limit=ROWS + 1, thread=thread, email=email, text=grep, **times)["done"]
     if not found:
-        # EMAIL may come from the shell's environment, unnoticed.
+        # A filter may be misspelt, or come from the environment.
         given = {"THREAD": thread, "EMAIL": email, "GREP": grep, "SINCE": since, "UNTIL": until}
         asked = " ".join(f"{name}={_cut(text, 100)}" for name, text in given.items() if text)
         say(f"there is no comment with {asked}" if asked else "there is no comment")
