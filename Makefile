@@ -5,7 +5,11 @@ TARGET ?= sandbox
 VERB := .venv/bin/python -m cli
 # Inputs of the verbs; cli/inputs.py defines their form. They are passed on unexpanded: make would expand the `$` of
 # CMD='echo $HOME'.
-INPUTS := V TARGET ENV PROJECT TAG TO FROM DELETE_DATA CMD HOST SERVICE LEVEL REQUEST SINCE GREP FOLLOW EDGE_PORT GRAFANA_PORT PROMETHEUS_PORT ALERTMANAGER_PORT GRAFANA_IMAGE WATCH READY TIERS ADDRESS ALERT FOR REBUILD
+INPUTS := V TARGET ENV PROJECT TAG TO FROM DELETE_DATA CMD HOST SERVICE LEVEL REQUEST SINCE UNTIL GREP FOLLOW EDGE_PORT GRAFANA_PORT PROMETHEUS_PORT ALERTMANAGER_PORT GRAFANA_IMAGE WATCH READY TIERS ADDRESS ALERT FOR THREAD WHY EMAIL ID REBUILD
+# Many people's shells export EMAIL, for git and others: it must not choose whose comments are erased.
+ifneq ($(origin EMAIL),command line)
+override EMAIL :=
+endif
 $(foreach name,$(INPUTS),$(if $(filter-out undefined,$(origin $(name))),$(eval override $(name) := $$(value $(name)))))
 export $(INPUTS)
 # Python keeps compiled modules, which makes every tool start faster, but not beside the sources, which are copied.
@@ -15,7 +19,9 @@ export PYTHONPYCACHEPREFIX := $(CURDIR)/.state/pycache
 export PYTHONUTF8 := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status env alerts silence ssh logs tunnel image images outdated sbom release rollback releases move-database ssh-open ssh-close plan dev doctor backup backups restore drill check test bench prove venv venvtest clean
+# Whatever needs the virtual environment is a verb; all have the same recipe.
+VERBS := $(filter-out venvtest,$(shell sed -n 's/^\([a-z-]*\): venv.*/\1/p' $(firstword $(MAKEFILE_LIST))))
+.PHONY: help venv venvtest clean $(VERBS)
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,55 +36,43 @@ venvtest: venv
 	@$(VENV) test
 
 up: venv ## create everything: AWS on this machine, the host, the image, the stack; prints the URLs
-	@$(VERB) up
-
 down: venv ## remove everything that `make up` created, and nothing else; built images stay as a cache
-	@$(VERB) down
-
 status: venv ## one line per component; exit status 1 if one is not healthy
-	@$(VERB) status
-
 env: venvtest ## the environment for Terraform, Ansible and others: eval "$(make -s env)"
-	@$(VERB) env
-
 alerts: venv ## alerts and silences on each host
-	@$(VERB) alerts
-
 silence: venv ## silence ALERT= FOR= 30m, 2h (default) or 1d; FOR=0 ends it; HOST=
-	@$(VERB) silence
-
 ssh: venv ## a shell on the host, or one command: CMD='docker compose ls'; HOST=
-	@$(VERB) ssh
-
 logs: venv ## follow the logs of all hosts; HOST=, SERVICE=, LEVEL=, REQUEST= (an id), SINCE= (1h), GREP=, FOLLOW=no
-	@$(VERB) logs
-
 tunnel: venv ## forward Grafana, Prometheus and Alertmanager to 127.0.0.1; GRAFANA_PORT=, PROMETHEUS_PORT=, ALERTMANAGER_PORT=
-	@$(VERB) tunnel
-
 image: venv ## build the API's image and push it to ECR
-	@$(VERB) image
-
 outdated: venvtest ## newer versions of Python's and Debian's packages and of images; known vulnerabilities
-	@$(VERB) outdated
-
 sbom: venvtest ## a CycloneDX bill of materials of the API's image; TAG=
-	@$(VERB) sbom
-
 images: venv ## list the API's images in ECR, the newest first
-	@$(VERB) images
-
 check: venvtest ## linters, types and unit tests; no root, no Docker, no network
-	@$(VERB) check
-
 test: venvtest ## the full test suite, in a sandbox of its own; TIERS= some of check, parts, site
-	@$(VERB) test
-
 bench: venvtest ## benchmark the API and the edge
-	@$(VERB) bench
-
 prove: venvtest ## the long proofs: fifty kills, ten thousand bodies, releases under load
-	@$(VERB) prove
+release: venv ## build, push and roll out the working tree without losing a request; TAG= an image in ECR, REBUILD=yes, WATCH= seconds
+rollback: venv ## roll back to the last good release, image and configuration; TO= one of `make releases`
+releases: venv ## list the releases
+move-database: venv ## move the comments while the site serves: TO= a parameter with PostgreSQL's URL, or sqlite
+ssh-open: venv ## open port 22 of the hosts to this machine until `make ssh-close`; for the pipeline
+ssh-close: venv ## close what `make ssh-open` opened
+dev: venv ## `docker compose up` with the API on :8000, reloading; downloads Compose if it is missing
+doctor: venv ## check every prerequisite and say what to do
+plan: venv ## show what would change: Terraform's plan and Ansible's --check --diff
+backup: venv ## back up the comments to S3 now; a timer does so every 15 minutes
+backups: venv ## list the backups, the oldest first
+restore: venv ## restore the newest backup, or FROM= one of `make backups`; the old database is kept
+drill: venv ## destroy the host and its volume, rebuild both, and measure how long it takes
+comments: venv ## the newest comments, hidden ones too; THREAD=, EMAIL=, GREP= a text, SINCE=, UNTIL=
+hide: venv ## hide comments from everybody: ID= one or more, WHY=; `make unhide` shows them again
+unhide: venv ## show hidden comments again: ID= one or more, WHY=
+erase: venv ## erase every comment and trace of EMAIL=, for good; WHY=
+audit: venv ## who hid or erased what, when and why
+
+$(VERBS):
+	@$(VERB) $@
 
 # .state/aws* stays: the hosts' keys, and the state of an interrupted bootstrap.
 clean: ## `make down`, and remove the built images and the virtual environment, too
@@ -89,42 +83,3 @@ clean: ## `make down`, and remove the built images and the virtual environment, 
 	@[ ! -e .state ] || find .state/ -mindepth 1 -maxdepth 1 ! -name 'aws*' -exec rm -rf {} +
 	@rmdir .venv .state 2>/dev/null || true # In `./tools` both are mounted and cannot be removed.
 	@git clean -qfX -- terraform/.terraform.lock.hcl terraform/bootstrap/.terraform.lock.hcl # Not one that was committed.
-
-release: venv ## build, push and roll out the working tree without losing a request; TAG= an image in ECR, REBUILD=yes, WATCH= seconds
-	@$(VERB) release
-
-rollback: venv ## roll back to the last good release, image and configuration; TO= one of `make releases`
-	@$(VERB) rollback
-
-releases: venv ## list the releases
-	@$(VERB) releases
-
-move-database: venv ## move the comments while the site serves: TO= a parameter with PostgreSQL's URL, or sqlite
-	@$(VERB) move-database
-
-ssh-open: venv ## open port 22 of the hosts to this machine until `make ssh-close`; for the pipeline
-	@$(VERB) ssh-open
-
-ssh-close: venv ## close what `make ssh-open` opened
-	@$(VERB) ssh-close
-
-dev: venv ## `docker compose up` with the API on :8000, reloading; downloads Compose if it is missing
-	@$(VERB) dev
-
-doctor: venv ## check every prerequisite and say what to do
-	@$(VERB) doctor
-
-plan: venv ## show what would change: Terraform's plan and Ansible's --check --diff
-	@$(VERB) plan
-
-backup: venv ## back up the comments to S3 now; a timer does so every 15 minutes
-	@$(VERB) backup
-
-backups: venv ## list the backups, the oldest first
-	@$(VERB) backups
-
-restore: venv ## restore the newest backup, or FROM= one of `make backups`; the old database is kept
-	@$(VERB) restore
-
-drill: venv ## destroy the host and its volume, rebuild both, and measure how long it takes
-	@$(VERB) drill

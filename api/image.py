@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Build the API's image: `python3 api/image.py build --tag NAME [--base BASE]`. Standard library only.
+"""Build the API's image: `python3 api/image.py --tag NAME [--base BASE]`. Standard library only.
 
 What `docker build` alone does not do:
 
@@ -42,24 +42,18 @@ def build(
     tag: str,
     base: str = "debian:13-slim",
     version: str | None = None,
-    commit: str | None = None,
-    epoch: int | None = None,
     no_cache: bool = False,
-    quiet: bool = False,
 ) -> str:
     """Build, make reproducible, load as `tag`; return the image's ID (`sha256:…`).
 
-    base: a Debian 13 image with apt. commit: default, git's HEAD. version: default, `git describe`.
-    epoch: seconds; default SOURCE_DATE_EPOCH of the environment, else the commit's date.
-    Raises `BuildError`.
+    base: a Debian 13 image with apt. version: default, `git describe`. Raises `BuildError`.
     """
-    commit = commit or _git("rev-parse", "HEAD") or "unknown"
+    commit = _git("rev-parse", "HEAD") or "unknown"
     version = version or _git("describe", "--always", "--dirty") or "development"
-    if epoch is None:
-        given = os.environ.get("SOURCE_DATE_EPOCH") or _git("log", "-1", "--format=%ct") or "0"
-        if not given.isdecimal():
-            raise BuildError(f"SOURCE_DATE_EPOCH must be whole seconds since 1970, not {given!r}")
-        epoch = int(given)
+    given = os.environ.get("SOURCE_DATE_EPOCH") or _git("log", "-1", "--format=%ct") or "0"
+    if not given.isdecimal():
+        raise BuildError(f"SOURCE_DATE_EPOCH must be whole seconds since 1970, not {given!r}")
+    epoch = int(given)
     with tempfile.TemporaryDirectory(prefix="comentarios-image-") as folder:
         context = Path(folder, "context")
         _make_context(context)
@@ -70,7 +64,7 @@ def build(
             command += ["--build-arg", f"{name}={value}"]
         if no_cache:
             command.append("--no-cache")
-        _run([*command, str(context)], "docker build failed", quiet)
+        _run([*command, str(context)], "docker build failed", quiet=False)
         raw = id_file.read_text().strip()
         return _make_reproducible(raw, base, tag, epoch, Path(folder))
 
@@ -97,7 +91,7 @@ def _make_context(folder: Path) -> None:
 def _make_reproducible(raw: str, base: str, tag: str, epoch: int, folder: Path) -> str:
     base_layers = _layers_of(base)
     saved = folder / "saved.tar"
-    _run(["docker", "save", "--output", str(saved), raw], "docker save failed", True)
+    _run(["docker", "save", "--output", str(saved), raw], "docker save failed")
     with tarfile.open(saved) as archive:
         manifest = json.load(_member(archive, "manifest.json"))[0]
         config = json.load(_member(archive, manifest["Config"]))
@@ -166,7 +160,7 @@ def _load(config: dict[str, Any], layers: list[Path], tag: str, folder: Path) ->
             archive.addfile(entry, io.BytesIO(data))
         for path in layers:
             archive.add(path, path.name)
-    _run(["docker", "load", "--quiet", "--input", str(rewritten)], "docker load failed", True)
+    _run(["docker", "load", "--quiet", "--input", str(rewritten)], "docker load failed")
     return _output(["docker", "image", "inspect", "--format", "{{.Id}}", tag]).strip()
 
 
@@ -181,10 +175,10 @@ def _git(*arguments: str) -> str:
 
 
 def _output(command: list[str]) -> str:
-    return _run(command, f"{' '.join(command[:3])} failed", True)
+    return _run(command, f"{' '.join(command[:3])} failed")
 
 
-def _run(command: list[str], problem: str, quiet: bool) -> str:
+def _run(command: list[str], problem: str, quiet: bool = True) -> str:
     """Run a command, with its output on standard error unless `quiet`. Raises `BuildError` with the last lines."""
     try:
         done = subprocess.run(
@@ -203,20 +197,15 @@ def _run(command: list[str], problem: str, quiet: bool) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Build the API's image, the same from the same commit.")
-    commands = parser.add_subparsers(dest="verb", required=True)
-    verb = commands.add_parser("build", help="build and load the image, print its ID")
-    verb.add_argument("--tag", required=True, help="name:tag to give it")
-    verb.add_argument("--base", default="debian:13-slim", help="a Debian 13 image with apt (default: %(default)s)")
-    verb.add_argument("--version", help="default: git describe")
-    verb.add_argument("--commit", help="default: git's HEAD")
-    verb.add_argument("--epoch", type=int, help="seconds (default: SOURCE_DATE_EPOCH, else the commit's date)")
-    verb.add_argument("--no-cache", action="store_true", help="run every step again")
-    verb.add_argument("--quiet", action="store_true", help="show the build's output only when it fails")
-    options = vars(parser.parse_args())
-    options.pop("verb")
+    parser = argparse.ArgumentParser(
+        description="Build and load the API's image, the same from the same commit; print its ID."
+    )
+    parser.add_argument("--tag", required=True, help="name:tag to give it")
+    parser.add_argument("--base", default="debian:13-slim", help="a Debian 13 image with apt (default: %(default)s)")
+    parser.add_argument("--version", help="default: git describe")
+    parser.add_argument("--no-cache", action="store_true", help="run every step again")
     try:
-        print(build(**options))
+        print(build(**vars(parser.parse_args())))
     except BuildError as error:
         sys.exit(f"image: {error}")
 

@@ -19,17 +19,21 @@ from common.progress import fail
 # Module and function of each verb. A module is imported when its verb runs: imports take half of a short verb's time.
 VERBS = {
     "alerts": "alerts.alerts",
+    "audit": "comments.audit",
     "backup": "backup.backup",
     "backups": "backup.backups",
     "bench": "testing.bench",
     "check": "testing.check",
     "clean": "up.clean",
+    "comments": "comments.comments",
     "ssh-close": "ssh_access.close",
     "dev": "shell.dev",
     "doctor": "doctor.doctor",
     "down": "up.down",
     "drill": "drill.drill",
     "env": "settings.env",
+    "erase": "comments.erase",
+    "hide": "comments.hide",
     "image": "image.push_verb",
     "images": "image.images",
     "logs": "logs.logs",
@@ -48,6 +52,7 @@ VERBS = {
     "status": "status.status",
     "test": "testing.test",
     "tunnel": "shell.tunnel",
+    "unhide": "comments.unhide",
     "up": "up.up",
 }
 

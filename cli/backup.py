@@ -43,6 +43,9 @@ def restore(target: Target, from_: str = "", host_: str = "") -> dict[str, Any]:
     say(f"  {done['comments']} comments of {done['restored']['name']} are live; before, there were {done['before']}")
     if done["kept"]:
         say(f"  the old database is kept: {done['kept']}")
+    if done["newer"] and not done["before"]:
+        again = f"`make restore FROM={done['newer']}`, then this one again"
+        say(f"  the audit log of what was hidden or erased later is in newer backups: to do it again, {again}")
     return done
 
 

@@ -144,13 +144,13 @@ def forwards(target: Target, host: Host, ports: Mapping[str, int]) -> list[str]:
     return ssh(target, host, "", "-N", *(part for option in options for part in ("-o", option)), *given)
 
 
-def run(target: Target, host: Host, command: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
-    """Runs a command on a host and returns its output; the exit status is not checked."""
+def run(
+    target: Target, host: Host, command: str, timeout: float = 60, given: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """Runs a command on a host and returns its output; the exit status is not checked. `given`: its standard input."""
     command_line = ssh(target, host, command)
     try:
-        return subprocess.run(
-            command_line, capture_output=True, text=True, timeout=timeout, check=False, stdin=subprocess.DEVNULL
-        )
+        return subprocess.run(command_line, capture_output=True, text=True, timeout=timeout, check=False, input=given)
     except subprocess.TimeoutExpired:
         return subprocess.CompletedProcess(command_line, 255, "", f"no answer within {timeout:.0f} s")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import runpy
 import subprocess
 import sys
 import time
@@ -23,16 +24,21 @@ from common.progress import failure, logged, say, step
 
 # In this machine's engine; in ECR each environment has a repository of its own.
 LOCAL = "comentarios-api"
-PARTS = ("Dockerfile", "api.py", "comentarios", "image.py", "requirements.txt")
+
+
+def _parts() -> list[str]:
+    """The image's sources in api/, as api/image.py lists them, and that program."""
+    return sorted([*runpy.run_path(str(ROOT / "api" / "image.py"))["CONTEXT"], "image.py"])
 
 
 def tree_tag() -> str:
     """The working tree's tag: the commit, followed by a digest of the image's sources if they differ from it."""
     commit = _git("rev-parse", "--short=12", "HEAD") or "nocommit"
-    if commit != "nocommit" and not _git("status", "--porcelain", "--", *(f"api/{part}" for part in PARTS)):
+    parts = _parts()
+    if commit != "nocommit" and not _git("status", "--porcelain", "--", *(f"api/{part}" for part in parts)):
         return commit
     digest = hashlib.sha256()
-    for part in PARTS:
+    for part in parts:
         path = ROOT / "api" / part
         for file in sorted(path.rglob("*.*")) if path.is_dir() else [path]:
             if "__pycache__" not in file.parts:
@@ -135,7 +141,7 @@ def build(target: Target, wanted: str, rebuild: bool = False) -> None:
     target.state.mkdir(parents=True, exist_ok=True)
     base = local_images.base(target.state)
     log = target.state / "logs" / "build-api.log"
-    command = [sys.executable, str(ROOT / "api" / "image.py"), "build", "--tag", f"{LOCAL}:{wanted}"]
+    command = [sys.executable, str(ROOT / "api" / "image.py"), "--tag", f"{LOCAL}:{wanted}"]
     command += ["--base", base, "--version", wanted, *(["--no-cache"] if rebuild else [])]
     if logged(command, log, env={**os.environ, **builder()}):
         raise CommandError(failure("building the image failed", log))

@@ -12,6 +12,9 @@ from collections.abc import Mapping
 from common.errors import CommandError
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
+TIME = r"[1-9][0-9]{0,3}[smhd]|[0-9]{4}(-[0-9]{2}){2}T[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{3})?)?Z?"
+NOT_A_TIME = "is not a time: give 10m, 2h or 1d, or a date as in 2026-01-31T12:00:00Z"
+ID = r"[1-9][0-9]{0,17}"
 NUMBER = r"[0-9]{1,6}"
 PORT = (r"[0-9]{1,5}", "is not a port: set it to a number from 1 to 65535")
 
@@ -49,10 +52,8 @@ INPUTS: dict[str, tuple[str, str]] = {
         r"[A-Za-z0-9._][A-Za-z0-9._-]{0,127}",
         "is not the id of a request: replies have it in X-Request-ID, errors in request_id",
     ),
-    "SINCE": (
-        r"[1-9][0-9]{0,3}[smhd]|[0-9]{4}(-[0-9]{2}){2}T[0-9]{2}(:[0-9]{2}){1,2}Z?",
-        "is not a time: give 10m, 2h or 1d, or a date as in 2026-01-31T12:00:00Z",
-    ),
+    "SINCE": (TIME, NOT_A_TIME),
+    "UNTIL": (TIME, NOT_A_TIME),
     # Any text; it is searched for literally.
     "GREP": (r"[^\0\n]+", "is not a line of text"),
     "FOLLOW": (r"yes|no", "is not valid: `no` stops at the newest line"),
@@ -70,6 +71,11 @@ INPUTS: dict[str, tuple[str, str]] = {
     "ADDRESS": (r"[0-9]{1,3}(\.[0-9]{1,3}){3}", "is not an IPv4 address"),
     "ALERT": (r"[A-Z][A-Za-z]{2,63}", "is not the name of an alert: `make alerts` lists those that fire"),
     "FOR": (r"0|[1-9][0-9]{0,2}[mhd]", "is not a duration: give 30m, 2h or 1d; 0 ends a silence"),
+    # Any text, which goes to the host as JSON. Some shells have an EMAIL of their own: only its verb checks the form.
+    "THREAD": (r"[^\0]{1,255}", "is not a content_id: it has 1 to 255 characters"),
+    "WHY": (r"[^\0\n\r]{1,500}", "is not a reason: give one line of at most 500 characters"),
+    "EMAIL": (r"[^\0\n\r]+", "is not an e-mail address"),
+    "ID": (rf"{ID}( {ID}){{0,99}}", "is not the id of a comment: `make comments` lists them; several: ID='57 58'"),
     "REBUILD": (r"yes|no", "is not valid: `yes` builds the image again with today's Debian packages"),
 }
 

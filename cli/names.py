@@ -56,6 +56,10 @@ class Names:
     def state_bucket(self, account: str, region: str) -> str:
         return f"{self.name}-{account}-{region}-state"
 
+    def backup_bucket(self, account: str, region: str) -> str:
+        """As in terraform/storage.tf and inventory/group_vars/all/backup.yml."""
+        return f"{self.name}-{account}-{region}-backup"
+
     def parameter(self, path: str) -> str:
         """A parameter's whole name in SSM Parameter Store."""
         return f"/{self.name}/{path}"

@@ -99,7 +99,7 @@ def read(target: Target) -> Settings:
             if reason := (NAMES | (OWN if target.is_sandbox and section == "terraform" else {})).get(name):
                 raise CommandError(f"{shown(file)}: {name} cannot be set here: {reason}")
             _check(file, name, value, variables(), what)
-    _in_one_place(target, made)
+    _refuse_tfvars(file)
     return made
 
 
@@ -136,32 +136,18 @@ def _sections(target: Target) -> Settings:
     return Settings(**{section: given.get(section) or {} for section in SECTIONS})
 
 
-def _in_one_place(target: Target, made: Settings) -> None:
-    """Checks that Terraform's variables are in one file only: in the settings, or in a variables file of Terraform's.
+def _refuse_tfvars(file: Path) -> None:
+    """Terraform reads some variables files by itself, in every environment.
 
     Raises:
-        CommandError: they are in both, or in a file that applies to other environments, too, or they set the project.
+        CommandError: there is one; its variables belong in the settings.
     """
-    if target.is_sandbox:
-        return
-    file, older, bootstrap = path(target), target.older_tfvars, ROOT / "terraform" / "bootstrap" / "terraform.tfvars"
-    if older and made.terraform:
-        raise CommandError(
-            f"both {shown(older)} and `terraform:` of {shown(file)} set variables: move all of them to {shown(file)}"
-        )
-    if bootstrap.exists() and target.names.suffix:
-        raise CommandError(
-            f"{shown(bootstrap)} would apply to every environment: "
-            f"move its variables to `bootstrap:` of {shown(FOLDER / 'aws.yml')}"
-        )
-    if bootstrap.exists() and made.bootstrap:
-        raise CommandError(
-            f"both {shown(bootstrap)} and `bootstrap:` of {shown(file)} set variables: "
-            f"move all of them to {shown(file)}"
-        )
-    for one in filter(None, (older, bootstrap if bootstrap.exists() else None)):
-        if found := re.search(r"^\s*(project|iam_prefix)\s*=", one.read_text(), re.MULTILINE):
-            raise CommandError(f"{shown(one)}: {found[1]} cannot be set here: {NAMES[found[1]]}")
+    for pattern in ("*.tfvars*", "bootstrap/*.tfvars*"):
+        for found in sorted((ROOT / "terraform").glob(pattern)):
+            raise CommandError(
+                f"{shown(found)} would apply to every environment: move its variables to {shown(file)}, as in "
+                f"{shown(EXAMPLE)}, and remove it"
+            )
 
 
 def apply(target: Target) -> None:
@@ -239,7 +225,7 @@ def require(target: Target) -> None:
     """
     given = write(target).terraform
     lacking = [name for name, one in terraform_variables().items() if one["required"] and name not in given]
-    if lacking and not target.is_sandbox and not target.older_tfvars:
+    if lacking and not target.is_sandbox:
         file = shown(path(target))
         raise CommandError(f"{file} lacks {' and '.join(lacking)} under `terraform:`; {shown(EXAMPLE)} shows them")
 

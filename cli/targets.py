@@ -52,12 +52,6 @@ class Target:
         return self.state / "bootstrap.tfvars.json"
 
     @property
-    def older_tfvars(self) -> Path | None:
-        """The file that may hold the variables of the unnamed environment on AWS instead of ``settings/aws.yml``."""
-        file = ROOT / "terraform" / "aws.tfvars"
-        return file if not self.is_sandbox and not self.names.suffix and file.exists() else None
-
-    @property
     def connections(self) -> Path:
         """Folder of the sockets of SSH connections; their paths may have some 100 characters at most."""
         folder = self.state / "ssh" / "control"
@@ -85,7 +79,8 @@ def target() -> Target:
     called = names.names(os.environ)
     if name == "sandbox":
         config = Config()
-        state = config.state.with_name(config.state.name + called.suffix)
+        # Within the sandbox's, so that it goes with the sandbox.
+        state = config.state / f"{config.state.name}{called.suffix}" if called.suffix else config.state
         variables = config.credentials() | {
             "ANSIBLE_INVENTORY": f"{ROOT}/inventory/aws_ec2.yml,{config.state}/inventory,{state}/settings",
             "ANSIBLE_PRIVATE_KEY_FILE": str(state / "ssh" / "id_ed25519"),
@@ -164,6 +159,7 @@ def _common(chosen: Target) -> dict[str, str]:
     # Each target keeps its own initialised backend beside the other's, in every Terraform folder.
     variables = {
         "TARGET": chosen.name,
+        "COMENTARIOS_ROOT": str(ROOT),
         "COMENTARIOS_STATE": str(chosen.state),
         "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
         "ANSIBLE_SSH_CONTROL_PATH_DIR": str(chosen.connections),
@@ -171,7 +167,7 @@ def _common(chosen: Target) -> dict[str, str]:
         "TF_DATA_DIR": f".terraform/{chosen.state.name}",
         "TF_IN_AUTOMATION": "1",
     }
-    variables |= var_files(*filter(None, (chosen.older_tfvars, chosen.tfvars)))
+    variables |= var_files(chosen.tfvars)
     variables |= _locale()
     mirror = provider_mirror()
     if mirror:
@@ -179,9 +175,9 @@ def _common(chosen: Target) -> dict[str, str]:
     return variables
 
 
-def var_files(*files: Path) -> dict[str, str]:
-    """The environment variables that make Terraform read its variables from files."""
-    given = " ".join(shlex.quote(f"-var-file={file}") for file in files)
+def var_files(file: Path) -> dict[str, str]:
+    """The environment variables that make Terraform read its variables from a file."""
+    given = shlex.quote(f"-var-file={file}")
     return {f"TF_CLI_ARGS_{command}": given for command in ("plan", "apply", "destroy", "console")}
 
 

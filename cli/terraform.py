@@ -65,11 +65,7 @@ def account(target: Target) -> str:
     Raises:
         CommandError: credentials or region are missing, expired or refused, or belong to another account.
     """
-    help_ = (
-        "run `make up`"
-        if target.is_sandbox
-        else "set AWS_PROFILE to a profile whose credential_process is aws-vault, and AWS_REGION (docs/aws.md)"
-    )
+    help_ = "run `make up`" if target.is_sandbox else "sign in and set AWS_PROFILE and AWS_REGION as docs/aws.md shows"
     try:
         # STS works without a region, nothing else does.
         client(target, "ec2")

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 from cli.targets import Target
-from common import engine, images
-from common.paths import ROOT, STATE
+from common import engine
+from common.paths import ROOT, STATE, TABLES
 from common.progress import say
 
 # A folder is a tier. The sites take longest, so two of the three workers of `make test` have one each from the start.
@@ -20,15 +18,15 @@ TIERS = {
     "check": ("tests/lint", "tests/units", "api/tests/units"),
     "parts": ("api/tests/parts", "tests/parts"),
 }
-# With PROVE=yes the tests outside tests/proofs do more.
+# With PROVE=yes the tests outside the folders `proofs` do more.
 PROVE = (
+    "api/tests/proofs",
     "tests/parts/sandbox/test_aws.py",
     "tests/site/serving/test_clients.py",
     "tests/site/serving/test_random_clients.py",
     "tests/proofs",
 )
-EDGE_SPEED = "tests/proofs/test_edge_speed.py"
-FAULTS, TABLES = STATE / "faults.jsonl", STATE / "proofs.md"
+BENCH = ("api/tests/proofs/test_speed.py", "tests/proofs/test_edge_speed.py")
 
 
 def bench(_: Target) -> int:
@@ -36,41 +34,20 @@ def bench(_: Target) -> int:
 
     No figure fails it.
     """
-    done = subprocess.run([sys.executable, ROOT / "api" / "bench" / "bench.py"], cwd=ROOT, check=False).returncode
+    return _tables(*BENCH)
+
+
+def prove(_: Target) -> int:
+    """Runs the long proofs and prints their tables. Returns pytest's exit status."""
+    return _tables(*PROVE, prove=True)
+
+
+def _tables(*tests: str, prove: bool = False) -> int:
     with engine.running(STATE / "engine"):
         TABLES.unlink(missing_ok=True)
-        tested = _pytest(EDGE_SPEED)
+        status = _pytest(*tests, prove=prove)
         say(TABLES.read_text() if TABLES.exists() else "")
-    return 1 if done or tested else 0
-
-
-def prove(target: Target) -> int:
-    """Runs the long proofs, the API's first, and prints their tables; returns 1 when one failed."""
-    with engine.running(STATE / "engine"):
-        base = images.base(target.state)
-        command: list[str | Path] = [sys.executable, ROOT / "api" / "bench" / "prove.py", "--base", base]
-        proved = subprocess.run(command, cwd=ROOT, check=False).returncode
-        for file in (FAULTS, TABLES):
-            file.unlink(missing_ok=True)
-        tested = _pytest(*PROVE, prove=True)
-        _print_faults()
-        say(TABLES.read_text() if TABLES.exists() else "")
-        return 1 if tested or proved else 0
-
-
-def _print_faults() -> None:
-    rows = [json.loads(line) for line in FAULTS.read_text().splitlines()] if FAULTS.exists() else []
-    columns = {
-        "fault": "fault",
-        "requests": "requests",
-        "failed": "failed",
-        "other_body": "2xx with another body",
-        "missing": "acknowledged comments missing",
-        "seconds": "seconds from first to last failure",
-    }
-    say(f"| {' | '.join(columns.values())} |\n{'|---' * len(columns)}|")
-    for row in rows:
-        say(f"| {' | '.join(str(row[name]) for name in columns)} |")
+        return status
 
 
 def check(_: Target) -> int:

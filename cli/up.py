@@ -77,14 +77,13 @@ def apply_terraform(target: Target) -> None:
 
 
 def _join(target: Target) -> None:
-    """Adds the caller to those who may log in, unless Terraform's own file of variables decides that.
+    """Adds the caller to those who may log in.
 
     Raises:
         CommandError: the settings lack a variable; the caller's entry is not changed.
     """
     settings.require(target)
-    if not target.older_tfvars:
-        people.join(target, settings.read(target).terraform, terraform.client)
+    people.join(target, settings.read(target).terraform, terraform.client)
 
 
 def _announcement(target: Target, lasted: Path) -> str:
@@ -159,6 +158,8 @@ def down(target: Target, delete_data: str = "", *, images: bool = False) -> None
         return
     if target.is_sandbox:
         _refuse_others(target, delete_data == "yes")
+        # Of all environments, while the sandbox's folder still holds them.
+        states = [target.state, *target.state.glob(f"{target.state.name}[-.]*/")]
         if target.state.exists() or engine.answers():
             if not engine.answers():
                 raise CommandError(
@@ -168,7 +169,7 @@ def down(target: Target, delete_data: str = "", *, images: bool = False) -> None
             if images:
                 local_images.remove_all()
         engine.stop(STATE / "engine")
-        _forget(target)
+        _forget(*states)
         return
     _down_on_aws(target, delete_data == "yes")
 
@@ -198,14 +199,15 @@ def _down_in_the_sandbox(target: Target) -> None:
         if terraform.bucket_exists(target, bucket):
             _remove(target, bucket, delete=True)
         sandbox.run("sync")
-    _forget(target)
+    _forget(target.state)
 
 
-def _forget(target: Target) -> None:
-    """Removes the target's state folder, and what Terraform keeps for it beside its files."""
-    for folder in (terraform.BOOTSTRAP, terraform.HOST):
-        shutil.rmtree(folder / ".terraform" / target.state.name, ignore_errors=True)
-    shutil.rmtree(target.state, ignore_errors=True)
+def _forget(*states: Path) -> None:
+    """Removes environments' state folders, and what Terraform keeps for them beside its files."""
+    for state in states:
+        for folder in (terraform.BOOTSTRAP, terraform.HOST):
+            shutil.rmtree(folder / ".terraform" / state.name, ignore_errors=True)
+        shutil.rmtree(state, ignore_errors=True)
 
 
 def _down_on_aws(target: Target, delete: bool) -> None:

@@ -1,4 +1,4 @@
-"""Folders of this checkout."""
+"""Folders and files of this checkout."""
 
 from pathlib import Path
 
@@ -7,3 +7,5 @@ ROOT = Path(__file__).resolve().parent.parent
 STATE = ROOT / ".state"
 # Programs that this machine lacks (cli/program.py).
 BIN = STATE / "bin"
+# What `make prove` and `make bench` print at their end; the tests append to it.
+TABLES = STATE / "proofs.md"

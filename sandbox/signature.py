@@ -31,45 +31,19 @@ AUTHORIZATION = re.compile(
 )
 UNSIGNED = {"UNSIGNED-PAYLOAD", "STREAMING-UNSIGNED-PAYLOAD-TRAILER"}
 
-# Fault → code and status for EC2, for other services with form requests, for S3, and for services with JSON.
-CODES = {
+# Fault → the error's code and message. AWS's codes differ by service; clients do not need that.
+FAULTS = {
     "missing": (
-        ("AuthFailure", 401),
-        ("MissingAuthenticationToken", 403),
-        ("AccessDenied", 403),
-        ("MissingAuthenticationTokenException", 400),
+        "MissingAuthenticationToken",
+        'the request is not signed; `eval "$(make -s env)"` sets the sandbox\'s key',
     ),
     "unknown": (
-        ("AuthFailure", 401),
-        ("InvalidClientTokenId", 403),
-        ("InvalidAccessKeyId", 403),
-        ("UnrecognizedClientException", 400),
+        "InvalidClientTokenId",
+        'the access key is not one of this sandbox; `eval "$(make -s env)"` sets its key',
     ),
-    "expired": (
-        ("RequestExpired", 400),
-        ("ExpiredToken", 403),
-        ("ExpiredToken", 400),
-        ("ExpiredTokenException", 400),
-    ),
-    "skewed": (
-        ("RequestExpired", 400),
-        ("SignatureDoesNotMatch", 403),
-        ("RequestTimeTooSkewed", 403),
-        ("InvalidSignatureException", 400),
-    ),
-    "wrong": (
-        ("AuthFailure", 401),
-        ("SignatureDoesNotMatch", 403),
-        ("SignatureDoesNotMatch", 403),
-        ("InvalidSignatureException", 400),
-    ),
-}
-TEXTS = {
-    "missing": 'The request is not signed; `eval "$(make -s env)"` sets the sandbox\'s key.',
-    "unknown": 'The access key is not one of this sandbox; `eval "$(make -s env)"` sets its key.',
-    "expired": "The session or the signature has expired.",
-    "skewed": "The time of the request differs from the sandbox's by more than fifteen minutes.",
-    "wrong": "The signature does not match the request and the secret key.",
+    "expired": ("ExpiredToken", "the session or the signature has expired"),
+    "skewed": ("RequestTimeTooSkewed", "the request's time differs from the sandbox's by more than fifteen minutes"),
+    "wrong": ("SignatureDoesNotMatch", "the signature does not match the request and the secret key"),
 }
 
 
@@ -157,29 +131,18 @@ def verify(environ: Environ, body: bytes, secret: Callable[[str], Secret | None]
 
 def refusal(environ: Environ, body: bytes, refused: Refused) -> Answer:
     """The error, in the format of the requested service."""
-    ec2, query, s3, speaks_json = CODES[refused.what]
-    text = TEXTS[refused.what]
+    code, text = FAULTS[refused.what]
     if environ.get("HTTP_X_AMZ_TARGET") or "json" in environ.get("CONTENT_TYPE", ""):
-        code, status = speaks_json
-        content = json.dumps({"__type": code, "message": text})
-        return _answer(status, content, "application/x-amz-json-1.1", (("x-amzn-ErrorType", code),))
+        headers = (("Content-Type", "application/x-amz-json-1.1"), ("x-amzn-ErrorType", code))
+        return Answer("403 Forbidden", headers, json.dumps({"__type": code, "message": text}).encode())
+    error = f"<Error><Code>{code}</Code><Message>{escape(text)}</Message></Error>"
     form = b"Action=" in body or "Action=" in environ.get("QUERY_STRING", "")
     if refused.service == "ec2" or not refused.service and form and b"2016-11-15" in body:
-        code, status = ec2
-        inner = f"<Errors><Error><Code>{code}</Code><Message>{escape(text)}</Message></Error></Errors>"
-        return _answer(status, f"<Response>{inner}<RequestID>sandbox</RequestID></Response>")
-    if refused.service not in {"", "s3"} or form:
-        code, status = query
-        inner = f"<Error><Type>Sender</Type><Code>{code}</Code><Message>{escape(text)}</Message></Error>"
-        return _answer(status, f"<ErrorResponse>{inner}<RequestId>sandbox</RequestId></ErrorResponse>")
-    code, status = s3
-    return _answer(status, f"<Error><Code>{code}</Code><Message>{escape(text)}</Message></Error>")
-
-
-def _answer(status: int, content: str, kind: str = "text/xml", more: tuple[tuple[str, str], ...] = ()) -> Answer:
-    head = '<?xml version="1.0" encoding="UTF-8"?>\n' if kind == "text/xml" else ""
-    words = {400: "400 Bad Request", 401: "401 Unauthorized", 403: "403 Forbidden"}
-    return Answer(words[status], (("Content-Type", kind), *more), (head + content).encode())
+        error = f"<Response><Errors>{error}</Errors><RequestID>sandbox</RequestID></Response>"
+    elif refused.service not in {"", "s3"} or form:
+        error = f"<ErrorResponse>{error}<RequestId>sandbox</RequestId></ErrorResponse>"
+    content = f'<?xml version="1.0" encoding="UTF-8"?>\n{error}'
+    return Answer("403 Forbidden", (("Content-Type", "text/xml"),), content.encode())
 
 
 def _read(environ: Environ) -> Signature:

@@ -1,4 +1,4 @@
-# AWS's own watch over the machines: it needs nothing that runs on them.
+# CloudWatch's alarms need no software on the hosts.
 locals {
   alarm_topics = compact([var.alarm_topic_arn])
 
@@ -14,11 +14,11 @@ locals {
       metric  = "StatusCheckFailed_Instance"
       actions = ["arn:${local.partition}:automate:${local.region}:ec2:reboot"]
       period  = 60
-      # One more than for `recover`: AWS wants the two to never come at the same minute.
+      # One more than for `recover`: AWS requires that the two never happen in the same minute.
       periods     = 3
       description = "The system on the instance does not answer: it is rebooted."
     }
-    # AWS counts credits every five minutes.
+    # AWS updates this metric every five minutes.
     credits = {
       metric      = "CPUSurplusCreditsCharged"
       actions     = []

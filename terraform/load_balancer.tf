@@ -1,5 +1,5 @@
-# Off by default: it costs more than the host. Terminates TLS with a certificate of ACM's; the hosts then take HTTP from
-# it alone.
+# Off by default, since it costs more than the host. It terminates TLS with a certificate from ACM. The hosts accept HTTP
+# from it only.
 locals {
   load_balancer_count = var.load_balancer && !var.parked ? 1 : 0
 }

@@ -10,12 +10,11 @@ locals {
   region     = data.aws_region.this.name
   iam_prefix = coalesce(var.iam_prefix, var.project)
 
-  # What a host is told by its tags; a load balancer ends TLS in its place.
+  # Tags of the hosts. With a load balancer, TLS ends there.
   edge_domain            = var.domain == null || var.load_balancer ? "" : var.domain
   database_url_parameter = var.database_url_parameter == null ? "" : var.database_url_parameter
 
   host_count         = var.parked ? 0 : var.instance_count
-  ssh_user           = "admin" # the login user of Debian's images
   data_volume_device = "/dev/sdf"
   backup_prefix      = "database/"
   web_ports          = { http = 80, https = 443 }

@@ -1,5 +1,5 @@
 locals {
-  # A type has one that Debian makes images for; i386, which older types have besides, is not among them.
+  # The one that Debian has images for. Older types also support i386.
   architecture = contains(data.aws_ec2_instance_type.this.supported_architectures, "arm64") ? "arm64" : "x86_64"
 }
 
@@ -29,12 +29,12 @@ data "aws_ec2_instance_type" "this" {
   lifecycle {
     postcondition {
       condition     = self.hypervisor == "nitro"
-      error_message = "instance_type ${var.instance_type} is not on Nitro, AWS's current machines: take one such as t3.small."
+      error_message = "instance_type ${var.instance_type} is not based on Nitro: choose one that is, such as t3.small."
     }
 
     postcondition {
       condition     = self.memory_size >= 1024
-      error_message = "instance_type ${var.instance_type} has less than the 1 GiB of memory that the stack needs: take t3.micro or larger."
+      error_message = "instance_type ${var.instance_type} has less than 1 GiB of memory, which the stack needs: choose t3.micro or larger."
     }
   }
 }
@@ -52,7 +52,7 @@ resource "aws_instance" "this" {
   ebs_optimized          = true
   monitoring             = false
 
-  # Unlimited is what a T3 is anyway.
+  # A T3 is unlimited by default.
   dynamic "credit_specification" {
     for_each = data.aws_ec2_instance_type.this.burstable_performance_supported && var.cpu_credits == "standard" ? ["standard"] : []
 
@@ -69,7 +69,7 @@ resource "aws_instance" "this" {
   metadata_options {
     http_endpoint = "enabled"
     http_tokens   = "required"
-    # One hop: the containers on the host cannot reach the host's credentials.
+    # With one hop, containers on the host cannot reach the host's credentials.
     http_put_response_hop_limit = 1
   }
 
@@ -84,19 +84,19 @@ resource "aws_instance" "this" {
   tags = {
     Name        = "${var.project}-${count.index + 1}"
     ssh_address = var.ssh_address
-    # Read by the inventory, as the address is.
+    # Read by the inventory, too.
     edge_domain            = local.edge_domain
     trusted_proxies        = var.load_balancer ? var.vpc_cidr : ""
     database_url_parameter = local.database_url_parameter
   }
 
   lifecycle {
-    # Debian publishes a new image every few weeks: it is taken by `terraform apply -replace`, never by surprise. The keys
-    # of a host that runs are role base's.
+    # Debian publishes a new image every few weeks, which must not replace a host by itself: use `terraform apply -replace`.
+    # Role base manages the keys of running hosts.
     ignore_changes = [ami, user_data]
   }
 
-  # An instance that starts before its role may pull has a first boot that fails.
+  # The role must have its permissions when the instance boots.
   depends_on = [aws_iam_role_policy.host]
 }
 

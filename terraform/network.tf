@@ -1,5 +1,5 @@
 data "aws_availability_zones" "this" {
-  #checkov:skip=CKV_AWS_394:the subnets keep the zones that they were made in
+  #checkov:skip=CKV_AWS_394:the subnets keep their zones
   state = "available"
 
   filter {
@@ -8,7 +8,7 @@ data "aws_availability_zones" "this" {
   }
 }
 
-# A zone may be too old for the instance type, and each account has its own letters for the zones.
+# Not every zone has every instance type, and the zones' names differ by account.
 data "aws_ec2_instance_type_offerings" "this" {
   location_type = "availability-zone"
 
@@ -26,8 +26,8 @@ locals {
 }
 
 resource "aws_vpc" "this" {
-  #checkov:skip=CKV2_AWS_11:flow logs cost by the gigabyte; the doors are few and tested
-  #checkov:skip=CKV2_AWS_12:nothing is in the default group; to empty it, operators would need rights on everybody's groups
+  #checkov:skip=CKV2_AWS_11:flow logs are billed by the gigabyte; few ports are open, and they are tested
+  #checkov:skip=CKV2_AWS_12:the default group is not used; to empty it, operators would need rights on all groups
   cidr_block           = var.vpc_cidr
   enable_dns_support   = true
   enable_dns_hostnames = true
@@ -35,7 +35,7 @@ resource "aws_vpc" "this" {
   tags = { Name = var.project }
 }
 
-# Two zones: a load balancer wants them, and hosts take turns.
+# Two zones, as a load balancer requires; hosts alternate between them.
 resource "aws_subnet" "public" {
   count = 2
 

@@ -1,5 +1,5 @@
 output "instance_ids" {
-  description = "EC2 ids of the hosts."
+  description = "Instance ids of the hosts."
   value       = aws_instance.this[*].id
 }
 
@@ -8,39 +8,14 @@ output "instance_addresses" {
   value       = aws_eip.this[*].public_ip
 }
 
-output "instance_private_addresses" {
-  description = "Addresses of the hosts inside the VPC."
-  value       = aws_instance.this[*].private_ip
-}
-
-output "ssh_user" {
-  description = "User to log in as."
-  value       = local.ssh_user
-}
-
-output "ecr_repository_url" {
-  description = "Where the API's image is pushed to and pulled from."
-  value       = data.aws_ecr_repository.api.repository_url
-}
-
 output "instance_ssh_addresses" {
-  description = "Addresses that SSH goes to, as `ssh_address` says."
+  description = "Addresses to connect to by SSH, depending on `ssh_address`."
   value       = var.ssh_address == "private" ? aws_instance.this[*].private_ip : aws_eip.this[*].public_ip
 }
 
-output "security_group_id" {
-  description = "Security group of the hosts: the pipeline opens and closes its SSH access here."
-  value       = aws_security_group.host.id
-}
-
 output "data_volume_ids" {
-  description = "Ids of the data volumes, in the hosts' order."
+  description = "Ids of the data volumes, in the order of the hosts."
   value       = aws_ebs_volume.data[*].id
-}
-
-output "data_volume_device" {
-  description = "Name under which the data volume is attached."
-  value       = local.data_volume_device
 }
 
 output "backup_bucket_name" {
@@ -48,23 +23,18 @@ output "backup_bucket_name" {
   value       = module.backup.name
 }
 
-output "backup_bucket_prefix" {
-  description = "Prefix that the hosts may write to in that bucket."
-  value       = local.backup_prefix
-}
-
 output "database_url_parameter" {
-  description = "SSM parameter that holds DATABASE_URL; empty for SQLite on the data volume."
+  description = "SSM parameter with DATABASE_URL; empty with SQLite on the data volume."
   value       = local.database_url_parameter
 }
 
 output "edge_domain" {
-  description = "Domain that the hosts' edge gets its certificate for; empty for plain HTTP or behind a load balancer."
+  description = "Domain for which the hosts get a certificate; empty with plain HTTP or behind a load balancer."
   value       = local.edge_domain
 }
 
 output "site_url" {
-  description = "Where the site answers; empty while it is parked."
+  description = "URL of the site; empty while it is parked."
   value = (
     var.parked ? "" :
     var.domain != null ? "https://${var.domain}" :
@@ -73,6 +43,6 @@ output "site_url" {
 }
 
 output "site_target" {
-  description = "What the domain's DNS record must point to: CNAME of the load balancer, or A of the hosts."
+  description = "Value of the domain's DNS record: a CNAME to the load balancer, or an A record with the hosts' addresses."
   value       = var.load_balancer ? aws_lb.this[*].dns_name : aws_eip.this[*].public_ip
 }

@@ -1,4 +1,4 @@
-# --- Doors -----------------------------------------------------------------------------------------------------------
+# --- Ports -----------------------------------------------------------------------------------------------------------
 
 locals {
   egress_ports = setunion(var.egress_ports, var.database_url_parameter == null ? [] : [5432])
@@ -9,7 +9,7 @@ resource "aws_security_group" "host" {
   description = "HTTP and HTTPS from everywhere, SSH from the administrators' networks."
   vpc_id      = aws_vpc.this.id
 
-  # The pipeline's role may add and remove rules of the group that carries this tag, and of no other.
+  # The pipeline's role may change the rules of groups with this tag only.
   tags = {
     Name      = "${var.project}-host"
     SshAccess = "pipeline"
@@ -17,7 +17,7 @@ resource "aws_security_group" "host" {
 }
 
 resource "aws_vpc_security_group_ingress_rule" "web" {
-  #checkov:skip=CKV_AWS_260:the site's own door: port 80 answers with a redirect to HTTPS once there is a domain
+  #checkov:skip=CKV_AWS_260:the site is public; with a domain, port 80 redirects to HTTPS
   for_each = var.load_balancer ? {} : local.web_ports
 
   security_group_id = aws_security_group.host.id
@@ -43,7 +43,7 @@ resource "aws_vpc_security_group_ingress_rule" "ssh" {
   tags = { Name = "ssh" }
 }
 
-# DNS, the clock and the instance metadata are AWS's own and pass no security group.
+# Security groups do not apply to AWS's DNS, time and metadata services.
 resource "aws_vpc_security_group_egress_rule" "tcp" {
   for_each = toset([for port in local.egress_ports : tostring(port)])
 
@@ -62,12 +62,12 @@ resource "aws_key_pair" "this" {
   public_key = trimspace(var.ssh_public_key)
 
   lifecycle {
-    # It is read at a host's first boot alone. Another operator's is no reason to replace it: see user_data.
+    # Used at a host's first boot only, so another operator's key must not replace it: see user_data.
     ignore_changes = [public_key]
   }
 }
 
-# --- What the host may do --------------------------------------------------------------------------------------------
+# --- The hosts' role -------------------------------------------------------------------------------------------------
 
 data "aws_ecr_repository" "api" {
   name = "${var.project}-api"
@@ -103,15 +103,15 @@ data "aws_iam_policy_document" "host" {
     resources = [data.aws_ecr_repository.api.arn]
   }
 
-  # No deleting, and below no overwriting: who breaks into a host cannot take the backups along.
+  # No deleting, and no overwriting (below): a compromised host cannot destroy backups.
   statement {
     sid       = "ReadBackups"
     actions   = ["s3:GetObject", "s3:GetObjectVersion"]
     resources = ["${module.backup.arn}/${local.backup_prefix}*"]
   }
 
-  # Only with the header `If-None-Match: *`, by which S3 refuses a key that exists. The parts of an upload in parts and
-  # copies come without it and are refused, too.
+  # Only with the header `If-None-Match: *`, so S3 refuses existing keys. Multipart uploads and copies lack the header and
+  # are refused, too.
   statement {
     sid       = "WriteNewBackups"
     actions   = ["s3:PutObject"]
@@ -139,7 +139,7 @@ data "aws_iam_policy_document" "host" {
   statement {
     sid     = "ReadItsParameters"
     actions = ["ssm:GetParameter", "ssm:GetParameters", "ssm:GetParametersByPath"]
-    # The path itself, too: reading by path asks for it.
+    # GetParametersByPath needs access to the path itself.
     resources = [for end in ["", "/*"] : "arn:${local.partition}:ssm:${local.region}:${local.account_id}:parameter/${var.project}${end}"]
   }
 }
@@ -149,7 +149,7 @@ resource "aws_iam_role" "host" {
   description        = "What the hosts of ${var.project} may do."
   assume_role_policy = data.aws_iam_policy_document.host_trust.json
 
-  # Made by bootstrap: operators may not make this role without it.
+  # From bootstrap. Operators may create this role only with it.
   permissions_boundary = "arn:${local.partition}:iam::${local.account_id}:policy/${local.iam_prefix}-host-boundary"
 }
 

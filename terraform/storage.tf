@@ -5,19 +5,19 @@ module "backup" {
   noncurrent_days = 2
   delete_contents = var.delete_data
 
-  # Parked, nothing writes newer ones: what there is stays.
+  # While parked, no new backups are made, so none expire.
   expiration_days = var.parked ? {} : {
-    # Role backup names the first one of a day so.
+    # Each day's first backup, named by role backup.
     "${local.backup_prefix}daily-" = var.backup_retention_days
-    # The others' names begin with the year.
+    # The names of the others start with the year.
     "${local.backup_prefix}2" = 2
   }
 }
 
-# The comments' database: a volume of its own, so that it outlives the instance.
+# The database of the comments has its own volume, which outlives the instance.
 resource "aws_ebs_volume" "data" {
   #checkov:skip=CKV_AWS_189:AWS's own key encrypts it; a key of ours costs by the month and protects nothing more here
-  #checkov:skip=CKV2_AWS_9:the database is backed up to S3 by the host itself, and tried by restoring it
+  #checkov:skip=CKV2_AWS_9:the host backs up the database to S3, and tests restore it
   count = var.instance_count
 
   availability_zone = aws_subnet.public[count.index % 2].availability_zone
@@ -40,11 +40,11 @@ resource "aws_volume_attachment" "data" {
   volume_id   = aws_ebs_volume.data[count.index].id
   instance_id = aws_instance.this[count.index].id
 
-  # Detached while the database writes, the last writes are lost.
+  # Detaching it while the database writes would lose the last writes.
   stop_instance_before_detaching = true
 }
 
-# `terraform destroy` begins here, and ends here unless the data may go.
+# `terraform destroy` starts here, and fails unless the data may be deleted.
 resource "terraform_data" "keep_data" {
   input = var.delete_data
 
@@ -53,7 +53,7 @@ resource "terraform_data" "keep_data" {
     command = self.output ? "true" : "echo 'This would delete the comments and their backups. To stop paying and keep them: terraform apply -var parked=true. To delete them: terraform apply -var delete_data=true, then terraform destroy.' >&2; exit 1"
   }
 
-  # Everything that nothing else stands on: no part of the host goes before this has agreed.
+  # Everything that nothing else depends on, so that nothing is destroyed before this check.
   depends_on = [
     module.backup,
     aws_cloudwatch_metric_alarm.host,

@@ -1,29 +1,29 @@
 variable "project" {
-  description = "Name of the project and its environment: the prefix of every name and the value of the tag Project. The verbs give it."
+  description = "Prefix of every name, and value of the tag Project: the project and its environment. The verbs set it."
   type        = string
   default     = "comentarios"
   nullable    = false
 
-  # Bucket names are this, the account, the region and a suffix, together at most 63 characters.
+  # The name of a bucket has this, the account, the region and a suffix, and at most 63 characters.
   validation {
     condition     = can(regex("^[a-z][a-z0-9-]{1,26}[a-z0-9]$", var.project)) && !can(regex("^(xn--|sthree-|amzn-s3-demo-|aws|ssm|sg-|internal-)|--", var.project))
-    error_message = "project must be 3 to 28 lower-case letters, digits and single hyphens, beginning with a letter and with nothing that AWS keeps for itself (aws, ssm, sg-, internal-): AWS refuses other names."
+    error_message = "project must be 3 to 28 lower-case letters, digits and single hyphens, starting with a letter and not with a prefix that AWS reserves (aws, ssm, sg-, internal-)."
   }
 }
 
 variable "iam_prefix" {
-  description = "Prefix of the names in IAM, which has no regions: the verbs give a named environment's region in it. null is the project."
+  description = "Prefix of the names in IAM. IAM has no regions, so for a named environment the verbs add the region. null: the same as project."
   type        = string
   default     = null
 
   validation {
     condition     = var.iam_prefix == null || try(startswith(var.iam_prefix, var.project), false) && can(regex("^[a-z][a-z0-9-]{1,43}$", var.iam_prefix))
-    error_message = "iam_prefix must begin with project, and be at most 44 lower-case letters, digits and hyphens."
+    error_message = "iam_prefix must start with project and have at most 44 lower-case letters, digits and hyphens."
   }
 }
 
 variable "vpc_cidr" {
-  description = "IPv4 network of the VPC, from the private ranges."
+  description = "IPv4 network of the VPC, in a private range."
   type        = string
   default     = "10.83.0.0/24"
   nullable    = false
@@ -35,44 +35,44 @@ variable "vpc_cidr" {
 
   validation {
     condition     = try(tonumber(split("/", var.vpc_cidr)[1]) >= 16 && tonumber(split("/", var.vpc_cidr)[1]) <= 27, false)
-    error_message = "vpc_cidr must be between /16 and /27: AWS takes no larger VPC, and it is cut in two subnets of /28 at least."
+    error_message = "vpc_cidr must be between /16 and /27: AWS allows no larger VPC, and each of the two subnets needs a /28."
   }
 
   validation {
     condition     = can(regex("^(10\\.|192\\.168\\.|172\\.(1[6-9]|2[0-9]|3[01])\\.)", var.vpc_cidr))
-    error_message = "vpc_cidr must lie in 10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16: other addresses belong to somebody else."
+    error_message = "vpc_cidr must be in 10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16: other addresses are public."
   }
 }
 
 variable "admin_cidrs" {
-  description = "IPv4 networks that SSH is open to, such as [\"203.0.113.7/32\"]. [] closes it. No default on purpose."
+  description = "IPv4 networks that may connect by SSH, such as [\"203.0.113.7/32\"]. [] closes SSH. It has no default on purpose."
   type        = set(string)
   nullable    = false
 
   validation {
     condition     = alltrue([for cidr in var.admin_cidrs : can(cidrnetmask(cidr))])
-    error_message = "admin_cidrs must hold IPv4 networks such as 203.0.113.7/32 (the VPC has no IPv6)."
+    error_message = "admin_cidrs must contain IPv4 networks such as 203.0.113.7/32 (the VPC has no IPv6)."
   }
 
   validation {
     condition     = alltrue([for cidr in var.admin_cidrs : try(cidrhost(cidr, 0) == split("/", cidr)[0], true)])
-    error_message = "admin_cidrs must hold networks with no host bits set: 203.0.113.0/24, not 203.0.113.7/24."
+    error_message = "admin_cidrs must contain networks with no host bits set: 203.0.113.0/24, not 203.0.113.7/24."
   }
 
   validation {
     condition     = alltrue([for cidr in var.admin_cidrs : try(tonumber(split("/", cidr)[1]) >= 8, true)])
-    error_message = "admin_cidrs may not open SSH to the world or to anything wider than a /8: give your own address as a.b.c.d/32."
+    error_message = "admin_cidrs must not contain networks larger than a /8: set it to your own address, as a.b.c.d/32."
   }
 }
 
 variable "ssh_public_key" {
-  description = "Public half of the key that opens SSH: one line as in ~/.ssh/id_ed25519.pub."
+  description = "Public key for SSH: one line, as in ~/.ssh/id_ed25519.pub."
   type        = string
   nullable    = false
 
   validation {
     condition     = !can(regex("PRIVATE KEY", var.ssh_public_key))
-    error_message = "ssh_public_key holds a private key: give the file whose name ends in .pub, and replace that private key."
+    error_message = "ssh_public_key is a private key: use the file whose name ends in .pub, and replace that private key."
   }
 
   validation {
@@ -80,12 +80,12 @@ variable "ssh_public_key" {
       "^(ssh-ed25519 AAAAC3NzaC1lZDI1NTE5[A-Za-z0-9+/]{48}|ssh-rsa AAAAB3NzaC1yc2E[A-Za-z0-9+/]{357,}={0,2})( [^\\n]*)?$",
       trimspace(var.ssh_public_key),
     ))
-    error_message = "ssh_public_key must be one line, `ssh-ed25519 AAAA… name` or `ssh-rsa AAAA… name` of 2048 bits or more: EC2 takes no other kinds."
+    error_message = "ssh_public_key must be one line, `ssh-ed25519 AAAA… name` or `ssh-rsa AAAA… name` with at least 2048 bits: EC2 accepts no other types."
   }
 }
 
 variable "ssh_public_keys" {
-  description = "Further keys that open SSH, of a new host at once; role base keeps the list of those that run. The verbs give everybody's."
+  description = "Further public keys for SSH. A new host gets them at its first boot; role base updates them on running hosts. The verbs set all operators' keys."
   type        = set(string)
   default     = []
   nullable    = false
@@ -95,12 +95,12 @@ variable "ssh_public_keys" {
       "^(ssh-ed25519 AAAAC3NzaC1lZDI1NTE5[A-Za-z0-9+/]{48}|ssh-rsa AAAAB3NzaC1yc2E[A-Za-z0-9+/]{357,}={0,2})( [^\\n]*)?$",
       trimspace(key),
     ))])
-    error_message = "ssh_public_keys must hold public keys as ssh_public_key is one, each one line."
+    error_message = "ssh_public_keys must contain public keys of the same form as ssh_public_key, one line each."
   }
 }
 
 variable "ssh_address" {
-  description = "Address that SSH goes to: `public`, or `private` from inside the VPC, a VPN or a bastion."
+  description = "Address to connect to by SSH: `public`, or `private` from inside the VPC, through a VPN or a bastion host."
   type        = string
   default     = "public"
   nullable    = false
@@ -112,19 +112,19 @@ variable "ssh_address" {
 }
 
 variable "instance_type" {
-  description = "EC2 instance type of the hosts: x86_64, or arm64 where the images are built on arm64; on Nitro, with 1 GiB of memory or more."
+  description = "EC2 instance type of the hosts, on Nitro and with at least 1 GiB of memory. For an arm64 type, build the image on arm64."
   type        = string
   default     = "t3.small"
   nullable    = false
 
   validation {
     condition     = can(regex("^[a-z][a-z0-9-]*\\.[a-z0-9-]+$", var.instance_type))
-    error_message = "instance_type must be a type of EC2's such as t3.small."
+    error_message = "instance_type must be an EC2 instance type such as t3.small."
   }
 }
 
 variable "cpu_credits" {
-  description = "What a burstable type (T3) does when its CPU credits are used up: `unlimited` goes on and is billed, `standard` slows down."
+  description = "What a burstable instance type (T3) does without CPU credits: `unlimited` continues and is billed, `standard` slows down."
   type        = string
   default     = "unlimited"
   nullable    = false
@@ -136,18 +136,18 @@ variable "cpu_credits" {
 }
 
 variable "alarm_topic_arn" {
-  description = "ARN of an SNS topic, named <project>-…, that CloudWatch's alarms are sent to as well. null: they show in the console only."
+  description = "ARN of an SNS topic for CloudWatch's alarms, named <project>-…. null: alarms are visible in the console only."
   type        = string
   default     = null
 
   validation {
     condition     = var.alarm_topic_arn == null || can(regex("^arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:${var.project}-[A-Za-z0-9_-]+$", var.alarm_topic_arn))
-    error_message = "alarm_topic_arn must be arn:aws:sns:<region>:<account>:${var.project}-<name>: operators may send alarms nowhere else."
+    error_message = "alarm_topic_arn must be arn:aws:sns:<region>:<account>:${var.project}-<name>: operators may send alarms to such topics only."
   }
 }
 
 variable "root_volume_size" {
-  description = "Size of a host's root volume in GiB: the system and the container images."
+  description = "Size of a host's root volume in GiB, for the system and the container images."
   type        = number
   default     = 16
   nullable    = false
@@ -159,12 +159,12 @@ variable "root_volume_size" {
 }
 
 variable "instance_count" {
-  description = "Number of hosts. More than one share a database: see database_url_parameter."
+  description = "Number of hosts. Several hosts need a shared database: see database_url_parameter."
   type        = number
   default     = 1
   nullable    = false
 
-  # An account has five Elastic IPs in a region unless it asks for more.
+  # By default, an account may have five Elastic IPs in a region.
   validation {
     condition     = var.instance_count >= 1 && var.instance_count <= 5 && floor(var.instance_count) == var.instance_count
     error_message = "instance_count must be a whole number from 1 to 5. To stop paying for hosts, set parked."
@@ -175,15 +175,15 @@ variable "instance_count" {
     error_message = "instance_count above 1 needs database_url_parameter: hosts cannot share SQLite."
   }
 
-  # The authority asks the name for a proof that only the host which ordered the certificate has.
+  # Only the host that ordered the certificate can answer the challenge.
   validation {
     condition     = var.instance_count == 1 || var.domain == null || var.load_balancer
-    error_message = "instance_count above 1 with domain needs load_balancer: hosts that share a name cannot each get a certificate for it."
+    error_message = "instance_count above 1 with domain needs load_balancer: hosts that share a domain cannot each get a certificate for it."
   }
 }
 
 variable "database_url_parameter" {
-  description = "Name of the SSM parameter that holds DATABASE_URL, under /<project>/. null is SQLite on the data volume."
+  description = "Name of the SSM parameter with DATABASE_URL, under /<project>/. null: SQLite on the data volume."
   type        = string
   default     = null
 
@@ -192,12 +192,12 @@ variable "database_url_parameter" {
       var.database_url_parameter == null ||
       can(regex("^/${var.project}/[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*$", var.database_url_parameter))
     )
-    error_message = "database_url_parameter must be a name such as /${var.project}/database_url (not the URL itself): hosts read nothing else."
+    error_message = "database_url_parameter must be a name such as /${var.project}/database_url (not the URL itself): hosts can read only those."
   }
 }
 
 variable "data_volume_size" {
-  description = "Size of a host's data volume in GiB: the database. It can grow, never shrink."
+  description = "Size of a host's data volume in GiB, for the database. It can grow but not shrink."
   type        = number
   default     = 8
   nullable    = false
@@ -209,7 +209,7 @@ variable "data_volume_size" {
 }
 
 variable "backup_retention_days" {
-  description = "Days that the first backup of a day is kept. The others are kept for two."
+  description = "Days for which each day's first backup is kept. The others are kept for two days."
   type        = number
   default     = 30
   nullable    = false
@@ -221,7 +221,7 @@ variable "backup_retention_days" {
 }
 
 variable "egress_ports" {
-  description = "TCP ports that hosts may connect to: packages and ECR (80, 443), mail for alerts (587). 5432 joins them with database_url_parameter."
+  description = "TCP ports that hosts may connect to: packages and ECR (80, 443), mail for alerts (587). database_url_parameter adds 5432."
   type        = set(number)
   default     = [80, 443, 587]
   nullable    = false
@@ -233,12 +233,12 @@ variable "egress_ports" {
 
   validation {
     condition     = alltrue([for port in [80, 443] : contains(var.egress_ports, port)])
-    error_message = "egress_ports must hold 80 and 443: without them a host reaches neither Debian's archive nor ECR."
+    error_message = "egress_ports must contain 80 and 443: without them a host cannot reach Debian's archive and ECR."
   }
 }
 
 variable "domain" {
-  description = "Name of the site, such as comments.example.com: turns HTTPS on. null is plain HTTP at the host's address."
+  description = "Domain of the site, such as comments.example.com, served by HTTPS. null: plain HTTP at the host's address."
   type        = string
   default     = null
 
@@ -252,25 +252,25 @@ variable "domain" {
 }
 
 variable "load_balancer" {
-  description = "Whether an Application Load Balancer stands in front of the hosts."
+  description = "Whether to create an Application Load Balancer in front of the hosts."
   type        = bool
   default     = false
   nullable    = false
 
   validation {
     condition     = !var.load_balancer || var.certificate_arn != null && var.domain != null
-    error_message = "load_balancer needs domain, and certificate_arn of a certificate for it: it serves HTTPS only."
+    error_message = "load_balancer needs domain and the certificate_arn of its certificate: it serves HTTPS only."
   }
 
-  # An Application Load Balancer takes no subnet smaller than /27.
+  # An Application Load Balancer needs subnets of at least /27.
   validation {
     condition     = !var.load_balancer || try(tonumber(split("/", var.vpc_cidr)[1]) <= 26, true)
-    error_message = "load_balancer needs a vpc_cidr of /26 or larger: AWS puts none in the subnets of /28 that a /27 is cut in."
+    error_message = "load_balancer needs a vpc_cidr of /26 or larger: AWS requires subnets of at least /27, and there are two."
   }
 }
 
 variable "certificate_arn" {
-  description = "ARN of the load balancer's certificate in ACM, in the same region."
+  description = "ARN of the load balancer's certificate in ACM in the same region."
   type        = string
   default     = null
 
@@ -281,14 +281,14 @@ variable "certificate_arn" {
 }
 
 variable "parked" {
-  description = "Removes what is paid by the hour (hosts, addresses, load balancer) and keeps the data volumes and the backups."
+  description = "Whether to remove everything that is billed by the hour (hosts, addresses, load balancer). The data volumes and the backups stay."
   type        = bool
   default     = false
   nullable    = false
 }
 
 variable "delete_data" {
-  description = "Whether `terraform destroy` may delete the data volumes and the backups. false refuses."
+  description = "Whether `terraform destroy` may delete the data volumes and the backups. With false, it fails."
   type        = bool
   default     = false
   nullable    = false

@@ -1,5 +1,5 @@
 terraform {
-  # 1.10 is the first release whose S3 backend locks with a file of its own (use_lockfile).
+  # Since 1.10, the S3 backend supports lock files (use_lockfile).
   required_version = ">= 1.10"
 
   required_providers {
@@ -9,7 +9,7 @@ terraform {
     }
   }
 
-  # The bucket is named by `-backend-config=bucket=…` (bootstrap's output state_bucket_name), the region by AWS_REGION.
+  # The bucket comes from `-backend-config=bucket=…` (bootstrap's output state_bucket_name), the region from AWS_REGION.
   backend "s3" {
     key            = "host/terraform.tfstate"
     encrypt        = true

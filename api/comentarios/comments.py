@@ -83,7 +83,7 @@ class Comments:
     def page(self, content_id: str, after: int = 0, limit: int | None = None, known: str = "") -> Reply:
         """The comments after the one with the id `after`, as many as fit into a reply, and a link to the next page.
 
-        known: the request's If-None-Match; 304 when the thread has no newer comment.
+        known: the request's If-None-Match; 304 when the thread has not changed.
         """
         if not _possible(content_id):
             raise ApiError(404, f"content_id {content_id} not found")
@@ -108,11 +108,11 @@ class Comments:
         return ("ETag", self._tag(newest)), ("Cache-Control", "no-cache")
 
     def _tag(self, newest: Stored) -> str:
-        """Comments never change and are only added, so the newest one identifies the thread's content.
+        """The newest comment identifies the thread's content, together with the last time that an operator changed any.
 
         Another build of the API may write the same comments in another way.
         """
-        return f'"{newest.id:x}-{newest.created_ms:x}-{self._build}"'
+        return f'"{newest.id:x}-{newest.created_ms:x}-{newest.revision:x}-{self._build}"'
 
     def _matches(self, known: str, newest: Stored) -> bool:
         tags = [tag.strip().removeprefix("W/") for tag in known.split(",")]

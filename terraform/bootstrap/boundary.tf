@@ -1,6 +1,6 @@
-# --- The most that a host's role can ever be given -------------------------------------------------------------------
+# --- Permissions boundary of the hosts' role -------------------------------------------------------------------------
 
-# Operators may write the role's policy. Without this boundary they could write themselves an administrator.
+# Operators may write the role's policy. Without this boundary, they could make the role an administrator.
 data "aws_iam_policy_document" "host_boundary" {
   #checkov:skip=CKV_AWS_356:ecr:GetAuthorizationToken takes no resource but *
   statement {

@@ -10,11 +10,11 @@ locals {
   region     = data.aws_region.this.name
   iam_prefix = coalesce(var.iam_prefix, var.project)
 
-  # What the other folder is going to make, by the names that it gives.
+  # What the other folder creates.
   host_role_arn     = "arn:${local.partition}:iam::${local.account_id}:role/${local.iam_prefix}-host"
   host_profile_arn  = "arn:${local.partition}:iam::${local.account_id}:instance-profile/${local.iam_prefix}-host"
   ec2               = "arn:${local.partition}:ec2:${local.region}:${local.account_id}"
   backup_bucket_arn = "arn:${local.partition}:s3:::${var.project}-${local.account_id}-${local.region}-backup"
-  # Reading by path asks for the path itself.
+  # GetParametersByPath needs access to the path itself.
   ssm_parameters_arns = [for end in ["", "/*"] : "arn:${local.partition}:ssm:${local.region}:${local.account_id}:parameter/${var.project}${end}"]
 }

@@ -6,8 +6,8 @@ resource "aws_iam_group" "operators" {
 
 # --- MFA: without it, nothing but a new password ---------------------------------------------------------------------
 
-# A user may have eight devices. Whoever could add one without MFA would have a stolen key's MFA in two requests, so the
-# first one is given by an administrator.
+# A user may have eight devices. If one could be added without MFA, a stolen key would bypass MFA, so an administrator
+# assigns the first device.
 data "aws_iam_policy_document" "operators_identity" {
   statement {
     sid       = "FurtherMfaDevices"
@@ -58,7 +58,7 @@ data "aws_iam_policy_document" "operators_identity" {
     ]
     resources = ["*"]
 
-    # "IfExists": a request signed with a long-lived key says nothing about MFA, and must be refused too.
+    # "IfExists": a request signed with a long-lived key has no such condition key, and must be refused, too.
     condition {
       test     = "BoolIfExists"
       variable = "aws:MultiFactorAuthPresent"
@@ -97,7 +97,7 @@ data "aws_iam_policy_document" "operators" {
     resources = ["*"]
   }
 
-  # Only with the project's tag, and a volume only empty: one made of a snapshot would show what is in it.
+  # Only with the project's tag. A volume must be empty: one made from a snapshot would reveal its content.
   statement {
     sid = "CreateWithTheTag"
     actions = [
@@ -157,14 +157,14 @@ data "aws_iam_policy_document" "operators" {
     }
   }
 
-  # They come with the instance, and have no tag yet.
+  # They are created with the instance and have no tags yet.
   statement {
     sid       = "RunWithItsDiskAndInterface"
     actions   = ["ec2:RunInstances"]
     resources = ["${local.ec2}:network-interface/*", "${local.ec2}:volume/*"]
   }
 
-  # The interface comes with the instance as well. The address, which is judged beside it, has the tag.
+  # The interface, too, is created with the instance. IAM also checks the address, which has the tag.
   statement {
     sid       = "AddressOnAnInterface"
     actions   = ["ec2:AssociateAddress"]
@@ -256,7 +256,7 @@ data "aws_iam_policy_document" "operators" {
     }
   }
 
-  # A host runs in our subnet, behind our security group, with our key.
+  # A host uses our subnet, our security group and our key.
   statement {
     sid     = "RunInWhatIsOurs"
     actions = ["ec2:RunInstances"]
@@ -273,7 +273,7 @@ data "aws_iam_policy_document" "operators" {
     }
   }
 
-  # CloudWatch has no condition for whose instance an alarm is about, so what it may do is limited: nothing is lost by it.
+  # CloudWatch has no condition for the instance of an alarm, so the alarms' actions are limited to harmless ones.
   statement {
     sid = "Alarms"
     actions = [
@@ -429,7 +429,7 @@ data "aws_iam_policy_document" "operators_roles" {
     }
   }
 
-  # CloudWatch recovers an instance, and a load balancer works in the VPC, through roles that AWS itself defines.
+  # Service-linked roles, which AWS defines: for the recovery of instances, and for load balancers.
   statement {
     sid       = "RolesOfAwsOwn"
     actions   = ["iam:CreateServiceLinkedRole"]

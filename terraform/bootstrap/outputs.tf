@@ -1,20 +1,10 @@
 output "state_bucket_name" {
-  description = "Bucket of Terraform's states: `-backend-config=bucket=…` of both folders."
+  description = "Bucket of Terraform's states, for `-backend-config=bucket=…` in both folders."
   value       = module.state.name
 }
 
-output "ecr_repository_url" {
-  description = "Where the API's image is pushed to and pulled from."
-  value       = aws_ecr_repository.api.repository_url
-}
-
-output "ecr_repository_name" {
-  description = "Name of the API's repository in ECR."
-  value       = aws_ecr_repository.api.name
-}
-
 output "operators_group_name" {
-  description = "IAM group whose members may run this project, with MFA."
+  description = "IAM group whose members may operate this project, with MFA."
   value       = aws_iam_group.operators.name
 }
 

@@ -1,10 +1,10 @@
-# --- GitHub's workflow: no key, a token of GitHub's that is good for one run -----------------------------------------
+# --- GitHub's workflow: a token for each run instead of a key --------------------------------------------------------
 
 locals {
   pipeline_count = var.github_repository == null ? 0 : 1
   github_issuer  = "token.actions.githubusercontent.com"
 
-  # With the numbers, the names alone are not trusted: a name that was given up can be taken by somebody else.
+  # With the ids, the names alone are not trusted: somebody else may get an abandoned name.
   github_subject = var.github_repository == null || var.github_repository_ids == null ? var.github_repository : format(
     "%s@%d/%s@%d",
     split("/", var.github_repository)[0], var.github_repository_ids.owner,
@@ -38,7 +38,7 @@ data "aws_iam_policy_document" "pipeline_trust" {
       values   = ["sts.amazonaws.com"]
     }
 
-    # The environment's, which names its reviewers and its branch. A branch's would pass them by.
+    # The environment's subject: the environment has reviewers and a branch. A branch's subject would bypass them.
     condition {
       test     = "StringEquals"
       variable = "${local.github_issuer}:sub"

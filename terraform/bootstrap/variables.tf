@@ -1,36 +1,36 @@
 variable "project" {
-  description = "Name of the project and its environment: the prefix of every name and the value of the tag Project. The verbs give it."
+  description = "Prefix of every name, and value of the tag Project: the project and its environment. The verbs set it."
   type        = string
   default     = "comentarios"
   nullable    = false
 
-  # Bucket names are this, the account, the region and a suffix, together at most 63 characters.
+  # The name of a bucket has this, the account, the region and a suffix, and at most 63 characters.
   validation {
     condition     = can(regex("^[a-z][a-z0-9-]{1,26}[a-z0-9]$", var.project)) && !can(regex("^(xn--|sthree-|amzn-s3-demo-|aws|ssm|sg-|internal-)|--", var.project))
-    error_message = "project must be 3 to 28 lower-case letters, digits and single hyphens, beginning with a letter and with nothing that AWS keeps for itself (aws, ssm, sg-, internal-): AWS refuses other names."
+    error_message = "project must be 3 to 28 lower-case letters, digits and single hyphens, starting with a letter and not with a prefix that AWS reserves (aws, ssm, sg-, internal-)."
   }
 }
 
 variable "iam_prefix" {
-  description = "Prefix of the names in IAM, which has no regions: the verbs give a named environment's region in it. null is the project."
+  description = "Prefix of the names in IAM. IAM has no regions, so for a named environment the verbs add the region. null: the same as project."
   type        = string
   default     = null
 
   validation {
     condition     = var.iam_prefix == null || try(startswith(var.iam_prefix, var.project), false) && can(regex("^[a-z][a-z0-9-]{1,43}$", var.iam_prefix))
-    error_message = "iam_prefix must begin with project, and be at most 44 lower-case letters, digits and hyphens."
+    error_message = "iam_prefix must start with project and have at most 44 lower-case letters, digits and hyphens."
   }
 }
 
 variable "image_count" {
-  description = "How many tagged images the ECR repository keeps; older ones expire."
+  description = "Number of tagged images that the ECR repository keeps. Older ones expire."
   type        = number
   default     = 30
   nullable    = false
 
   validation {
     condition     = var.image_count >= 2 && var.image_count <= 1000 && floor(var.image_count) == var.image_count
-    error_message = "image_count must be a whole number from 2 (the live release and the one to go back to) to 1000."
+    error_message = "image_count must be a whole number from 2 (the live release and the one before it) to 1000."
   }
 }
 
@@ -40,33 +40,33 @@ variable "instance_types" {
   default     = ["t3.micro", "t3.small", "t3.medium", "t3.large"]
   nullable    = false
 
-  # IAM would read a wildcard as a letter, or let everything in.
+  # With a wildcard, IAM would match nothing or everything.
   validation {
     condition     = length(var.instance_types) > 0 && alltrue([for type in var.instance_types : can(regex("^[a-z][a-z0-9-]*\\.[a-z0-9-]+$", type))])
-    error_message = "instance_types must hold types of EC2's such as t3.small, written out."
+    error_message = "instance_types must contain full names of EC2 instance types such as t3.small."
   }
 }
 
 variable "github_repository" {
-  description = "`owner/name` of the GitHub repository whose workflow releases. null makes no pipeline role."
+  description = "GitHub repository whose workflow releases, as `owner/name`. null: no role for the pipeline."
   type        = string
   default     = null
 
-  # No wildcard may get in: it would let somebody else's repository assume the role.
+  # No wildcard: it would allow other repositories to assume the role.
   validation {
     condition     = var.github_repository == null || can(regex("^[A-Za-z0-9][A-Za-z0-9-]{0,38}/[A-Za-z0-9._-]{1,100}$", var.github_repository))
-    error_message = "github_repository must be owner/name as GitHub writes it, such as alice/comentarios."
+    error_message = "github_repository must be owner/name, as in GitHub's URL, such as alice/comentarios."
   }
 }
 
 variable "github_repository_ids" {
-  description = "Numbers of the repository's owner and of the repository, as GitHub's tokens name them since 15 July 2026: `{ owner = 123456, repository = 456789 }`. null for a repository from before that date that was not renamed, transferred or opted in."
+  description = "Numeric ids of the repository's owner and of the repository, which GitHub's tokens contain since 15 July 2026: `{ owner = 123456, repository = 456789 }`. null: for an older repository that was not renamed, transferred or opted in."
   type        = object({ owner = number, repository = number })
   default     = null
 
   validation {
     condition     = var.github_repository_ids == null || var.github_repository != null
-    error_message = "github_repository_ids needs github_repository: the tokens name both."
+    error_message = "github_repository_ids needs github_repository: the tokens contain both."
   }
 
   validation {
@@ -79,20 +79,20 @@ variable "github_repository_ids" {
 }
 
 variable "github_environment" {
-  description = "GitHub's environment whose jobs may release. The verbs give the environment's own name."
+  description = "GitHub environment whose jobs may release. The verbs set it to the environment's name."
   type        = string
   default     = "production"
   nullable    = false
 
-  # As above: no wildcard.
+  # No wildcard, as above.
   validation {
     condition     = can(regex("^[A-Za-z0-9._-]{1,100}$", var.github_environment))
-    error_message = "github_environment must be the name of one environment of the repository, such as production."
+    error_message = "github_environment must be the name of one GitHub environment, such as production."
   }
 }
 
 variable "github_oidc_provider_arn" {
-  description = "ARN of GitHub's OIDC provider where the account has one already: an account takes only one. null makes it."
+  description = "ARN of GitHub's OIDC provider if the account already has one: an account can have only one. null: it is created."
   type        = string
   default     = null
 
@@ -106,7 +106,7 @@ variable "github_oidc_provider_arn" {
 }
 
 variable "delete_contents" {
-  description = "Whether destroying deletes the states and the images too. false refuses while there are any."
+  description = "Whether `terraform destroy` may delete the states and the images. With false, it fails while there are any."
   type        = bool
   default     = false
   nullable    = false

@@ -1,5 +1,5 @@
 terraform {
-  # 1.10 is the first release whose S3 backend locks with a file of its own (use_lockfile).
+  # Since 1.10, the S3 backend supports lock files (use_lockfile).
   required_version = ">= 1.10"
 
   required_providers {
@@ -9,7 +9,7 @@ terraform {
     }
   }
 
-  # On the first run the bucket is not there yet: see "The first run" in ../README.md.
+  # On the first run, the bucket does not exist yet: see "The first run" in ../README.md.
   backend "s3" {
     key            = "bootstrap/terraform.tfstate"
     encrypt        = true

@@ -8,37 +8,30 @@ from __future__ import annotations
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
+import tables
 
 from tests.support import crowd
 from tests.support.capped import capped
 from tests.support.releases import Releases
 
-RESULTS = Path(__file__).resolve().parents[2] / ".state" / "proofs.md"
 # By type: both vCPUs at their baseline.
 CORES = {"t3.micro": 0.2, "t3.small, t3.medium": 0.4, "t3.large": 0.6}
 REPLICAS = (1, 2, 4)
-HEAD = """
-| cores of the host | replicas | requests/s | again | p99 ms | of a core: API, edge, others |
-|---|--:|--:|--:|--:|---|
-"""
+COLUMNS = ("cores of the host", "replicas", "requests/s", "again", "p99 ms", "of a core: API, edge, others")
 
 
 @pytest.mark.parametrize("replicas", REPLICAS)
 def test_what_a_host_carries(releases: Releases, replicas: int) -> None:
-    lines = []
     with crowd.known(releases, stack_api_replicas=replicas):
         for types, cores in CORES.items():
             with capped(releases, cores):
                 (first, calm), (again, _) = crowd.carried(releases), crowd.carried(releases)
                 shares = _shares(releases, again)
             row = (f"{cores} ({types})", replicas, first, again, f"{1000 * crowd.p99(calm.seen):.0f}", shares)
-            lines.append("| " + " | ".join(map(str, row)) + " |\n")
+            tables.add_row(COLUMNS, row)
             assert first and again, row
-    with RESULTS.open("a") as file:
-        file.write(HEAD + "".join(lines))
 
 
 def _shares(releases: Releases, rate: int) -> str:

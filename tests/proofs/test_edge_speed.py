@@ -13,11 +13,11 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import pytest
+import tables
+import wrk
 
-from common.paths import STATE
 from tests.support.releases import Releases
 
-TABLES = STATE / "proofs.md"
 FOLDER = "/tmp/edge-speed"
 CONNECTIONS, SECONDS, ROUNDS = 32, 3, 7
 BARE = """
@@ -114,15 +114,10 @@ def _flat_out(releases: Releases, way: Way, path: str, script: str) -> Measured:
     ticks = f"awk '{{ print \"ticks\", $14 + $15 }}' /proc/{way.process}/stat"
     load = f"wrk --threads 1 --connections {CONNECTIONS} --duration {SECONDS} --latency {script} {way.url}{path}"
     said = _run(releases, f"{ticks}; {load}; {ticks}")
-    assert "Non-2xx" not in said and "Socket errors" not in said, said
-    latency = re.search(r"99%\s+([\d.]+)(us|ms|s)", said)
-    rate = re.search(r"Requests/sec:\s+([\d.]+)", said)
-    count = re.search(r"(\d+) requests in", said)
-    assert latency and rate and count, said
+    found = wrk.read(said)
     before, after = map(int, re.findall(r"ticks (\d+)", said))
-    milliseconds = float(latency[1]) * {"us": 0.001, "ms": 1, "s": 1000}[latency[2]]
     # Hundredths of a second.
-    return Measured(float(rate[1]), milliseconds, (after - before) * 10_000 / int(count[1]))
+    return Measured(found.rate, found.p99, (after - before) * 10_000 / found.requests)
 
 
 def _at_rate(releases: Releases, url: str, rate: float) -> Measured:
@@ -180,5 +175,4 @@ def _tell(seen: dict[tuple[str, str], list[Measured]], calm: dict[str, list[Meas
     lines.append(f"| {GET} through the edge, a second | {best:,.0f} (the bare proxy {bare:,.0f}) | ≥ 6,600 |")
     ours, other = (median(calm[way]).p99 for way in (EDGE, PROXY))
     lines.append(f"| p99 at half that rate | {ours:.1f} ms (the bare proxy {other:.1f}) | ≤ 25 ms |")
-    with TABLES.open("a") as file:
-        file.write("\n" + "\n".join(lines) + "\n")
+    tables.add(*lines)

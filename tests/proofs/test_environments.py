@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -20,6 +21,8 @@ from tests.support.site import Site
 
 # Nobody else's, where a site is kept for the next run.
 THREAD = f"environments-{secrets.token_hex(4)}"
+# Beside the unnamed environment of the project that has no other name.
+STAGING: dict[str, Any] = {"ENV": "staging", "PROJECT": "blog"}
 
 
 @pytest.fixture(scope="module")
@@ -58,53 +61,58 @@ class TestTerraform:
         assert not [line for line in side_by_side.after if line == key or any(one in line for one in ours)]
 
 
-class TestSites:
-    """Whole sites in one sandbox: what is done to one, the other does not notice."""
+@pytest.fixture(scope="module")
+def staging(up: Site) -> Iterator[Site]:
+    made = up.make("up", **STAGING, WATCH="0", timeout=1500)
+    try:
+        assert made.returncode == 0, made.stdout[-6000:]
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in STAGING.items():
+                patch.setenv(name, value)
+            there = target()
+        first = host.chosen(there)
+        yield Site(host.edge(there, first), there, first)
+    finally:
+        gone = up.make("down", **STAGING)
+        assert gone.returncode == 0, gone.stdout
 
-    @pytest.fixture(scope="class")
-    def staging(self, up: Site) -> Iterator[Site]:
-        made = up.make("up", ENV="staging", WATCH="0", timeout=1500)
-        try:
-            assert made.returncode == 0, made.stdout[-6000:]
-            with pytest.MonkeyPatch.context() as patch:
-                patch.setenv("ENV", "staging")
-                there = target()
-            first = host.chosen(there)
-            yield Site(host.edge(there, first), there, first)
-        finally:
-            gone = up.make("down", ENV="staging")
-            assert gone.returncode == 0, gone.stdout
+
+class TestSites:
+    """Whole sites in one sandbox: what is done to one, the other does not notice.
+
+    Both are in the sandbox's only region: its metadata service and ECR's name and certificate are of that one.
+    """
 
     def test_each_sees_its_own_host(self, up: Site, staging: Site) -> None:
         assert [one.name for one in host.hosts(up.target)] == ["comentarios-1"]
-        assert [one.name for one in host.hosts(staging.target)] == ["staging-comentarios-1"]
-        for environment, name in (("", "comentarios-1"), ("staging", "staging-comentarios-1")):
-            done = up.make("status", ENV=environment)
+        assert [one.name for one in host.hosts(staging.target)] == ["staging-blog-1"]
+        for environment, name in (({"ENV": ""}, "comentarios-1"), (STAGING, "staging-blog-1")):
+            done = up.make("status", **environment)
             assert done.returncode == 0 and f"{name} api" in done.stdout, done.stdout
 
     def test_comments_and_backups_are_apart(self, up: Site, staging: Site) -> None:
         replies.post(up.edge, THREAD, "of the unnamed one")
         replies.post(staging.edge, THREAD, "of staging")
-        made = up.make("backup", ENV="staging")
+        made = up.make("backup", **STAGING)
         assert made.returncode == 0, made.stdout
         (name,) = re.findall(r"^  (\S+): 1 comments", made.stdout, re.MULTILINE)
         # The other host makes its own meanwhile.
-        assert name in up.make("backups", ENV="staging").stdout and name not in up.make("backups").stdout
+        assert name in up.make("backups", **STAGING).stdout and name not in up.make("backups").stdout
         replies.post(staging.edge, THREAD, "after the backup")
-        assert up.make("restore", ENV="staging").returncode == 0
+        assert up.make("restore", **STAGING).returncode == 0
         assert replies.comments(staging.edge, THREAD) == ["of staging"]
         assert replies.comments(up.edge, THREAD) == ["of the unnamed one"]
 
     def test_release_and_rollback(self, up: Site, staging: Site) -> None:
         before = up.make("releases").stdout
-        done = up.make("release", ENV="staging", WATCH="0", REBUILD="yes")
+        done = up.make("release", **STAGING, WATCH="0", REBUILD="yes")
         assert done.returncode == 0, done.stdout[-4000:]
-        assert up.make("rollback", ENV="staging", WATCH="0").returncode == 0
+        assert up.make("rollback", **STAGING, WATCH="0").returncode == 0
         assert up.make("releases").stdout == before
 
     def test_drill_loses_one_host(self, up: Site, staging: Site) -> None:
         lost, stays = host.chosen(staging.target).instance_id, host.chosen(up.target).instance_id
-        done = up.make("drill", ENV="staging", timeout=1500)
+        done = up.make("drill", **STAGING, timeout=1500)
         # Its bound of time is another proof's (test_lost_host).
         assert "| 0 of 20 |" in done.stdout, done.stdout[-4000:]
         assert host.chosen(staging.target).instance_id != lost
@@ -113,11 +121,11 @@ class TestSites:
 
     def test_down_of_the_sandbox_is_refused(self, up: Site, staging: Site) -> None:
         done = up.make("down")
-        assert done.returncode != 0 and "also has staging-comentarios:" in done.stdout
+        assert done.returncode != 0 and "also has staging-blog:" in done.stdout
 
     def test_down_of_one(self, up: Site, staging: Site) -> None:
         gone = host.chosen(staging.target).instance_id
-        done = up.make("down", ENV="staging")
+        done = up.make("down", **STAGING)
         assert done.returncode == 0, done.stdout
         assert gone not in hosts.names(Config()) and not staging.target.state.exists()
         assert replies.comments(up.edge, THREAD) == ["of the unnamed one"]

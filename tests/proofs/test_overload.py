@@ -5,13 +5,12 @@ The host gets a part of a core, so that the load's own process is not what satur
 
 from __future__ import annotations
 
-from pathlib import Path
+import tables
 
 from tests.support import crowd
 from tests.support.capped import capped
 from tests.support.releases import Releases
 
-RESULTS = Path(__file__).resolve().parents[2] / ".state" / "proofs.md"
 CORES = 0.4  # what a t3.small may use for as long as it likes
 SECONDS, RECOVERY = 20, 10.0  # of a phase, and until all is well again
 
@@ -26,15 +25,14 @@ def test_twice_the_rate_and_back(releases: Releases) -> None:
     begin = min(one.begin for one in back.seen)
     settled = [one for one in back.seen if one.begin > begin + RECOVERY]
     failed = sum(bool(one.problem) for one in settled)
-    with RESULTS.open("a") as file:
-        file.write(
-            f"\n| a host with {CORES} of a core | requests/s | served | p99 s | refused | p99 s |\n"
-            "|---|--:|--:|--:|--:|--:|\n"
-            f"| twice the rate that it carries | {2 * rate} | {len(served)} | {crowd.p99(served):.2f} |"
-            f" {len(refused)} | {crowd.p99(refused):.2f} |\n"
-            f"| then half of it, after {RECOVERY:.0f} s | {rate // 2} | {len(settled) - failed} |"
-            f" {crowd.p99(settled):.2f} | {failed} | |\n"
-        )
+    tables.add(
+        f"| a host with {CORES} of a core | requests/s | served | p99 s | refused | p99 s |",
+        "|---|--:|--:|--:|--:|--:|",
+        f"| twice the rate that it carries | {2 * rate} | {len(served)} | {crowd.p99(served):.2f} |"
+        f" {len(refused)} | {crowd.p99(refused):.2f} |",
+        f"| then half of it, after {RECOVERY:.0f} s | {rate // 2} | {len(settled) - failed} |"
+        f" {crowd.p99(settled):.2f} | {failed} | |",
+    )
     assert served and {one.problem for one in refused} <= {"status 503"}, {one.problem for one in refused}
     assert crowd.p99(served) <= 1 and crowd.p99(refused) <= 1
     assert not failed and crowd.p99(settled) <= crowd.CALM

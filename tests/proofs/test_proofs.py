@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import os
 
-from common.paths import STATE
-from tests.support import deploy_comparison
+import tables
 
-TABLES = STATE / "proofs.md"
+from tests.support import deploy_comparison
 
 
 def test_ten_releases_and_rollbacks_lose_nothing(releases):
     table, lossless = deploy_comparison.table(releases, int(os.environ.get("RUNS") or 10))
-    with TABLES.open("a") as file:
-        file.write(table)
+    tables.add(*table.strip().splitlines())
     assert lossless, table
 
 
 def test_lost_host(up):
     """`make drill`: within its bounds, or its exit status says so."""
     done = up.make("drill", timeout=1200)
-    with TABLES.open("a") as file:
-        file.write("\n" + "\n".join(line for line in done.stdout.splitlines() if line.startswith("|")) + "\n")
+    tables.add(*(line for line in done.stdout.splitlines() if line.startswith("|")))
     assert done.returncode == 0, done.stdout[-3000:]

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import tables
 
-from common.paths import STATE
 from tests.support import replies
 from tests.support.clients import Client, SilentReaders
 from tests.support.releases import Releases
@@ -96,8 +96,7 @@ def test_readers_that_do_not_read(releases: Releases, addresses: list[str], even
         f"| the edge's memory at the peak | {edge:.0f} MiB | its limit, {GOALS['edge']:.0f} MiB |",
         f"| restarts | {len(restarted)} | 0 |",
     ]
-    with (STATE / "proofs.md").open("a") as file:
-        file.write("\n" + "\n".join(lines) + "\n")
+    tables.add(*lines)
     print("\n".join(lines), file=sys.stderr)
     assert not restarted and failed == 0 and report["missing"] == 0, (restarted, report["reasons"])
     assert replica <= GOALS["api"] and edge <= GOALS["edge"], most

@@ -9,6 +9,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -26,6 +27,8 @@ class Releases:
 
     def __init__(self, site: Site) -> None:
         self.site = site
+        self._pool = ThreadPoolExecutor()
+        self._begun: dict[int, Future[subprocess.CompletedProcess[str]]] = {}
         # Not by the forwarded port: its proxy process is no part of the site.
         self.edge = f"http://{site.host.address}"
 
@@ -58,22 +61,26 @@ class Releases:
         self._checked(f"{copied} && sudo sed -i '{expression}' {STAGED}/{part}")
 
     def begin(self, tag: str = "", watch: int = 0, ready: int = 60) -> int:
-        """Begins a release of what is staged and of a tag; returns its number."""
-        image = f" --image {self.live()['image'].rpartition(':')[0]}:{tag}" if tag else ""
-        given = f"--owner tests --run tests --watch-seconds {watch} --ready-seconds {ready}{image}"
-        done = self._checked(f"{PROGRAM} apply --detach {given}")
-        return int(json.loads(done.stdout)["number"])
+        """Begins a release of what is staged and of a tag; returns its number as soon as it has one."""
+        before, running = self.last()["number"], self._pool.submit(self.release, tag, watch, ready)
+        while (number := int(self.last()["number"])) == before:
+            assert not running.done(), running.result().stderr
+            time.sleep(0.5)
+        self._begun[number] = running
+        return number
 
     def end(self, number: int) -> subprocess.CompletedProcess[str]:
-        """Waits until a release has ended, well or not."""
-        return self.run(f"{PROGRAM} wait {number}")
+        """Waits until a release that was begun has ended, well or not."""
+        return self._begun[number].result()
 
     def roll_back(self, to: str = "") -> subprocess.CompletedProcess[str]:
         given = f"--owner tests --run tests --watch-seconds 0 --to={to}"
         return self.run(f"{PROGRAM} rollback {given}")
 
     def release(self, tag: str = "", watch: int = 0, ready: int = 60) -> subprocess.CompletedProcess[str]:
-        return self.end(self.begin(tag, watch, ready))
+        image = f" --image {self.live()['image'].rpartition(':')[0]}:{tag}" if tag else ""
+        given = f"--owner tests --run tests --watch-seconds {watch} --ready-seconds {ready}{image}"
+        return self.run(f"{PROGRAM} apply {given}")
 
     def images(self) -> list[str]:
         """Tags of the API's images on the host."""

@@ -21,6 +21,7 @@ NONE = {
     ("90_sandbox.cfg", "Secret Keyword"): "a setting that has no password, and one that locks it",
     ("conftest.py", "Secret Keyword"): "the word test; its API is on this machine and takes any",
     ("backup.py", "Secret Keyword"): "the word test; its API is on this machine and takes any",
+    ("test_comments.py", "Base64 High Entropy String"): "the name of a bucket",
     ("test_files.py", "Secret Keyword"): "the words rotated and revoked",
     ("test_move.py", "Basic Auth Credentials"): "made up; there is no such server",
     ("test_postgresql.py", "Basic Auth Credentials"): "made up, for a stand-in of psql",

@@ -109,6 +109,13 @@ def receiver(name: str) -> dict[str, str]:
     }
 
 
+class Beginning(Command):
+    """The program as a release finds it that has just begun: nobody waits for its end."""
+
+    def wait(self, number: int) -> dict[str, Any]:
+        return {}
+
+
 @dataclass
 class World:
     """What outlives the program: the engine's things, the edge, the host's files, and the time.
@@ -178,8 +185,19 @@ class World:
         """What a verb returns."""
         return self._verb(parse(given))
 
-    def _verb(self, arguments: argparse.Namespace) -> Any:
-        command = Command(
+    def begun(self, *given: str) -> Any:
+        """What a verb returns that does not wait for the end of the release that it begins."""
+        return self._verb(parse(given), Beginning)
+
+    def wait(self, number: int) -> Any:
+        """What a verb does that has begun this release."""
+        return self._command(Command, argparse.Namespace()).wait(number)
+
+    def _verb(self, arguments: argparse.Namespace, kind: type[Command] = Command) -> Any:
+        return getattr(self._command(kind, arguments), arguments.verb)()
+
+    def _command(self, kind: type[Command], arguments: argparse.Namespace) -> Command:
+        return kind(
             self.settings,
             arguments,
             FakeEngine(self),
@@ -187,7 +205,6 @@ class World:
             systemctl=self.systemctl,
             sleep=self.sleep,
         )
-        return getattr(command, arguments.verb)()
 
     def systemctl(self, *arguments: str) -> str:
         """The unit: it ends at once when it is started without waiting, so that a test says when it works."""
@@ -258,7 +275,7 @@ class World:
             "--ready-seconds=3",
             *more,
         )
-        return self.command("apply", "--detach", *given)
+        return self.begun("apply", *given)
 
     def begin(self, tag: str, watch: int = 0, **staged: Any) -> int:
         """Begins a release; returns its number."""

@@ -2,8 +2,11 @@
 
 from ..config import Settings
 from .base import NewComment, Page, Storage, StorageError, StorageFull, StorageUnavailable, Stored
+from .moderation import Moderation, ModerationError
 
 __all__ = [
+    "Moderation",
+    "ModerationError",
     "NewComment",
     "Page",
     "Storage",

@@ -3,9 +3,11 @@
 import logging
 import threading
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from queue import Empty, SimpleQueue
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
+from .moderation import Moderation, Run
 from .writer import GroupWriter
 
 log = logging.getLogger("comentarios.storage")
@@ -39,10 +41,14 @@ class NewComment(NamedTuple):
 
 
 class Stored(NamedTuple):
-    """A stored comment. After a restore, ids may repeat, but not together with the time."""
+    """A stored comment. After a restore, ids may repeat, but not together with the time.
+
+    revision: of all comments: when one was last hidden, shown again or erased; 0 for never.
+    """
 
     id: int
     created_ms: int
+    revision: int
 
 
 class Slice(NamedTuple):
@@ -61,7 +67,8 @@ class Page(NamedTuple):
     """What one reply holds of a thread.
 
     array: the comments as a JSON array. length: how many. next_after: the id after which the next page begins, None
-    when there is nothing after this one. newest: of the whole thread, None for one never seen.
+    when there is nothing after this one. newest: of the whole thread, None for one never seen; its revision is of when
+    the first comment was read.
     """
 
     array: bytes
@@ -97,6 +104,18 @@ class Engine(Protocol):
     def size_bytes(self) -> int:
         """The size of the database."""
 
+    def rows(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
+        """The rows of a SELECT, with `?` for values. For moderation, as are the next three."""
+
+    def transaction(self) -> AbstractContextManager[Run]:
+        """All or nothing, while no other process writes."""
+
+    def scrub(self) -> None:
+        """Leave no copy of what was erased where the database keeps its own."""
+
+    def kept(self) -> list[str]:
+        """The names of databases that restores have replaced and kept."""
+
     def close(self) -> None:
         """Release connections and threads. No call may follow."""
 
@@ -130,6 +149,8 @@ class Storage:
         with self._migrating:
             if not self._migrated:
                 self.engine.migrate()
+                # Before the first list: a restore may have brought back what was erased.
+                Moderation(self.engine).resume()
                 self._migrated = True
 
     def add(self, comment: NewComment) -> None:
@@ -157,6 +178,8 @@ class Storage:
         parts = [b"["]
         count, left, step = 0, max_bytes - len(b"[]"), SLICE
         read: Stored | None = None
+        # A comment that is hidden while slices are read may be in one of them: the next revision must be another.
+        revision: int | None = None
         while True:
             asked = min(step, limit - count)
             items, found, last = self.engine.slice(content_id, after, asked)
@@ -171,16 +194,17 @@ class Storage:
                 count += found
                 left -= len(items) + len(b",")
                 after, read = last.id, last
+                revision = last.revision if revision is None else revision
             if found < asked:
                 newest = read or self.engine.newest(content_id)
                 if newest is None or newest.id <= after:
-                    return Page(b"".join((*parts, b"]")), count, None, newest)
+                    return Page(b"".join((*parts, b"]")), count, None, _as_of(newest, revision))
                 # A comment arrived in the meantime. A page must not name a newest comment that it lacks.
             elif count == limit or (step < SLICE and left < max_bytes // 4):
                 break
         newest = self.engine.newest(content_id)
         more = newest is not None and newest.id > after
-        return Page(b"".join((*parts, b"]")), count, after if more else None, newest)
+        return Page(b"".join((*parts, b"]")), count, after if more else None, _as_of(newest, revision))
 
     def newest(self, content_id: str) -> Stored | None:
         self.ensure_migrated()
@@ -201,3 +225,7 @@ class Storage:
     def _write(self, batch: list[NewComment | None]) -> None:
         self.ensure_migrated()
         self.engine.write([comment for comment in batch if comment is not None])
+
+
+def _as_of(newest: Stored | None, revision: int | None) -> Stored | None:
+    return newest._replace(revision=revision) if newest and revision is not None else newest

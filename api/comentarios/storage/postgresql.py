@@ -10,6 +10,7 @@ import psycopg
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from .base import NewComment, Slice, StorageFull, StorageUnavailable, Stored
+from .moderation import Run
 
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
@@ -23,15 +24,29 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX comments_by_content ON comments (content_id, id)",
         "CREATE TABLE heartbeat (one int PRIMARY KEY CHECK (one = 1), at_ms bigint NOT NULL)",
     ),
+    (
+        # A restore may have brought it along. An entry's id is its time in milliseconds.
+        """CREATE TABLE IF NOT EXISTS audit (
+            id bigint PRIMARY KEY,
+            who text NOT NULL,
+            action text NOT NULL,
+            subject text NOT NULL,
+            comments bigint NOT NULL,
+            why text NOT NULL,
+            done_ms bigint NOT NULL
+        )""",
+        "CREATE INDEX IF NOT EXISTS audit_by_done ON audit (done_ms)",
+    ),
 )
 
 SLICE = """SELECT convert_to(
     string_agg('{"email":' || to_json(email)::text || ',"comment":' || to_json(comment)::text || '}', ',' ORDER BY id),
-    'UTF8'), count(*), max(id), (array_agg(created_ms ORDER BY id DESC))[1]
+    'UTF8'), count(*), max(id), (array_agg(created_ms ORDER BY id DESC))[1],
+    (SELECT coalesce(max(done_ms), 0) FROM audit)
 FROM (
     SELECT id, email, comment, created_ms FROM comments WHERE content_id = %s AND id > %s ORDER BY id LIMIT %s
 ) AS slice"""
-NEWEST = """SELECT max(id), max(created_ms)
+NEWEST = """SELECT max(id), max(created_ms), (SELECT coalesce(max(done_ms), 0) FROM audit)
 FROM (SELECT id, created_ms FROM comments WHERE content_id = %s ORDER BY id DESC LIMIT 1) AS newest"""
 INSERT = "INSERT INTO comments (content_id, email, comment, created_ms) VALUES (%s, %s, %s, %s)"
 BEAT = "INSERT INTO heartbeat VALUES (1, %s) ON CONFLICT (one) DO UPDATE SET at_ms = excluded.at_ms"
@@ -54,6 +69,11 @@ def _translated() -> Iterator[None]:
 
 def _line(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def _query(sql: str) -> bytes:
+    """psycopg's form of moderation's SQL."""
+    return sql.replace("?", "%s").encode()
 
 
 class PostgresqlEngine:
@@ -99,6 +119,32 @@ class PostgresqlEngine:
     def size_bytes(self) -> int:
         size: int = self._row("SELECT pg_database_size(current_database())", ())[0]
         return size
+
+    def rows(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
+        with self._connection() as connection:
+            return connection.execute(_query(sql), values).fetchall()
+
+    @contextmanager
+    def transaction(self) -> Iterator[Run]:
+        with self._connection() as connection, connection.transaction():
+            connection.execute("SELECT pg_advisory_xact_lock(%s)", (WRITE_LOCK,))
+
+            def run(sql: str, *values: object) -> list[tuple[Any, ...]]:
+                cursor = connection.execute(_query(sql), values)
+                return cursor.fetchall() if cursor.description else []
+
+            yield run
+
+    def scrub(self) -> None:
+        """Free the rows as they were for new ones. Reads and writes continue."""
+        with self._connection() as connection:
+            connection.execute("SET statement_timeout = 0")
+            connection.execute("VACUUM comments, audit")
+            self._configure(connection)
+
+    def kept(self) -> list[str]:
+        names = self.rows("SELECT datname, current_database() FROM pg_database ORDER BY datname")
+        return [name for name, own in names if name.startswith(f"{own}_before_")]
 
     def close(self) -> None:
         if self._pool is not None:

@@ -4,10 +4,12 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any
 
 from .base import NewComment, Slice, StorageFull, StorageUnavailable, Stored
+from .moderation import Run
 
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
@@ -22,18 +24,33 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX comments_by_content ON comments (content_id)",
         "CREATE TABLE heartbeat (one INTEGER PRIMARY KEY CHECK (one = 1), at_ms INTEGER NOT NULL)",
     ),
+    (
+        # A restore may have brought it along. An entry's id is its time in milliseconds.
+        """CREATE TABLE IF NOT EXISTS audit (
+            id INTEGER PRIMARY KEY,
+            who TEXT NOT NULL,
+            action TEXT NOT NULL,
+            subject TEXT NOT NULL,
+            comments INTEGER NOT NULL,
+            why TEXT NOT NULL,
+            done_ms INTEGER NOT NULL
+        )""",
+        "CREATE INDEX IF NOT EXISTS audit_by_done ON audit (done_ms)",
+    ),
 )
 
 # A BLOB, because Python would decode text that we would encode again. With max(), SQLite takes the other columns from
 # the same row.
 SLICE = """SELECT CAST(group_concat(json_object('email', email, 'comment', comment), ',') AS BLOB), count(*), max(id),
-    created_ms
+    created_ms, (SELECT coalesce(max(done_ms), 0) FROM audit)
 FROM (SELECT id, email, comment, created_ms FROM comments WHERE content_id = ? AND id > ? ORDER BY id LIMIT ?)"""
-NEWEST = "SELECT max(id), created_ms FROM comments WHERE content_id = ?"
+NEWEST = "SELECT max(id), created_ms, (SELECT coalesce(max(done_ms), 0) FROM audit) FROM comments WHERE content_id = ?"
 INSERT = "INSERT INTO comments (content_id, email, comment, created_ms) VALUES (?, ?, ?, ?)"
 BEAT = "INSERT INTO heartbeat VALUES (1, ?) ON CONFLICT (one) DO UPDATE SET at_ms = excluded.at_ms"
 # Seconds between two attempts to get the write lock; about the time of a commit.
 BUSY_PAUSE = 0.0005
+# The longest that `scrub` keeps others from writing at a time, in milliseconds.
+SCRUB_MS = 200
 
 
 @contextmanager
@@ -134,6 +151,31 @@ class SqliteEngine:
                 continue
         return total
 
+    def rows(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
+        with _translated(), closing(self._connect()) as connection:
+            return connection.execute(sql, values).fetchall()
+
+    @contextmanager
+    def transaction(self) -> Iterator[Run]:
+        with _translated(), closing(self._connect()) as connection:
+            connection.execute("PRAGMA busy_timeout = 0")
+            begin(connection, self._busy_seconds)
+            yield lambda sql, *values: connection.execute(sql, values).fetchall()
+            connection.execute("COMMIT")
+
+    def scrub(self) -> None:
+        """Empty the write-ahead log, which still has the pages as they were. It waits for readers, such as a backup."""
+        deadline = time.monotonic() + self._busy_seconds
+        with _translated(), closing(self._connect()) as connection:
+            connection.execute(f"PRAGMA busy_timeout = {SCRUB_MS}")
+            while connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+                if time.monotonic() > deadline:
+                    raise StorageUnavailable("what was erased is still in SQLite's log, which is being read: try again")
+                time.sleep(SCRUB_MS / 1000)
+
+    def kept(self) -> list[str]:
+        return sorted(path.name for path in Path(self._path).parent.glob("*-before-*.db"))
+
     def close(self) -> None:
         for connection in [*self._readers, self._writer]:
             if connection is not None:
@@ -158,5 +200,7 @@ class SqliteEngine:
         )
         # FULL: each commit is synced before it is acknowledged. With NORMAL, the last ones may be lost.
         connection.execute("PRAGMA synchronous = FULL")
+        # What is erased is overwritten with zeros, also where a page is rebuilt.
+        connection.execute("PRAGMA secure_delete = ON")
         connection.execute("PRAGMA cache_size = -1024")
         return connection

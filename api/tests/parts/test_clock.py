@@ -5,9 +5,10 @@ import threading
 import time
 from pathlib import Path
 
-import debian
 import pytest
 import servers
+
+from common import apt
 
 LIBRARY = "libfaketime.so.1"
 
@@ -18,7 +19,7 @@ def library() -> str:
         return sorted(Path("/usr/lib").glob(f"*/faketime/{LIBRARY}"))
 
     if not found():
-        debian.install("libfaketime")
+        apt.install("libfaketime")
     return str(found()[0])
 
 

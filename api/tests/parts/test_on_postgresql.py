@@ -5,6 +5,7 @@ from postgres import Postgres
 from test_conditional import *  # noqa: F403
 from test_contract import *  # noqa: F403
 from test_listing import *  # noqa: F403
+from test_moderation import *  # noqa: F403
 from test_storage import *  # noqa: F403
 from test_validation import test_longest_comment, test_other_requests
 

@@ -9,7 +9,7 @@ import pytest
 from comentarios.app import create_app
 from comentarios.config import Settings
 from comentarios.draining import Draining
-from comentarios.storage import NewComment, open_storage
+from comentarios.storage import Moderation, NewComment, open_storage
 from flask.testing import FlaskClient
 from postgres import Postgres
 from threads import in_threads
@@ -111,6 +111,30 @@ def test_readers_of_a_database_that_hangs_do_not_queue_up(postgres: Postgres) ->
     for reply, seconds in replies:
         assert reply.status_code == 503 and seconds < 3.5
     app.extensions["storage"].close()
+
+
+def test_others_write_while_an_address_is_erased(postgres: Postgres) -> None:
+    """Every comment is acknowledged, none of the address is left, and none of the others' is lost."""
+    url = postgres.new_database()
+    replicas = [open_storage(Settings(database_url=url)) for _ in range(3)]
+    comments = [NewComment("old", f"{number % 2}@example.com", "0@example.com", 0) for number in range(2_000)]
+    replicas[0].ensure_migrated()
+    replicas[0].engine.write(comments)
+
+    def work(number: int) -> None:
+        if number == 2:
+            assert Moderation(replicas[2].engine).erase("0@example.com", "me", "asked") == (1_000, 1_000)
+            return
+        for _ in range(200):
+            replicas[number].add(NewComment("new", "2@example.com", "text", 0))
+
+    assert in_threads(3, work) == [None] * 3
+    found = Moderation(replicas[0].engine).search(5_000)
+    assert len(found) == 1_400 and {one["email"][0] for one in found} == {"1", "2"}
+    assert {one["comment"] for one in found} == {"[erased]", "text"}
+    assert replicas[0].engine.kept() == []
+    for replica in replicas:
+        replica.close()
 
 
 def test_pages_hide_no_comment_that_commits_late(postgres: Postgres) -> None:

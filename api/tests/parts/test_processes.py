@@ -67,17 +67,15 @@ def test_sigterm_finishes_what_is_in_flight(tmp_path: Path, start: Callable[...,
         assert server.process.wait(20) == 0
 
 
-def test_drain(tmp_path: Path, start: Callable[..., Any]) -> None:
-    environment = {"DRAIN_SECONDS": "2"}
-    with start(f"sqlite:///{tmp_path}/comentarios.db", environment=environment) as server:
+def test_drain(tmp_path: Path) -> None:
+    with servers.api(f"sqlite:///{tmp_path}/comentarios.db", environment={"DRAIN_SECONDS": "2"}) as server:
         started = time.monotonic()
-        server.process.terminate() if start is servers.api else os.kill(server.worker(), signal.SIGTERM)
+        server.process.terminate()
         eventually(lambda: status(server.url + "/readyz") == 503, 2)
         assert servers.post(server.url, BODY)[0] == 200
         assert status(server.url + "/api/comment/list/1") == 200
-        if start is servers.api:
-            assert server.process.wait(20) == 0
-            assert 1.8 < time.monotonic() - started < 6
+        assert server.process.wait(20) == 0
+        assert 1.8 < time.monotonic() - started < 6
 
 
 def test_second_sigterm_skips_the_drain(tmp_path: Path) -> None:

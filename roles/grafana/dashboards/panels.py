@@ -17,8 +17,9 @@ from .sections import address
 TAG = "comentarios"
 DATASOURCE = mc.DataSourceRef(type_val="prometheus", uid="${datasource}")
 AnyPanel = timeseries.Panel | stat.Panel
-# Grafana's grid is 24 wide.
+# Widths and a graph's height in Grafana's grid, which is 24 wide.
 FULL, HALF, THIRD, QUARTER, SIXTH = 24, 12, 8, 6, 4
+GRAPH = 8
 # The same thing has the same colour on every dashboard. Series by name; all others take Grafana's palette.
 COLOURS = {
     "2xx": "green",
@@ -244,10 +245,8 @@ class Board:
         *queries: Query,
         limits: Limits = NONE,
         width: int = HALF,
-        height: int = 8,
         top: float | None = None,
         stacked: bool = False,
-        empty: Word | None = None,
         link: str = "",
         alerts: tuple[str, ...] = (),
     ) -> None:
@@ -255,7 +254,7 @@ class Board:
         names = tuple(name for query in queries for name in query.series)
         # One line below holds a few short names. More of them get a column of their own.
         right = len(names) > 4 or max(map(len, names)) > 20
-        self.legends[title] = Legend(width, height, right, names)
+        self.legends[title] = Legend(width, GRAPH, right, names)
         panel = (
             timeseries.Panel()
             .min(0)
@@ -282,7 +281,7 @@ class Board:
             panel.thresholds_style(c.GraphThresholdsStyleConfig().mode(mc.GraphThresholdsStyleMode.DASHED))
         if top is not None:
             panel.max(top)
-        self._add(panel, title, description, unit, queries, limits, width, height, empty, link, alerts)
+        self._add(panel, title, description, unit, queries, limits, width, GRAPH, None, link, alerts)
 
     def number(
         self,
@@ -307,9 +306,7 @@ class Board:
             panel.decimals(decimals)
         self._add(panel, title, description, unit, [query], limits, width, height, empty, link, alerts, words)
 
-    def firing(
-        self, title: str, matchers: str, width: int, height: int = 4, link: str = "", alerts: tuple[str, ...] = ()
-    ) -> None:
+    def firing(self, title: str, matchers: str, width: int, height: int = 4, link: str = "") -> None:
         """The names of the alerts that fire, or that there is none."""
         none = 'label_replace(vector(0), "alertname", "All is well", "", "")'
         panel = _newest(mc.BigValueTextMode.VALUE_AND_NAME, graph=False)
@@ -320,8 +317,7 @@ class Board:
         )
         words = {0: Word("No alert", "green"), 1: Word("firing", "red")}
         about = "The alerts that fire now. Each has a section in the dashboard Runbook."
-        links = (link, alerts, words)
-        self._add(panel, title, about, "none", [query], Limits(None, 1), width, height, None, *links)
+        self._add(panel, title, about, "none", [query], Limits(None, 1), width, height, None, link, (), words)
 
     def build(self) -> md.Dashboard:
         return self._board.build()

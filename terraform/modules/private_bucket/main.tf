@@ -1,8 +1,8 @@
 resource "aws_s3_bucket" "this" {
-  #checkov:skip=CKV_AWS_18:access logs want a bucket of their own; CloudTrail's events say who read what
-  #checkov:skip=CKV_AWS_144:a copy in another region doubles the cost; the region's own copies outlive a data centre
+  #checkov:skip=CKV_AWS_18:access logs need another bucket; CloudTrail records who reads what
+  #checkov:skip=CKV_AWS_144:a copy in another region doubles the cost; S3 already keeps copies in several zones
   #checkov:skip=CKV_AWS_145:S3's own key encrypts it; a key of ours costs by the month and protects nothing more here
-  #checkov:skip=CKV2_AWS_62:nothing waits for what is written here
+  #checkov:skip=CKV2_AWS_62:nothing needs notifications
   bucket        = var.name
   force_destroy = var.delete_contents
 }
@@ -46,8 +46,8 @@ data "aws_iam_policy_document" "this" {
   statement {
     sid    = "TlsOnly"
     effect = "Deny"
-    # IAM reads action names without regard to case. Written so, moto passes the statement by: it does not evaluate
-    # aws:SecureTransport, and would refuse every request (see docs/decisions.md).
+    # IAM ignores the case of action names. moto does not, so it skips this statement: it does not evaluate
+    # aws:SecureTransport and would refuse every request (docs/decisions.md).
     actions   = ["S3:*"]
     resources = [aws_s3_bucket.this.arn, "${aws_s3_bucket.this.arn}/*"]
 
@@ -68,7 +68,7 @@ resource "aws_s3_bucket_policy" "this" {
   bucket = aws_s3_bucket.this.id
   policy = data.aws_iam_policy_document.this.json
 
-  # S3 answers 409 to two changes of one bucket's access at a time.
+  # S3 answers 409 to concurrent changes of a bucket's access settings.
   depends_on = [aws_s3_bucket_public_access_block.this]
 }
 

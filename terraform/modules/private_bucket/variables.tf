@@ -1,20 +1,20 @@
 variable "name" {
-  description = "Name of the bucket, unique in the world."
+  description = "Name of the bucket, globally unique."
   type        = string
 }
 
 variable "expiration_days" {
-  description = "Days after which objects are deleted, by how their keys begin; what is not named is kept for ever."
+  description = "Prefix of keys → days after which these objects are deleted. All others are kept."
   type        = map(number)
   default     = {}
 }
 
 variable "noncurrent_days" {
-  description = "Days that an overwritten or deleted object can be brought back."
+  description = "Days for which an overwritten or deleted object can be restored."
   type        = number
 }
 
 variable "delete_contents" {
-  description = "Whether destroying the bucket deletes what it holds. Otherwise S3 refuses to destroy a bucket that is not empty."
+  description = "Whether destroying the bucket also deletes its objects. Otherwise, S3 refuses if there are any."
   type        = bool
 }

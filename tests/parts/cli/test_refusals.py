@@ -133,7 +133,7 @@ class TestAws:
     """TARGET=aws without credentials that AWS would take."""
 
     CLEAN = {name: "" for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "AWS_ENDPOINT_URL")}
-    HELP = "set AWS_PROFILE to a profile whose credential_process is aws-vault, and AWS_REGION (docs/aws.md)"
+    HELP = "sign in and set AWS_PROFILE and AWS_REGION as docs/aws.md shows"
 
     def refused(self, tmp_path, configuration: str = "", **variables: str) -> str:
         (tmp_path / "config").write_text(configuration)

@@ -9,6 +9,7 @@ from ipaddress import IPv4Interface, IPv4Network
 from types import SimpleNamespace
 
 import pytest
+import requests
 from postgres import Postgres
 
 from cli import host, terraform
@@ -58,6 +59,22 @@ def test_what_one_takes_the_other_lists(two):
     assert replies.comments(two.second.edge, "shared") == ["by the first"]
 
 
+def test_operators_act_on_both(up, two):
+    """Through either host: PostgreSQL is one."""
+    body = {"email": "mallory@example.com", "comment": "spam", "content_id": "moderated"}
+    assert requests.post(f"{two.first.edge}/api/comment/new", json=body, timeout=10).json()["status"] == "SUCCESS"
+    found = up.make("-s", "comments", THREAD="moderated", HOST="comentarios-2").stdout.splitlines()
+    number = found[-1].split()[0]
+    hidden = up.make("-s", "hide", ID=number, WHY="spam", HOST="comentarios-2")
+    assert hidden.stdout == f"comment {number} is hidden\n"
+    said = requests.get(f"{two.first.edge}/api/comment/list/moderated", timeout=10).json()
+    assert said == {"status": "NOT-FOUND", "message": "content_id moderated not found"}
+    erased = up.make("erase", EMAIL="mallory@example.com", WHY="asked")
+    assert erased.returncode == 0 and "comments of the address, erased: 1" in erased.stdout, erased.stdout
+    log = up.make("-s", "audit", HOST="comentarios-2").stdout.splitlines()[1:3]
+    assert [line.split()[1] for line in log] == ["erase", "hide"]
+
+
 def test_password_is_in_a_file_of_the_api_alone(two, postgres):
     for one in (two.first, two.second):
         described = one.run("docker inspect $(docker ps --quiet); sudo sh -c 'cat /proc/[0-9]*/environ'").stdout
@@ -83,6 +100,11 @@ def test_one_makes_the_backups(up, two):
     assert made.returncode == 0 and ".pgdump.gz" in made.stdout, made.stdout
     timers = [one.run("systemctl is-active comentarios-backup.timer").stdout.strip() for one in (two.first, two.second)]
     assert timers == ["active", "inactive"]
+    # The other one has no backups to be warned about.
+    rules = [
+        one.run("ls /opt/comentarios/prometheus/rules/backup.yml").returncode == 0 for one in (two.first, two.second)
+    ]
+    assert rules == [True, False]
 
 
 def test_logs_of_both_are_shown_with_their_names(up, two):

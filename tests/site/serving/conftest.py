@@ -6,12 +6,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
 from tests.support.site import run
 
-Scenarios = dict[str, "Future[subprocess.CompletedProcess[str]]"]
+Scenarios = dict[Path, "Future[subprocess.CompletedProcess[str]]"]
 
 
 def _chosen(request: pytest.FixtureRequest, name: str) -> list[pytest.Function]:
@@ -24,10 +25,10 @@ def scenarios(request: pytest.FixtureRequest, up) -> Iterator[Scenarios]:
     """molecule's scenarios, one after the other, on hosts of their own beside the project's."""
     environment = up.target.environment()
     # The site's own tests come first.
-    command = ["nice", "molecule", "test", "--scenario-name"]
+    command = ["nice", "molecule", "test"]
     with ThreadPoolExecutor(max_workers=1) as pool:
-        names = [item.callspec.params["scenario"] for item in _chosen(request, "test_scenario")]
-        yield {name: pool.submit(run, [*command, name], environment, 1200) for name in names}
+        folders = [item.callspec.params["folder"] for item in _chosen(request, "test_scenario")]
+        yield {one: pool.submit(run, ["env", f"--chdir={one}", *command], environment, 1200) for one in folders}
         pool.shutdown(cancel_futures=True)
 
 

@@ -1,4 +1,4 @@
-"""Every molecule scenario: converge, idempotence, verify."""
+"""Every molecule scenario: the whole site's, and the roles' own; converge, idempotence, verify."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import pytest
 
 from tests.support.site import ROOT
 
-SCENARIOS = sorted(file.parent.name for file in (ROOT / "molecule").glob("*/molecule.yml"))
+FOLDERS = [
+    file.parents[2] for where in (".", "roles/*") for file in sorted(ROOT.glob(f"{where}/molecule/*/molecule.yml"))
+]
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS)
-def test_scenario(scenarios, scenario):
-    done = scenarios[scenario].result()
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_scenario(scenarios, folder):
+    done = scenarios[folder].result()
     assert done.returncode == 0, done.stdout[-8000:]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import uuid
 
-from common.paths import STATE
+import tables
+
 from tests.support.clients import WHOLE, Client, Outcome, random_posts
 from tests.support.site import Site
 
@@ -36,5 +37,4 @@ def _tell(outcome: Outcome, missing: int) -> None:
         lines.append(f"| {kind} | {shown} |")
     acknowledged = sum(map(len, outcome.acknowledged.values()))
     lines.append(f"\nOf {acknowledged:,} posts that were told 2xx, {missing} are not stored.")
-    with (STATE / "proofs.md").open("a") as file:
-        file.write("\n" + "\n".join(lines) + "\n")
+    tables.add(*lines)

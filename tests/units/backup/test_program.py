@@ -60,6 +60,15 @@ def test_restore_keeps_the_old_database(settings: Settings, programs: StandIns) 
     assert {path.name for path in settings.sqlite_file.parent.iterdir()} == {"comentarios.db", Path(done["kept"]).name}
 
 
+def test_restore_says_which_backup_knows_more(settings: Settings, programs: StandIns) -> None:
+    """Of what was hidden or erased after the one that is restored."""
+    write(settings, "0")
+    first, second = (str(program.run(settings)["name"]) for _ in range(2))
+    older, newer = sorted((first, second), key=made_at)
+    assert program.restore(settings, older)["newer"] == newer
+    assert program.restore(settings, newer)["newer"] == "" == program.restore(settings, "")["newer"]
+
+
 def test_restore_on_a_new_host(settings: Settings, programs: StandIns) -> None:
     """No database and no container yet: nothing to keep, nothing to stop."""
     write(settings, "0")
@@ -223,7 +232,7 @@ def test_list_names_what_is_not_ours(settings: Settings, s3: Any, programs: Stan
         (["CREATE TABLE users (id INTEGER)"], "another kind of database: it has no table of comments"),
         (
             ["CREATE TABLE comments (id, content_id, email, comment, created_ms)", "PRAGMA user_version = 99"],
-            "of schema 99 and the release that is live knows 1: release a newer one first",
+            "of schema 99 and the release that is live knows \\d: release a newer one first",
         ),
     ],
 )

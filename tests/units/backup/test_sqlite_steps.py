@@ -11,6 +11,8 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from comentarios.config import Settings as ApiSettings
+from comentarios.storage import Moderation, NewComment, open_storage
 from comentarios_backup import sqlite_steps as steps
 from comentarios_backup.settings import BackupError, Settings
 
@@ -47,6 +49,35 @@ def test_swap_and_back(settings: Settings, copy: Path, kept: Path) -> None:
     os.link(file, kept)
     steps.swap_back(file, kept)
     assert comments_in(file) == ["0", "1", "2"] and not kept.exists()
+
+
+@pytest.mark.parametrize("schema", [1, 2])
+def test_what_operators_changed_after_the_backup(schema: int, settings: Settings, copy: Path, kept: Path) -> None:
+    """It is changed again, before anything is listed; the backup may be of a release that had no audit log."""
+    if schema == 1:
+        with closing(sqlite3.connect(copy)) as opened:
+            opened.executescript("DROP TABLE audit; PRAGMA user_version = 1")
+    storage = open_storage(ApiSettings(database_url=f"sqlite:///{settings.sqlite_file}"))
+    storage.engine.write([NewComment("1", "bob@example.com", "3", 0)])
+    before = Moderation(storage.engine)
+    before.hide([1], "me", "spam")
+    before.erase("a@example.com", "me", "asked")
+    before.hide([4], "me", "spam")
+    storage.close()
+    steps.swap(settings.sqlite_file, copy, kept)
+    restored = open_storage(ApiSettings(database_url=f"sqlite:///{settings.sqlite_file}"))
+    restored.ensure_migrated()
+    after = Moderation(restored.engine)
+    assert after.search(10) == []
+    assert [(one["action"], one["comments"]) for one in after.audit(10)] == [("hide", 0), ("erase", 2), ("hide", 1)]
+    restored.close()
+    assert b"a@example.com" not in settings.sqlite_file.read_bytes()
+    # Restored from the same backup again: the log is whole, and done again.
+    steps.swap(settings.sqlite_file, copy, settings.sqlite_file.with_name("kept-2.db"))
+    again = open_storage(ApiSettings(database_url=f"sqlite:///{settings.sqlite_file}"))
+    again.ensure_migrated()
+    assert Moderation(again.engine).search(10) == [] and len(Moderation(again.engine).audit(10)) == 3
+    again.close()
 
 
 def test_no_database_before(settings: Settings, copy: Path, kept: Path) -> None:

@@ -34,6 +34,7 @@ GOOD = {
     "LEVEL": ["debug", "warning", "error"],
     "REQUEST": ["checkout-42", "a.b_C"],
     "SINCE": ["90s", "10m", "2h", "1d", "2026-01-31T12:00", "2026-01-31T12:00:00Z"],
+    "UNTIL": ["10m", "2026-01-31T12:00:00.123Z"],
     "GREP": ["database is locked", 'it\'s $(odd) "x" `y` -e'],
     "FOLLOW": ["yes", "no"],
     "EDGE_PORT": ["8080"],
@@ -47,10 +48,14 @@ GOOD = {
     "ADDRESS": ["203.0.113.7"],
     "ALERT": ["DiskFull"],
     "FOR": ["0", "30m", "2h"],
+    "THREAD": ["1", "/posts/2026?x=1 ñ", "a\nb"],
+    "WHY": ["spam", 'it\'s $(odd) "x" `y` {{ 1 }}'],
+    "EMAIL": ["alice@example.com", "Alice <alice@example.com>"],
+    "ID": ["57", "57 58 999999999999999999"],
     "REBUILD": ["yes", "no"],
 }
 # Each is tried on every input but these, which are any command and any text.
-FREE = {"CMD", "GREP"}
+FREE = {"CMD", "GREP", "THREAD", "WHY", "EMAIL"}
 BAD = [
     "-oProxyCommand=touch /tmp/x",
     "--help",
@@ -128,6 +133,17 @@ def test_make_passes_them_on_as_they_are(where: str, value: str, tmp_path: Path)
     )
     assert done.stdout == f"{value}\n"
     assert not (tmp_path / "made").exists()
+
+
+@pytest.mark.parametrize(("arguments", "shown"), [([], ""), (["EMAIL=b@example.com"], "b@example.com")])
+def test_address_of_the_shells_user_is_no_input(arguments: list[str], shown: str, tmp_path: Path) -> None:
+    """`make erase WHY=…` would erase the comments of whoever runs it."""
+    head = (ROOT / "Makefile").read_text().partition(".DEFAULT_GOAL")[0]
+    (tmp_path / "Makefile").write_text(f"{head}show:\n\t@printenv EMAIL\n")
+    command = ["make", "--no-print-directory", "show", *arguments]
+    environment = {"PATH": "/usr/bin:/bin", "EMAIL": "a@example.com"}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == f"{shown}\n"
 
 
 class TestSsh:

@@ -81,7 +81,7 @@ def test_state_of_an_environment_of_the_sandbox(monkeypatch: pytest.MonkeyPatch)
     unnamed = target()
     monkeypatch.setenv("ENV", "staging")
     staging = target()
-    assert staging.state == unnamed.state.with_name(f"{unnamed.state.name}-staging")
+    assert staging.state == unnamed.state / f"{unnamed.state.name}-staging"
     for name in (
         "TF_DATA_DIR",
         "TF_CLI_ARGS_plan",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from cli import settings, targets
 from cli.names import Names
 from cli.targets import Target, target
 from common.errors import CommandError
+from common.paths import ROOT
 
 Given = Callable[..., Target]
 
@@ -79,7 +82,8 @@ def test_refused(given: Given, text: str, line: str) -> None:
     assert line in str(refused.value) and "\n" not in str(refused.value)
 
 
-ON_AWS = "terraform:\n  admin_cidrs: [203.0.113.7/32]\n  ssh_public_key: ssh-ed25519 AAAA me\n"
+KEY = "ssh-ed25519 AAAA me"
+ON_AWS = f"terraform:\n  admin_cidrs: [203.0.113.7/32]\n  ssh_public_key: {KEY}\n"
 
 
 @pytest.fixture
@@ -106,32 +110,16 @@ def test_what_every_site_needs_is_asked_for(given: Given, root: Path) -> None:
         settings.require(given("terraform: {instance_type: t3.small}", "aws-staging", "staging"))
 
 
-def test_the_unnamed_environment_may_keep_its_tfvars(given: Given, root: Path) -> None:
-    older = root / "terraform" / "aws.tfvars"
-    older.write_text("admin_cidrs = []\n")
-    chosen = given("ansible: {stack_api_replicas: 3}", "aws")
-    settings.require(chosen)
-    assert chosen.older_tfvars == older
-    with pytest.raises(CommandError, match=r"aws.tfvars and `terraform:` of .* set variables: move all of them to"):
-        settings.read(given(ON_AWS, "aws"))
-    # Nobody else's.
-    assert given(ON_AWS, "aws-staging", "staging").older_tfvars is None
-
-
-def test_variables_that_would_reach_every_environment(given: Given, root: Path) -> None:
-    (root / "terraform" / "bootstrap" / "terraform.tfvars").write_text('github_repository = "alice/comentarios"\n')
-    with pytest.raises(CommandError, match="would apply to every environment: move its variables to `bootstrap:`"):
-        settings.read(given(ON_AWS, "aws-staging", "staging"))
-    with pytest.raises(CommandError, match=r"terraform.tfvars and `bootstrap:` of"):
-        settings.read(given("bootstrap: {image_count: 9}", "aws"))
-    settings.read(given(ON_AWS, "aws"))
-
-
-@pytest.mark.parametrize("file", ["aws.tfvars", "bootstrap/terraform.tfvars"])
-def test_the_name_is_the_verbs(given: Given, root: Path, file: str) -> None:
-    (root / "terraform" / file).write_text('project = "blog"\n')
-    with pytest.raises(CommandError, match="project cannot be set here: set ENV or PROJECT"):
-        settings.read(given("", "aws"))
+@pytest.mark.parametrize(
+    "file", ["terraform.tfvars", "aws.tfvars", "own.auto.tfvars.json", "bootstrap/terraform.tfvars"]
+)
+@pytest.mark.parametrize("name", ["sandbox", "aws-staging"])
+def test_variables_that_would_reach_every_environment(given: Given, root: Path, file: str, name: str) -> None:
+    chosen = given("", name, "staging")
+    settings.read(chosen)
+    (root / "terraform" / file).write_text("{}")
+    with pytest.raises(CommandError, match=f"terraform/{file} would apply to every environment: move its variables to"):
+        settings.read(chosen)
 
 
 @pytest.mark.parametrize(
@@ -198,6 +186,27 @@ def test_example_is_right(given: Given, root: Path) -> None:
     assert set(aws) == set(settings.AWS)
     # The sandbox's copy is right as it stands.
     settings.read(given(text))
+
+
+def test_settings_of_the_document_are_right(given: Given, root: Path, tmp_path: Path) -> None:
+    """As the commands of docs/aws.md write them, for an arm64 laptop, too."""
+    document = (ROOT / "docs" / "aws.md").read_text()
+    commands = re.findall(r"^cat >>? settings/aws\.yml <<EOF\n.*?^EOF$", document, re.MULTILINE | re.DOTALL)
+    (tmp_path / "settings").mkdir()
+    (tmp_path / ".ssh").mkdir()
+    (tmp_path / ".ssh" / "id_ed25519.pub").write_text(f"{KEY}\n")
+    # What the two programs print, in their place.
+    stand_ins = "curl() { echo 203.0.113.7; }\naws() { echo 012345678901; }"
+    environment = {**os.environ, "HOME": str(tmp_path), "AWS_PROFILE": "comentarios-tools", "AWS_REGION": "eu-west-1"}
+    script = "\n".join(["set -e", stand_ins, *commands])
+    subprocess.run(["bash"], input=script, text=True, cwd=tmp_path, env=environment, check=True)
+    chosen = given((tmp_path / "settings" / "aws.yml").read_text(), "aws")
+    settings.require(chosen)
+    assert settings.read(chosen) == settings.Settings(
+        terraform={"admin_cidrs": ["203.0.113.7/32"], "ssh_public_key": KEY, "instance_type": "t4g.small"},
+        bootstrap={"instance_types": ["t4g.small"]},
+        aws={"profile": "comentarios-tools", "region": "eu-west-1", "account": "012345678901"},
+    )
 
 
 def test_every_variable_of_terraform_is_known() -> None:

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from cli import host, image, people, release, settings, terraform, up
+from cli import host, image, people, release, sandbox, settings, targets, terraform, up
 from cli.names import Names
 from cli.targets import Target
+from common import engine
 from common.errors import CommandError
 from common.paths import ROOT
 
@@ -100,6 +101,27 @@ def test_the_sandbox_does_not_go_with_others_in_it(
     here = Target("sandbox", tmp_path, {})
     with pytest.raises(CommandError, match="also has staging-comentarios:") if refused else contextlib.nullcontext():
         up._refuse_others(here, delete)
+
+
+def test_every_environment_goes_with_the_sandbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its state here and Terraform's, but nothing of another sandbox whose folder's name begins alike."""
+    monkeypatch.setenv("SANDBOX_STATE", str(tmp_path / "mine"))
+    for name, value in (("HOST", tmp_path / "host"), ("BOOTSTRAP", tmp_path / "bootstrap")):
+        monkeypatch.setattr(terraform, name, value)
+    monkeypatch.setattr(engine, "answers", lambda: True)
+    monkeypatch.setattr(engine, "stop", lambda _: None)
+    monkeypatch.setattr(host, "end_connections", lambda _: None)
+    monkeypatch.setattr(terraform, "answers", lambda _: False)
+    monkeypatch.setattr(sandbox, "run", lambda _: shutil.rmtree(tmp_path / "mine"))
+    here, other = targets.target(), tmp_path / "mine-1"
+    monkeypatch.setenv("ENV", "staging")
+    staging = targets.target()
+    kept = [other, *(tmp_path / one / ".terraform" / "mine-1" for one in ("host", "bootstrap"))]
+    gone = [staging.state, *(tmp_path / one / ".terraform" / staging.state.name for one in ("host", "bootstrap"))]
+    for folder in (*kept, *gone):
+        folder.mkdir(parents=True)
+    up.down(here, "yes")
+    assert [one.exists() for one in gone] == [False] * 3 and all(one.exists() for one in kept)
 
 
 def test_missing_settings_remove_nobody_from_the_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,9 +14,9 @@ from comentarios_release.__main__ import UNDO_TRIES, main
 from comentarios_release.records import FAILED, GOOD, ROLLED_BACK, RUNNING
 from comentarios_release.settings import ReleaseError
 
-from tests.support.world import Points, World, fail, receiver
+from tests.support.world import Beginning, Points, World, fail, receiver
 
-APPLY = ("apply", "--owner=ana@laptop", "--run=run-v2", "--watch-seconds=30", "--detach")
+APPLY = ("apply", "--owner=ana@laptop", "--run=run-v2", "--watch-seconds=30")
 
 
 # --- apply
@@ -44,15 +44,15 @@ def test_apply_waits_for_the_end(world: World) -> None:
     world.stage("run-v2")
     world.registry.add("registry/comentarios-api:v2")
     world.meanwhile.append(world.work)
-    done = world.command(*APPLY[:-1], "--image=registry/comentarios-api:v2")
+    done = world.command(*APPLY, "--image=registry/comentarios-api:v2")
     assert done["number"] == 2 and done["seconds"] >= 0 and world.live == 2
-    assert world.command(*APPLY[:-1])["changed"] is False
+    assert world.command(*APPLY)["changed"] is False
     world.behaves["v3"] = "exits"
     world.stage("run-v2")
     world.registry.add("registry/comentarios-api:v3")
     world.meanwhile.append(world.work)
     with pytest.raises(ReleaseError, match="release 3 of v3 failed: replica"):
-        world.command(*APPLY[:-1], "--image=registry/comentarios-api:v3")
+        world.command(*APPLY, "--image=registry/comentarios-api:v3")
 
 
 def test_apply_of_what_runs_already_changes_nothing(world: World) -> None:
@@ -64,7 +64,7 @@ def test_apply_of_what_runs_already_changes_nothing(world: World) -> None:
 
 def test_apply_without_an_image_keeps_the_live_one(world: World) -> None:
     world.stage("run-v2", edge=" changed")
-    assert world.command(*APPLY)["kind"] == "configuration"
+    assert world.begun(*APPLY)["kind"] == "configuration"
     world.work()
     assert world.records.get(2).outcome == GOOD and world.replicas() == ["v1 running", "v1 running"]
 
@@ -72,7 +72,7 @@ def test_apply_without_an_image_keeps_the_live_one(world: World) -> None:
 def test_what_is_not_staged_stays(world: World) -> None:
     """As with `--tags prometheus`: the rules alone."""
     files.write(world.settings.staged("run-v2") / "prometheus/rules.yml", "rules of v2")
-    assert world.command(*APPLY)["watch_seconds"] == 0
+    assert world.begun(*APPLY)["watch_seconds"] == 0
     world.done.clear()
     world.work()
     assert "hang up" in world.done and not any("create" in call for call in world.done)
@@ -239,38 +239,34 @@ def test_hold_keeps_releases_away_until_its_input_ends(
 # --- wait
 
 
-def waiting(world: World, number: int) -> Any:
-    return world.command("wait", str(number))
-
-
 @pytest.mark.parametrize(("why", "ends"), [("exits", "failed: replica"), ("fails", "was rolled back: 25.0%")])
 def test_wait_for_a_release_that_does_not_end_well(world: World, why: str, ends: str) -> None:
     world.behaves["v2"] = why
     number = world.begin("v2", watch=3)
     world.meanwhile.append(world.work)
     with pytest.raises(ReleaseError, match=f"release 2 of v2 {ends}"):
-        waiting(world, number)
+        world.wait(number)
 
 
 def test_wait_for_a_cancelled_release(world: World) -> None:
     number = world.begin("v2")
     world.command("cancel", "--run=run-v2")
     with pytest.raises(ReleaseError, match="release 2 of v2 was undone: it was cancelled"):
-        waiting(world, number)
+        world.wait(number)
 
 
 def test_wait_when_the_unit_has_given_up(world: World) -> None:
     number = world.begin("v2")
     world.interrupted(Points(world.count().index("before create a replica")))
     with pytest.raises(ReleaseError, match=r"release 2 stopped after the step `created` \(`journalctl .*the next rel"):
-        waiting(world, number)
+        world.wait(number)
     assert world.now > 4
 
 
 def test_wait_does_not_mind_the_moment_between_two_starts_of_the_unit(world: World) -> None:
     number = world.begin("v2")
     world.meanwhile += [lambda: None] * 14 + [world.work]
-    assert waiting(world, number)["seconds"] >= 0
+    assert world.wait(number)["seconds"] >= 0
 
 
 def test_wait_for_an_undo_that_does_not_work(world: World) -> None:
@@ -283,7 +279,7 @@ def test_wait_for_an_undo_that_does_not_work(world: World) -> None:
         assert f"has failed {tries} times: replica" in world.records.get(number).reason
     assert "comentarios_release_last_success 0.000" in world.settings.textfile.read_text()
     with pytest.raises(ReleaseError, match=r"(?s)of v2 did not end well: .*\(50 of 200\).* failed 5 times: replica"):
-        waiting(world, number)
+        world.wait(number)
     del world.behaves["v1"]
     world.work()
     record = world.records.get(number)
@@ -292,7 +288,7 @@ def test_wait_for_an_undo_that_does_not_work(world: World) -> None:
 
 def test_wait_for_an_unknown_release(world: World) -> None:
     with pytest.raises(ReleaseError, match="there is no release 9"):
-        waiting(world, 9)
+        world.wait(9)
 
 
 # --- cancel, list, work
@@ -409,6 +405,7 @@ def settings(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (bin_ / name).write_text(f"#!/bin/sh\n{script}\n")
         (bin_ / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{bin_}:{os.environ['PATH']}")
+    monkeypatch.setattr("comentarios_release.__main__.Command", Beginning)
     file = folder / "release.json"
     file.write_text(json.dumps({"stack_dir": str(world.settings.stack_dir), "textfile": str(folder / "release.prom")}))
     return file
@@ -433,12 +430,8 @@ def test_result_is_json_on_stdout(settings: Path, folder: Path, capsys: pytest.C
 
 
 def test_error_is_one_line_on_stderr(settings: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for given, line in (
-        (["wait", "7"], "there is no release 7: `make releases` lists them\n"),
-        (["rollback", "--owner=ana", "--run=one"], "no release is live on this host yet: run `make up`\n"),
-    ):
-        assert main(given, settings) == 1
-        assert capsys.readouterr() == ("", line)
+    assert main(["rollback", "--owner=ana", "--run=one"], settings) == 1
+    assert capsys.readouterr() == ("", "no release is live on this host yet: run `make up`\n")
 
 
 def test_unit_carries_a_release_out(settings: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -446,8 +439,9 @@ def test_unit_carries_a_release_out(settings: Path, folder: Path, capsys: pytest
     assert main([*APPLY, "--image=registry/comentarios-api:v1"], settings) == 0
     assert main(["work"], settings) == 0
     capsys.readouterr()
-    assert main(["wait", "1"], settings) == 1
-    assert capsys.readouterr().err == "release 1 of v1 failed: no such image\n"
+    assert main(["list"], settings) == 0
+    (record,) = json.loads(capsys.readouterr().out)["releases"]
+    assert record["outcome"] == FAILED and record["reason"] == "no such image"
     assert "last_success 0.000" in (folder / "release.prom").read_text()
 
 
@@ -465,7 +459,7 @@ def test_disk_that_is_full(settings: Path, folder: Path, capsys: pytest.CaptureF
     assert error.count("\n") == 1 and "releases/lock" in error
 
 
-@pytest.mark.parametrize("given", [[], ["nonsense"], ["hold"], ["wait", "one"], ["wait", "1", "ready"]])
+@pytest.mark.parametrize("given", [[], ["nonsense"], ["hold"], ["cancel"], ["rollback", "--run=one"]])
 def test_what_makes_no_sense_is_refused(settings: Path, given: list[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(given, settings)

@@ -82,11 +82,9 @@ def test_containers(engine: Engine, docker: Docker, listed: Callable[..., None])
     ]
 
 
-def test_replica_of_a_release_from_before_there_was_a_network_for_it(
-    engine: Engine, listed: Callable[..., None]
-) -> None:
-    listed(inspected(NetworkSettings={"Networks": {"comentarios_default": {"IPAddress": "172.18.0.5"}}}))
-    assert engine.containers("api") == [SHOWN]
+def test_container_that_the_edge_does_not_reach(engine: Engine, listed: Callable[..., None]) -> None:
+    listed(inspected(NetworkSettings={"Networks": {"comentarios_monitor": {"IPAddress": "172.18.0.5"}}}))
+    assert [one.address for one in engine.containers("api")] == [""]
 
 
 def test_no_containers(engine: Engine, docker: Docker, listed: Callable[..., None]) -> None:

@@ -201,7 +201,7 @@ def test_first_release_that_fails_as_it_serves_is_better_than_nothing(nothing: W
 
 def test_rollback_killed_anywhere(world: World, folder: Path) -> None:
     assert world.release("v2", **EVERYTHING).outcome == GOOD
-    world.command("rollback", "--detach", "--owner=ana", "--run=back", "--watch-seconds=2")
+    world.begun("rollback", "--owner=ana", "--run=back", "--watch-seconds=2")
     expected = ended(world, folder)
     assert expected["live"] == 3 and expected["listed"] == {1: GOOD, 3: GOOD}
     assert expected["loaded"]["prometheus"] == "rules of v1"

@@ -172,5 +172,5 @@ def test_no_rollback_to_the_old_database(world: World) -> None:
     world.work()
     before = world.state()
     with pytest.raises(ReleaseError, match=r"release 1 used another database, .* `make release TAG=v1` runs its image"):
-        world.command("rollback", "--detach", "--owner=ana", "--run=back")
+        world.command("rollback", "--owner=ana", "--run=back")
     assert world.state() == before

@@ -20,8 +20,8 @@ RELEASE = [
 
 
 def roll_back(world: World, to: str = "", watch: int = 0) -> int:
-    given = ("--detach", "--owner=ana", "--run=back", f"--to={to}", f"--watch-seconds={watch}", "--ready-seconds=3")
-    begun = world.command("rollback", *given)
+    given = ("--owner=ana", "--run=back", f"--to={to}", f"--watch-seconds={watch}", "--ready-seconds=3")
+    begun = world.begun("rollback", *given)
     number: int = begun["number"]
     assert begun == {"changed": True, "number": number, "kind": "rollback", "tag": begun["tag"], "watch_seconds": watch}
     world.work()

@@ -22,7 +22,7 @@ from .postgresql import Postgresql
 from .settings import BackupError, ForeignError, Settings
 from .sqlite import Sqlite
 from .stack import Stack
-from .store import AT, CONNECTIONS, Store
+from .store import AT, CONNECTIONS, Store, made_at
 
 METRICS = {
     "last_success_timestamp_seconds": "When the newest backup was made and verified.",
@@ -84,9 +84,9 @@ def restore(settings: Settings, name: str) -> dict[str, Any]:
     API stops, the databases are swapped, the API starts. If it does not become ready, the old database is put back.
     """
     store, stack, database = Store(settings), Stack(), _database(settings)
+    # The name of an overwritten backup ends with its version.
+    names = [one for one in store.names() if one.endswith(database.suffix)]
     if not name:
-        # The name of an overwritten backup ends with its version.
-        names = [one for one in store.names() if one.endswith(database.suffix)]
         if not names:
             raise BackupError(f"s3://{settings.bucket}/{settings.prefix} has no backup of this kind of database")
         name = names[-1]
@@ -105,7 +105,9 @@ def restore(settings: Settings, name: str) -> dict[str, Any]:
                 kept, before = _swapped(stack, database, work.copy)
         finally:
             database.forget()
-    return {"restored": asdict(chosen), "comments": comments, "before": before, "kept": kept}
+    # Only newer backups know what was hidden or erased later, unless the database before did.
+    newer = names[-1] if names and made_at(names[-1]) > made_at(name) else ""
+    return {"restored": asdict(chosen), "comments": comments, "before": before, "kept": kept, "newer": newer}
 
 
 def _swapped(stack: Stack, database: Sqlite | Postgresql, copy: Path) -> tuple[str, int]:

@@ -11,6 +11,16 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 from .settings import BackupError
 
 BESIDE = "comentarios_restoring"
+# Takes the entries of the live audit log along that the restored one lacks (api/comentarios/storage). done_ms, the last
+# column, is 0 for what is still to be done: the API does it before it serves.
+CARRIED = """SET client_min_messages = warning;
+CREATE TABLE IF NOT EXISTS audit (id bigint PRIMARY KEY, who text NOT NULL, action text NOT NULL,
+    subject text NOT NULL, comments bigint NOT NULL, why text NOT NULL, done_ms bigint NOT NULL);
+CREATE TEMPORARY TABLE carried (LIKE audit);
+COPY carried FROM STDIN;
+{}\\.
+INSERT INTO audit (id, who, action, subject, comments, why, done_ms) SELECT * FROM carried ON CONFLICT DO NOTHING;
+"""
 
 
 class Postgresql:
@@ -58,6 +68,7 @@ class Postgresql:
 
     def swap(self, _: Path, kept: str) -> bool:
         """Renames the old database to ``kept`` and the restored one to the live name, for all hosts."""
+        self._carry_over()
         self._allow_connections(self._name, False)
         try:
             self._end_connections(self._name)
@@ -78,6 +89,11 @@ class Postgresql:
             self._rename(kept, self._name)
         self._allow_connections(self._name, True)
 
+    def _carry_over(self) -> None:
+        if self._sql(self._name, "SELECT to_regclass('public.audit')"):
+            copied = "COPY (SELECT id, who, action, subject, 0, why, 0 FROM audit) TO STDOUT"
+            self._psql(BESIDE, given=CARRIED.format(self._psql(self._name, f"--command={copied}")))
+
     def _exists(self, name: str) -> bool:
         return bool(self._sql("postgres", f"SELECT 1 FROM pg_database WHERE datname = '{name}'"))
 
@@ -94,17 +110,22 @@ class Postgresql:
         return urlunsplit(urlsplit(self._url)._replace(path=f"/{name}"))
 
     def _sql(self, database: str, statement: str) -> str:
-        command = ("psql", "--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1")
-        return self._run(*command, f"--command={statement}", self._other(database)).strip()
+        return self._psql(database, f"--command={statement}").strip()
 
-    def _run(self, *command: str, tolerated: str = "") -> str:
+    def _psql(self, database: str, *options: str, given: str = "") -> str:
+        command = ("psql", "--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1")
+        return self._run(*command, *options, self._other(database), given=given)
+
+    def _run(self, *command: str, tolerated: str = "", given: str = "") -> str:
         # The URL contains the password, which must not appear in the process list. libpq takes a URL only as an
         # argument, so the password is passed in PGPASSWORD and removed from messages.
         password = unquote(urlsplit(self._url).password or "")
         shown = [part.replace(f":{urlsplit(self._url).password}@", "@") if password else part for part in command]
         environment = {**os.environ, "PGPASSWORD": password, "PGCONNECT_TIMEOUT": "10", "LC_ALL": "C.UTF-8"}
         try:
-            done = subprocess.run(shown, env=environment, capture_output=True, text=True, timeout=3600, check=False)
+            done = subprocess.run(
+                shown, env=environment, input=given, capture_output=True, text=True, timeout=3600, check=False
+            )
         except FileNotFoundError:
             raise BackupError(f"{command[0]} is not installed: run `ansible-playbook site.yml --tags backup`") from None
         said = done.stderr.strip().splitlines()

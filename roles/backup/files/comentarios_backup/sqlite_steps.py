@@ -22,6 +22,9 @@ from .settings import BackupError
 
 COLUMNS = {"id", "content_id", "email", "comment", "created_ms"}
 BESIDE = "restoring"
+# Of the audit log (api/comentarios/storage). done_ms, the last column, is 0 for what is still to be done.
+CARRIED = """INSERT OR IGNORE INTO main.audit (id, who, action, subject, comments, why, done_ms)
+SELECT id, who, action, subject, 0, why, 0 FROM live.audit"""
 CHUNK = 1 << 20
 
 
@@ -96,11 +99,13 @@ def swap(file: Path, copy: Path, kept: Path) -> bool:
         with copy.open("rb") as source, os.fdopen(descriptor, "wb") as target:
             os.fchmod(target.fileno(), 0o644)
             shutil.copyfileobj(source, target, CHUNK)
+        was_there = _is_there(file)
         with closing(_connect(beside)) as opened:
             opened.execute("PRAGMA journal_mode = WAL")
+            if was_there:
+                _carry_over(file, opened)
         _synchronise(beside)
         _remove_log(beside)
-        was_there = _is_there(file)
         if was_there:
             # Writes its log into the file; the log is removed when the last connection closes.
             with closing(_connect(file)) as opened:
@@ -114,6 +119,16 @@ def swap(file: Path, copy: Path, kept: Path) -> bool:
         raise
     _synchronise(file.parent)
     return was_there
+
+
+def _carry_over(file: Path, copy: sqlite3.Connection) -> None:
+    """Takes the entries of the audit log along that the copy lacks. The API does them again before it serves."""
+    copy.execute("ATTACH ? AS live", (str(file),))
+    made = "SELECT sql FROM {}.sqlite_master WHERE type = 'table' AND name = 'audit'"
+    if found := copy.execute(made.format("live")).fetchone():
+        if not copy.execute(made.format("main")).fetchone():
+            copy.execute(found[0])
+        copy.execute(CARRIED)
 
 
 def swap_back(file: Path, kept: Path) -> None:

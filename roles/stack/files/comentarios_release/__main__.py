@@ -161,15 +161,12 @@ class Command:
                 self._rollout(record).run()
         return {}
 
-    def wait(self) -> Result:
+    def wait(self, number: int) -> Result:
         """Waits until a release has ended.
 
         Raises:
             ReleaseError: it failed; why.
         """
-        return self._waited(self._arguments.number)
-
-    def _waited(self, number: int) -> Result:
         idle = 0
         while (record := self._records.get(number)).finished is None:
             if record.undo_failures >= UNDO_TRIES:
@@ -330,10 +327,10 @@ class Command:
         return {"changed": True} | {name: getattr(record, name) for name in shown}
 
     def _followed(self, result: Result) -> Result:
-        """Waits for the release that was begun, unless `--detach` is given."""
-        if not result["changed"] or self._arguments.check or self._arguments.detach:
+        """Waits for the release that was begun, if there is one."""
+        if not result["changed"] or self._arguments.check:
             return result
-        return result | self._waited(result["number"])
+        return result | self.wait(result["number"])
 
     def _forget_killed_runs(self, folder: Path) -> None:
         for path in folder.iterdir():
@@ -373,7 +370,6 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     how = argparse.ArgumentParser(add_help=False, parents=[who, run])
     how.add_argument("--watch-seconds", type=int, default=60, help="for how long the release is watched")
     how.add_argument("--ready-seconds", type=int, default=60, help="how long its replicas may take to become ready")
-    how.add_argument("--detach", action="store_true", help="start the release and do not wait for its end")
     apply = commands.add_parser("apply", parents=[how], help="roll out what a run has staged, if it differs")
     apply.add_argument("--image", default="", help="the API's image; by default, the live one")
     apply.add_argument("--move", action="store_true", help="move the comments if the database is another one")
@@ -383,7 +379,6 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     rollback.set_defaults(check=False)
     commands.add_parser("cancel", parents=[run], help="undo a run's release")
     commands.add_parser("hold", parents=[who], help="block releases until standard input ends")
-    commands.add_parser("wait", help="wait until a release has ended").add_argument("number", type=int)
     commands.add_parser("work", help="run the unfinished release; for the unit")
     commands.add_parser("list", help="list all releases as JSON")
     commands.add_parser("reload", help="reload the edge's configuration and certificates")

@@ -166,9 +166,8 @@ class Engine:
         self.docker("image", "rm", image, check=False)
 
     def _container(self, found: dict[str, Any]) -> Container:
-        networks, project = found["NetworkSettings"]["Networks"], self._settings.project
-        # Where the edge finds it; releases before there was a network for that had one network for all.
-        network = networks.get(f"{project}_api") or networks.get(f"{project}_default") or {}
+        # Where the edge finds it.
+        network = found["NetworkSettings"]["Networks"].get(f"{self._settings.project}_api") or {}
         return Container(
             id=found["Id"],
             name=found["Name"].lstrip("/"),
@@ -208,7 +207,7 @@ class Engine:
         options = ["--rm", "--interactive", "--name", MOVER, "--no-healthcheck", "--read-only", "--cap-drop", "ALL"]
         options += ["--security-opt", "no-new-privileges:true", "--memory", "256m", "--pids-limit", "64"]
         # The API comes first.
-        options += ["--cpu-shares", "128", "--volume", f"{self._settings.data_dir}:/var/lib/comentarios"]
+        options += ["--cpu-shares", "128", "--volume", "/var/lib/comentarios:/var/lib/comentarios"]
         for name, secret in (("FROM", source), ("TO", target)):
             if secret:
                 options += ["--volume", f"{self._settings.stack_dir / 'secrets' / secret}:/run/{name}:ro"]

@@ -19,7 +19,6 @@ class Settings:
     """Attributes:
     stack_dir: folder of the live Compose files and of every service's configuration.
     project: name of the Compose project.
-    data_dir: folder of SQLite's file, which the replicas mount.
     domain: the site's domain, served by HTTPS; empty for plain HTTP.
     keep_images: how many of the API's newest images are kept on the host.
     keep_records: how many of the newest releases are kept, with their configuration.
@@ -29,7 +28,6 @@ class Settings:
 
     stack_dir: Path = Path("/opt/comentarios")
     project: str = "comentarios"
-    data_dir: Path = Path("/var/lib/comentarios")
     domain: str = ""
     keep_images: int = 5
     keep_records: int = 20

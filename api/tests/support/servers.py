@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote, urljoin
 
-API = Path(__file__).resolve().parent.parent
-BENCH = Path(__file__).resolve().parent
+HERE = Path(__file__).resolve().parent
+API = HERE.parents[1]
 
 
 def free_port() -> int:
@@ -131,21 +131,21 @@ def original(**options: Any) -> Server:
     """The original as its README starts it, on another port."""
     port = free_port()
     command = ["gunicorn", "--log-level", "debug", "--bind", f"127.0.0.1:{port}", "original:app"]
-    return Server(command, port, folder=BENCH, **options)
+    return Server(command, port, folder=HERE, **options)
 
 
 def bare_granian(**options: Any) -> Server:
     """Bare Flask under Granian with the API's own options."""
     port = free_port()
     environment = {"PORT": str(port), "HOST": "127.0.0.1", "PYTHONPATH": str(API)}
-    return Server(["bare_granian"], port, environment, folder=BENCH, **options)
+    return Server(["bare_granian"], port, environment, folder=HERE, **options)
 
 
 def bare_gunicorn(**options: Any) -> Server:
     """Bare Flask under gunicorn with the API's own options."""
     port = free_port()
     command = ["gunicorn", "--config", str(API / "gunicorn.conf.py"), "--bind", f"127.0.0.1:{port}", "bare:app"]
-    return Server(command, port, {"PYTHONPATH": str(API)}, folder=BENCH, **options)
+    return Server(command, port, {"PYTHONPATH": str(API)}, folder=HERE, **options)
 
 
 def status(url: str) -> int:

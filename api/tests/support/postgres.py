@@ -10,9 +10,10 @@ import uuid
 from ipaddress import IPv4Interface
 from pathlib import Path
 
-import debian
 import psycopg
 from servers import free_port
+
+from common import apt
 
 
 class Postgres:
@@ -101,10 +102,10 @@ def _programs() -> Path | None:
 
 def _install() -> Path:
     """As Debian's postgresql-common advises: no cluster of the system's own is made or started."""
-    debian.install("postgresql-common")
+    apt.install("postgresql-common")
     with open("/etc/postgresql-common/createcluster.conf", "a") as configuration:
         configuration.write("create_main_cluster = false\n")
-    debian.install("postgresql")
+    apt.install("postgresql")
     programs = _programs()
     assert programs, "the package postgresql holds no server"
     return programs

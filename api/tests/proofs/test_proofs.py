@@ -1,11 +1,5 @@
-#!/usr/bin/env python3
-"""The API's long proofs: kills under load, ten thousand odd bodies, pages of a long thread, metric series, the image.
+"""The API's long proofs: kills under load, ten thousand odd bodies, a long thread, metric series, the image."""
 
-`.venv/bin/python api/bench/prove.py [name …]` prints a Markdown table; exit status 1 when a goal is missed.
-All but `image` run from the virtual environment; `image` needs a Docker Engine and `--base`.
-"""
-
-import argparse
 import http.client
 import json
 import os
@@ -14,54 +8,55 @@ import sqlite3
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import closing
-from datetime import date
-from functools import partial
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import servers
-
-sys.path.insert(0, str(servers.API))
-
+import tables
+from bodies import BODIES, CONTENT_TYPES, run_schemathesis
 from comentarios.storage import NewComment
 from comentarios.storage.sqlite import SqliteEngine
+from comentarios.validation import make_cursor
+from hypothesis import HealthCheck, given, settings
+from image import build
+from kills import kill_rounds
+
+from common import images
+from common.paths import STATE
 
 BIG, SMALL, PAGE = 1_000_000, 100, 50
 
 
-class Finding(NamedTuple):
-    """One line of the table."""
-
-    what: str
-    goal: str
-    measured: str
-    holds: bool
+def tell(what: str, goal: str, measured: str, holds: bool) -> None:
+    """A row of the table of `make prove`; fails when the goal is missed."""
+    tables.add_row(("what", "goal", "measured"), (what, goal, measured))
+    assert holds, f"{what}: {measured}"
 
 
-def kills(folder: Path) -> Iterator[Finding]:
-    from kills import kill_rounds
+@contextmanager
+def asked(url: str) -> Iterator[tuple[servers.Server, http.client.HTTPConnection]]:
+    """A server of this database that logs no requests, and a kept connection to it."""
+    with servers.api(url, environment={"LOG_LEVEL": "warning"}) as server:
+        yield server, http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
 
+
+def test_kills(folder: Path) -> None:
     outcome = kill_rounds(f"sqlite:///{folder}/kills.db", rounds=50, seconds=1.0)
     measured = (
         f"{outcome.lost} lost, {outcome.doubled} duplicated of {outcome.acknowledged:,} acknowledged "
         f"({outcome.unanswered} more were under way at a kill)"
     )
     holds = outcome.kills == 50 and outcome.acknowledged > 1000 and not outcome.lost and not outcome.doubled
-    yield Finding("`kill -9` under load, 50 times", "0 acknowledged comments lost, 0 duplicated", measured, holds)
+    tell("`kill -9` under load, 50 times", "0 acknowledged comments lost, 0 duplicated", measured, holds)
 
 
-def bodies(folder: Path) -> Iterator[Finding]:
-    from bodies import BODIES, CONTENT_TYPES, run_schemathesis
-    from hypothesis import HealthCheck, given, settings
-
+def test_bodies(folder: Path) -> None:
     codes: dict[int, int] = {}
-    with servers.api(f"sqlite:///{folder}/bodies.db", environment={"LOG_LEVEL": "warning"}) as server:
-        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+    with asked(f"sqlite:///{folder}/bodies.db") as (server, connection):
 
         @given(BODIES, CONTENT_TYPES)
         @settings(max_examples=10_000, deadline=None, database=None, suppress_health_check=list(HealthCheck))
@@ -75,15 +70,15 @@ def bodies(folder: Path) -> Iterator[Finding]:
         faults = sum(count for code, count in codes.items() if code >= 500)
         counts = ", ".join(f"{count:,} × {code}" for code, count in sorted(codes.items()))
         holds = faults == 0 and sum(codes.values()) >= 10_000
-        yield Finding("10,000 bodies made by hypothesis", "0 replies of 5xx", f"{faults} of 5xx ({counts})", holds)
+        tell("10,000 bodies made by hypothesis", "0 replies of 5xx", f"{faults} of 5xx ({counts})", holds)
         found = run_schemathesis(server.url, examples=500)
-        if found.failed:
-            print(found.text, file=sys.stderr)
-        measured = f"{found.failed} findings in {found.passed + found.failed:,} requests"
-        yield Finding("schemathesis, all checks", "0 findings", measured, found.failed == 0)
+    if found.failed:
+        print(found.text, file=sys.stderr)
+    measured = f"{found.failed} findings in {found.passed + found.failed:,} requests"
+    tell("schemathesis, all checks", "0 findings", measured, found.failed == 0)
 
 
-def pages(folder: Path) -> Iterator[Finding]:
+def test_pages(folder: Path) -> None:
     path = f"{folder}/pages.db"
     engine = SqliteEngine(path, 5)
     engine.migrate()
@@ -99,16 +94,13 @@ def pages(folder: Path) -> Iterator[Finding]:
     with closing(sqlite3.connect(path)) as database:
         half = "SELECT id FROM comments WHERE content_id = 'big' ORDER BY id LIMIT 1 OFFSET ?"
         (middle,) = database.execute(half, (BIG // 2,)).fetchone()
-    from comentarios.validation import make_cursor
-
-    with servers.api(f"sqlite:///{path}", environment={"LOG_LEVEL": "warning"}) as server:
-        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
-        paths = {
-            "small": f"/api/comment/list/small?limit={PAGE}",
-            "first": f"/api/comment/list/big?limit={PAGE}",
-            "middle": f"/api/comment/list/big?limit={PAGE}&after={make_cursor(middle)}",
-        }
-        took: dict[str, list[float]] = {name: [] for name in paths}
+    paths = {
+        "small": f"/api/comment/list/small?limit={PAGE}",
+        "first": f"/api/comment/list/big?limit={PAGE}",
+        "middle": f"/api/comment/list/big?limit={PAGE}&after={make_cursor(middle)}",
+    }
+    took: dict[str, list[float]] = {name: [] for name in paths}
+    with asked(f"sqlite:///{path}") as (_, connection):
         for turn in range(3_100):
             for name, target in paths.items():
                 started = time.perf_counter()
@@ -117,23 +109,19 @@ def pages(folder: Path) -> Iterator[Finding]:
                 comments = json.loads(reply.read())
                 if turn >= 100:
                     took[name].append(time.perf_counter() - started)
-                if len(comments) != PAGE or "Link" not in reply.headers:
-                    raise RuntimeError(f"{target} answered {reply.status} with {len(comments)} comments")
+                assert len(comments) == PAGE and "Link" in reply.headers, (target, reply.status, len(comments))
     median = {name: statistics.median(times) * 1000 for name, times in took.items()}
     ratio = max(median["first"], median["middle"]) / median["small"]
     measured = f"{ratio:.2f}× ({median['first']:.2f} ms first, {median['middle']:.2f} middle; {median['small']:.2f} ms)"
-    yield Finding(
-        f"a page of {PAGE} of {BIG:,} comments against one of {SMALL}", "≤ 1.2× the time", measured, ratio <= 1.2
-    )
+    tell(f"a page of {PAGE} of {BIG:,} comments against one of {SMALL}", "≤ 1.2× the time", measured, ratio <= 1.2)
 
 
-def series(folder: Path) -> Iterator[Finding]:
-    def count(url: str) -> int:
-        with urllib.request.urlopen(url + "/metrics") as reply:
-            return sum(not line.startswith(b"#") for line in reply)
+def test_series(folder: Path) -> None:
+    with asked(f"sqlite:///{folder}/series.db") as (server, connection):
 
-    with servers.api(f"sqlite:///{folder}/series.db", environment={"LOG_LEVEL": "warning"}) as server:
-        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+        def count() -> int:
+            with urllib.request.urlopen(server.url + "/metrics") as reply:
+                return sum(not line.startswith(b"#") for line in reply)
 
         def ask(number: int) -> None:
             body = json.dumps({"email": "alice@example.com", "comment": "x", "content_id": f"id-{number}"})
@@ -143,22 +131,18 @@ def series(folder: Path) -> Iterator[Finding]:
             connection.getresponse().read()
 
         ask(0)
-        count(server.url)
-        before = count(server.url)
+        count()
+        before = count()
         for number in range(1, 10_000):
             ask(number)
-        after = count(server.url)
-    yield Finding(
-        "metric series after 10,000 content_ids", "as before", f"{before} before, {after} after", before == after
-    )
+        after = count()
+    tell("metric series after 10,000 content_ids", "as before", f"{before} before, {after} after", before == after)
 
 
-def image(base: str, folder: Path) -> Iterator[Finding]:
-    from image import build
-
+def test_image(folder: Path) -> None:
     tag = f"comentarios-api:proof-{os.getpid()}"
     try:
-        first, second = (build(tag, base, no_cache=True, quiet=True) for _ in range(2))
+        first, second = (build(tag, images.base(STATE), no_cache=True) for _ in range(2))
         size = json.loads(_docker("image", "inspect", tag))[0]["Size"] / 1e6
         # A trust store, an installer or a compiler: the final image has use for none of them.
         unwanted = r".*/([^/]+\.(crt|pem)|pip[0-9.]*|(.*-)?gcc(-[0-9]+)?|cc)"
@@ -169,11 +153,11 @@ def image(base: str, folder: Path) -> Iterator[Finding]:
     finally:
         subprocess.run(["docker", "rmi", tag], capture_output=True)
     same = "one image ID" if first == second else f"{first[:19]} and {second[:19]}"
-    yield Finding("two builds of a commit without cache", "one image ID", f"{same}, {size:.0f} MB", first == second)
-    yield Finding("CA, pip or compiler in the image", "none", ", ".join(found) or "none", not found)
+    tell("two builds of a commit without cache", "one image ID", f"{same}, {size:.0f} MB", first == second)
+    tell("CA, pip or compiler in the image", "none", ", ".join(found) or "none", not found)
     measured = f"{rest.counted:.0f} MB ({rest.mapped:.0f} with the files it maps); "
     measured += f"after 2,000 POST {after.counted:.0f} ({after.mapped:.0f})"
-    yield Finding("memory of a replica at rest", "≤ 60 MB", measured, rest.counted <= 60)
+    tell("memory of a replica at rest", "≤ 60 MB", measured, rest.counted <= 60)
 
 
 class Usage(NamedTuple):
@@ -196,8 +180,7 @@ def _memory(tag: str, folder: Path) -> tuple[Usage, Usage]:
         time.sleep(5)
         rest = _usage(container)
         for number in range(2_000):
-            body = {"email": "alice@example.com", "comment": "x" * 200, "content_id": number % 20}
-            servers.post(url, body)
+            servers.post(url, {"email": "alice@example.com", "comment": "x" * 200, "content_id": number % 20})
         return rest, _usage(container)
     finally:
         subprocess.run(["docker", "stop", container], capture_output=True)
@@ -206,8 +189,7 @@ def _memory(tag: str, folder: Path) -> tuple[Usage, Usage]:
 def _usage(container: str) -> Usage:
     shown = _docker("stats", "--no-stream", "--format", "{{.MemUsage}}", container).split()[0]
     match = re.fullmatch(r"([\d.]+)(KiB|MiB|GiB)", shown)
-    if not match:
-        raise RuntimeError(f"docker stats shows a memory of {shown}")
+    assert match, f"docker stats shows a memory of {shown}"
     counted = float(match[1]) * {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30}[match[2]] / 1e6
     shares = 0
     for line in _docker("top", container, "-o", "pid").splitlines()[1:]:
@@ -219,40 +201,3 @@ def _usage(container: str) -> Usage:
 
 def _docker(*arguments: str) -> str:
     return subprocess.run(["docker", *arguments], check=True, capture_output=True, text=True).stdout
-
-
-PROOFS: dict[str, Callable[[Path], Iterator[Finding]]] = {
-    "kills": kills,
-    "bodies": bodies,
-    "pages": pages,
-    "series": series,
-}
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("name", nargs="*", help=f"which: {', '.join(PROOFS)}, image (default: all)")
-    parser.add_argument(
-        "--base", default="debian:13-slim", help="Debian 13 image with apt, for `image` (default: %(default)s)"
-    )
-    options = parser.parse_args()
-    PROOFS["image"] = partial(image, options.base)
-    if unknown := set(options.name) - set(PROOFS):
-        sys.exit(f"prove: there is no proof {', '.join(sorted(unknown))}; there are {', '.join(PROOFS)}")
-    memory_size = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    print(f"{date.today()}, {os.cpu_count()} cores, {memory_size:.0f} GiB.\n")
-    print("| what | goal | measured | holds |\n|---|---|---|---|", flush=True)
-    missed = False
-    for name, proof in PROOFS.items():
-        if name in options.name or not options.name:
-            # On disk: /tmp may be memory.
-            with tempfile.TemporaryDirectory(prefix="comentarios-prove-", dir="/var/tmp") as folder:
-                for what, goal, measured, holds in proof(Path(folder)):
-                    print(f"| {what} | {goal} | {measured} | {'yes' if holds else 'no'} |", flush=True)
-                    missed = missed or not holds
-    if missed:
-        sys.exit(1)
-
-
-if __name__ == "__main__":
-    main()
