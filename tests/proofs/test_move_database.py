@@ -189,4 +189,6 @@ def test_settings_that_name_another_database_change_nothing(up: Site, releases: 
     assert done.returncode != 0 and "`make move-database TO=…` takes them along" in done.stdout, done.stdout[-2000:]
     assert releases.live() == before
     replies.post(releases.edge, "goes on", "after the refusal")
+    corrected = up.make("up", timeout=900)
+    assert corrected.returncode == 0, corrected.stdout[-2000:]
     assert "nothing to move" in move(up, "sqlite")

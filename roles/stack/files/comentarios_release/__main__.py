@@ -137,7 +137,7 @@ class Command:
         if not self._arguments.move:
             raise ReleaseError(
                 "this configuration names another database, which lacks the comments; nothing was changed: "
-                "`make move-database TO=…` takes them along"
+                "`make move-database TO=…` takes them along; to stay, correct the settings and run `make up`"
             )
         if any(name.startswith("haproxy/") for name in changed):
             raise ReleaseError(
