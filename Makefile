@@ -19,8 +19,7 @@ export PYTHONPYCACHEPREFIX := $(CURDIR)/.state/pycache
 export PYTHONUTF8 := 1
 
 .DEFAULT_GOAL := help
-# Whatever needs the virtual environment is a verb; all have the same recipe.
-VERBS := $(filter-out venvtest,$(shell sed -n 's/^\([a-z-]*\): venv.*/\1/p' $(firstword $(MAKEFILE_LIST))))
+VERBS := up down status env alerts silence ssh logs tunnel image images outdated sbom release rollback releases move-database ssh-open ssh-close plan dev doctor backup backups restore drill comments hide unhide erase audit check test bench prove
 .PHONY: help venv venvtest clean $(VERBS)
 
 help: ## list the verbs

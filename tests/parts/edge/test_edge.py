@@ -54,7 +54,7 @@ class Host:
         self.folder, self._image, self.project = folder, image, f"edge-parts-{os.getpid()}"
         self.settings = Settings(stack_dir=folder, project=self.project, edge_dir=folder)
         self.edge = Edge(self.settings, Engine(self.settings))
-        self._network = f"{self.project}_default"
+        self._network = f"{self.project}_api"
         self._made: list[str] = []
         for part in ("run", "haproxy", "certificates", "replica"):
             (folder / part).mkdir()
@@ -66,7 +66,7 @@ class Host:
         (self.folder / "haproxy" / "haproxy.cfg").write_text(rendered(**variables))
         shutil.copy(STACK / "files" / "hold.lua", self.folder / "haproxy")
 
-    def _run(self, name: str, service: str, options: list[str], command: list[str], network: str = "") -> str:
+    def _run(self, name: str, service: str, options: list[str], command: list[str]) -> str:
         labels = (f"com.docker.compose.project={self.project}", f"com.docker.compose.service={service}")
         self._made.append(f"{self.project}-{name}")
         chosen = [f"--label={label}" for label in labels] + options
@@ -76,18 +76,18 @@ class Host:
             "--name",
             self._made[-1],
             "--network",
-            network or self._network,
+            self._network,
             *chosen,
             self._image,
             *command,
         )
         return self._made[-1]
 
-    def replica(self, release: str, number: int = 1, network: str = "") -> str:
+    def replica(self, release: str, number: int = 1) -> str:
         options = ["--network-alias", f"release-{release}", "--label", f"{LABEL}={release}", "--env", f"NAME={release}"]
         options += ["--volume", f"{self.folder}/replica:/replica:ro"]
         command = ["haproxy", "-db", "-f", "/replica/replica.cfg"]
-        return self._run(f"{release}-{number}", "api", options, command, network)
+        return self._run(f"{release}-{number}", "api", options, command)
 
     def start(self) -> None:
         options = ["--user", f"{USER}:{USER}", "--read-only", "--cap-drop", "ALL"]
@@ -161,23 +161,6 @@ def test_after_a_switch_every_request_goes_to_the_new_release(host: Host) -> Non
     end = time.monotonic() + 10
     while host.get()[1].get("release") != "two":
         assert time.monotonic() < end
-
-
-def test_from_the_one_network_of_before_to_the_replicas_own(host: Host) -> None:
-    """An edge in both gets from the old release to the new one, which no other network reaches, and back."""
-    network = f"{host.project}_api"
-    docker("network", "create", "--internal", network)
-    docker("network", "connect", network, host.name)
-    two = host.replica("two", network=network)
-    try:
-        host.edge.switch("two")
-        assert {host.get()[1]["release"] for _ in range(20)} == {"two"}
-        host.edge.switch("one")
-        assert {host.get()[1]["release"] for _ in range(20)} == {"one"}
-    finally:
-        for name in (two, host.name):
-            docker("network", "disconnect", "--force", network, name)
-        docker("network", "rm", network)
 
 
 def test_release_without_replicas_is_no_target(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:

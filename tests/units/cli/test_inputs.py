@@ -82,6 +82,14 @@ def test_each_input_is_tried() -> None:
     assert line and line[1].split() == list(inputs.INPUTS) == list(GOOD)
 
 
+def test_every_verb_of_the_help_has_the_recipe() -> None:
+    text = (ROOT / "Makefile").read_text()
+    listed = re.search(r"^VERBS := (.+)$", text, re.MULTILINE)
+    assert listed and sorted(listed[1].split()) == sorted(
+        re.findall(r"^([a-z-]+): venv(?:test)? ## ", text, re.MULTILINE)
+    )
+
+
 @pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in GOOD.items() for value in values])
 def test_good(name: str, value: str) -> None:
     inputs.check({name: value, "UNKNOWN": "{{ }}"})
