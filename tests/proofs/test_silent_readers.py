@@ -69,7 +69,7 @@ def test_readers_that_do_not_read(releases: Releases, addresses: list[str], even
     client, thread = Client(releases.site.host.address), f"long-{uuid.uuid4().hex[:8]}"
     for number in range(COMMENTS):
         replies.post(releases.edge, thread, f"{number:05} {'x' * 9_994}")
-        time.sleep(0.003)  # below the limit of one client's posts
+        time.sleep(0.008)  # below the limits of one client's posts, and of their bytes
     with releases.load() as alone:
         time.sleep(10)
     before = _containers(releases)

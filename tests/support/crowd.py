@@ -87,7 +87,9 @@ def known(releases: Releases, **variables: object) -> Iterator[None]:
         variables: further variables of role stack.
     """
     encoded = base64.b64encode(FILL.encode()).decode()
-    filled = releases.run(f"echo {encoded} | base64 -d | sudo -u '#10001' python3 -", 120)
+    # As the API's user, who owns the database's files.
+    user = "sudo setpriv --reuid 10001 --regid 10001 --clear-groups"
+    filled = releases.run(f"echo {encoded} | base64 -d | {user} python3 -", 120)
     assert filled.returncode == 0, filled.stderr
     _configure(releases, {"stack_trusted_proxies": ["0.0.0.0/0"], **variables})
     try:
