@@ -13,13 +13,25 @@ from tests.support.releases import Releases
 @contextmanager
 def capped(releases: Releases, cores: float) -> Iterator[None]:
     """The host with so many cores for as long as the block runs."""
-    name = f"{os.environ['SANDBOX_NAME']}-{releases.site.host.instance_id}"
+    host = f"{os.environ['SANDBOX_NAME']}-{releases.site.host.instance_id}"
+    # In cgroups of version 1 nothing may be allowed more than what it is in.
+    format_ = "'{{.Name}} {{.HostConfig.NanoCpus}}'"
+    listed = releases.run(f"docker ps --quiet | xargs docker inspect --format {format_}").stdout
+    limits = {
+        name: int(nano) / 10**9 for name, nano in map(str.split, listed.splitlines()) if int(nano) > cores * 10**9
+    }
 
-    def update(value: float) -> None:
-        subprocess.run(["docker", "update", "--cpus", str(value), name], check=True, capture_output=True)
+    def inside(wanted: dict[str, float]) -> None:
+        for name, value in wanted.items():
+            assert releases.run(f"docker update --cpus {value} {name}").returncode == 0
 
-    update(cores)
+    def outside(value: float) -> None:
+        subprocess.run(["docker", "update", "--cpus", str(value), host], check=True, capture_output=True)
+
+    inside(dict.fromkeys(limits, cores))
     try:
+        outside(cores)
         yield
     finally:
-        update(min(2, os.cpu_count() or 2))
+        outside(min(2, os.cpu_count() or 2))
+        inside(limits)
