@@ -80,18 +80,14 @@ def p99(seen: list[Seen]) -> float:
 
 
 @contextlib.contextmanager
-def known(releases: Releases, **variables: object) -> Iterator[None]:
-    """A site that has the threads, and whose edge takes the load's word for who the client is.
-
-    Args:
-        variables: further variables of role stack.
-    """
+def known(releases: Releases) -> Iterator[None]:
+    """A site that has the threads, and whose edge takes the load's word for who the client is."""
     encoded = base64.b64encode(FILL.encode()).decode()
     # As the API's user, who owns the database's files.
     user = "sudo setpriv --reuid 10001 --regid 10001 --clear-groups"
     filled = releases.run(f"echo {encoded} | base64 -d | {user} python3 -", 120)
     assert filled.returncode == 0, filled.stderr
-    _configure(releases, {"stack_trusted_proxies": ["0.0.0.0/0"], **variables})
+    _configure(releases, {"stack_trusted_proxies": ["0.0.0.0/0"]})
     try:
         yield
     finally:
