@@ -19,11 +19,13 @@ import pytest
 from comentarios_release.edge import Edge
 from comentarios_release.engine import LABEL, Engine
 from comentarios_release.settings import ReleaseError, Settings
+from comentarios_release.watch import Sample
 
 from common.config import Config
 from common.images import base
 from sandbox import images
 from tests.support.haproxy import STACK, rendered
+from tests.support.waiting import eventually
 
 # In the replicas' place HAProxy, too: it answers with its release and the headers that came.
 REPLICA = """
@@ -192,10 +194,17 @@ def test_broken_configuration_is_refused_and_the_old_one_serves_on(host: Host) -
 
 
 def test_counters(host: Host) -> None:
-    before = host.edge.sample()
+    """A request is counted when it is over, a moment after the client has its reply."""
+
+    def settled() -> Sample | None:
+        found = host.edge.sample()
+        time.sleep(0.5)
+        return found if found == host.edge.sample() else None
+
+    before = eventually(settled)
     for _ in range(10):
         host.get()
-    after = host.edge.sample()
+    after = eventually(settled)
     assert before and after and (after.since(before).requests, after.since(before).errors) == (10, 0)
 
 
