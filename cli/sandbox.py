@@ -11,7 +11,7 @@ from pathlib import Path
 
 from common.errors import CommandError
 from common.paths import ROOT
-from common.progress import Step, logged, moving, say, shown, verbose
+from common.progress import Step, in_terminal, logged, say, shown, verbose
 from common.row import Row
 
 
@@ -24,13 +24,13 @@ def run(command: str) -> None:
     error = f"python -m sandbox {command} failed"
     step = Step(f"sandbox: {command}")
     # Without a moving line, the command's own lines say what is running.
-    with shown(step) if moving() else contextlib.nullcontext():
+    with shown(step) if in_terminal() else contextlib.nullcontext():
 
         def each(line: str) -> None:
             nonlocal error
             if line.startswith("✗ "):
                 error = line.removeprefix("✗ ")
-            elif line.startswith("▸ ") and moving():
+            elif line.startswith("▸ ") and in_terminal():
                 step.detail = line.removeprefix("▸ ")
             elif not verbose():
                 say(line)

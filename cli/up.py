@@ -42,9 +42,7 @@ def up(target: Target, tag: str = "", rebuild: str = "", watch: str = "", ready:
         sandbox.run("start")
         # The first start created the keys.
         target.variables.update(target.sandbox.credentials())
-        _variables(target, target.sandbox)
-    else:
-        _join(target)
+    _give_terraform_its_variables(target)
     first = not host.hosts(target)
     if tag and not first:
         # A mistyped tag is refused before Terraform runs. The first time there is no ECR yet.
@@ -67,13 +65,22 @@ def up(target: Target, tag: str = "", rebuild: str = "", watch: str = "", ready:
 
 def apply_terraform(target: Target) -> None:
     """Applies the settings' variables to hosts that are up."""
+    _give_terraform_its_variables(target)
+    terraform.apply(target)
+    if target.sandbox:
+        sandbox.run("sync")
+
+
+def _give_terraform_its_variables(target: Target) -> None:
+    """Writes them for the sandbox. For AWS they are in the settings; the caller joins those who may log in.
+
+    Raises:
+        CommandError: the settings lack a variable, or the engine cannot run the instance type.
+    """
     if target.sandbox:
         _variables(target, target.sandbox)
-        terraform.apply(target)
-        sandbox.run("sync")
     else:
         _join(target)
-        terraform.apply(target)
 
 
 def _join(target: Target) -> None:

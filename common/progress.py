@@ -55,7 +55,7 @@ def verbose() -> bool:
     return os.environ.get("V", "") not in {"", "0"}
 
 
-def moving() -> bool:
+def in_terminal() -> bool:
     """Whether running steps have a moving line."""
     return not verbose() and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
 
@@ -229,7 +229,7 @@ def _terraform(lines: list[str]) -> str:
 @contextlib.contextmanager
 def shown(running: Step) -> Iterator[Step]:
     """Shows a step while it runs, but not how it ended."""
-    if moving():
+    if in_terminal():
         with _moving(running):
             yield running
         return
