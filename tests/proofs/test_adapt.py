@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shlex
-import subprocess
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from typing import Any
 import pytest
 import requests
 
-from tests.support.site import ROOT, environment
+from tests.support.site import ROOT, environment, run
 from tests.support.substitution import queries
 from tests.support.waiting import eventually
 
@@ -40,16 +39,7 @@ class Hello:
 
     def run(self, script: str, folder: Path) -> str:
         """Runs a script of a shell; its output."""
-        done = subprocess.run(
-            ["bash", "-e"],
-            input=script,
-            cwd=folder,
-            env=environment(SITE),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
+        done = run(["bash", "-ec", f"cd {shlex.quote(str(folder))}\n{script}"], environment(SITE))
         assert done.returncode == 0, f"{script[:200]}: {done.stdout[-4000:]}"
         return done.stdout
 

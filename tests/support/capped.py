@@ -1,4 +1,4 @@
-"""The sandbox's host with fewer cores than its instance type has: what a burstable type may use for ever."""
+"""The sandbox's host with fewer cores than its instance type has: what a burstable type may use all the time."""
 
 from __future__ import annotations
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
-import json
 import random
 from collections.abc import Coroutine, Iterator
 from typing import Any, NamedTuple
 
+from cli import host
 from tests.support.load import Load
 from tests.support.releases import Releases
-from tests.support.site import run
 
 # Thread n has so many comments by n, and is read as often by n (Zipf's law).
 COMMENTS, THREADS = 10_000, 1_000
@@ -80,24 +78,21 @@ def p99(seen: list[Seen]) -> float:
 
 
 @contextlib.contextmanager
-def known(releases: Releases) -> Iterator[None]:
-    """A site that has the threads, and whose edge takes the load's word for who the client is."""
-    encoded = base64.b64encode(FILL.encode()).decode()
+def prepared(releases: Releases) -> Iterator[None]:
+    """A site that has the threads, and whose edge takes the clients' addresses from the load."""
     # As the API's user, who owns the database's files.
-    user = "sudo setpriv --reuid 10001 --regid 10001 --clear-groups"
-    filled = releases.run(f"echo {encoded} | base64 -d | {user} python3 -", 120)
+    command = "sudo setpriv --reuid 10001 --regid 10001 --clear-groups python3 -"
+    filled = host.run(releases.site.target, releases.site.host, command, 120, FILL)
     assert filled.returncode == 0, filled.stderr
-    _configure(releases, {"stack_trusted_proxies": ["0.0.0.0/0"]})
+    _configure(releases, ["0.0.0.0/0"])
     try:
         yield
     finally:
-        _configure(releases, {})
+        _configure(releases, [])
 
 
-def _configure(releases: Releases, variables: dict[str, object]) -> None:
-    given = json.dumps({"stack_watch_seconds": 0, **variables})
-    command = ["ansible-playbook", "site.yml", "--tags", "stack", "--extra-vars", given]
-    done = run(command, releases.site.target.environment(), 300)
+def _configure(releases: Releases, proxies: list[str]) -> None:
+    done = releases.site.play("--tags", "stack", stack_watch_seconds=0, stack_trusted_proxies=proxies)
     assert done.returncode == 0, done.stdout[-3000:]
 
 

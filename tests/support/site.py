@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import ipaddress
+import json
 import os
 import subprocess
 import sys
@@ -62,6 +63,18 @@ class Site:
     def ssh(self, command: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
         """Runs a command on the host; not checked."""
         return host.run(self.target, self.host, command, timeout)
+
+    def play(
+        self, *options: str, book: str = "site.yml", env: Mapping[str, str] | None = None, **variables: object
+    ) -> subprocess.CompletedProcess[str]:
+        """Runs a playbook on the site's hosts, with standard error in its output; not checked.
+
+        Args:
+            env: environment variables, which override the target's.
+            variables: role variables, which override all others.
+        """
+        command = ["ansible-playbook", book, *options, "--extra-vars", json.dumps(variables)]
+        return run(command, self.target.environment() | dict(env or {}), 300)
 
     def on(self, other: Host) -> Site:
         """The same site with another of its hosts."""

@@ -2,7 +2,6 @@
 
 import io
 import sqlite3
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -13,9 +12,9 @@ from comentarios import move
 from comentarios.config import Settings
 from comentarios.move import Database, Move, MoveError
 from comentarios.storage import Moderation, NewComment, Storage, StorageUnavailable, open_storage
+from memory import folder_in_memory
 
 Row = tuple[Any, ...]
-MEMORY = Path("/dev/shm")
 
 
 class Killed(BaseException):
@@ -70,12 +69,8 @@ class Site:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
-    """In memory where there is such a folder: each commit is synced to the disk, which takes 5 ms."""
-    if not MEMORY.is_dir():
-        yield tmp_path
-        return
-    with tempfile.TemporaryDirectory(dir=MEMORY) as made:
-        yield Path(made)
+    with folder_in_memory(tmp_path) as made:
+        yield made
 
 
 @pytest.fixture

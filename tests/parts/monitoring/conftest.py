@@ -22,7 +22,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _image(variable: str) -> str:
-    """The image that hosts run: upstream's where it is to be had, else its stand-in."""
+    """The image that hosts run: upstream's if it is available, else its stand-in."""
     upstream = yaml.safe_load(IMAGE_VARIABLES.read_text())[variable]
     if inspect("image", upstream) or available(upstream):
         return upstream

@@ -19,7 +19,7 @@ from common.config import Config
 from common.docker import copy_into
 from common.images import OWN_BASE
 from sandbox import images
-from tests.support.site import ROOT, run
+from tests.support.site import ROOT
 
 DOMAIN, AUTHORITY = "comments.example.test", "authority.example.test"
 # Its certificates are good for half a day.
@@ -123,8 +123,7 @@ def domain(up, authority) -> Iterator[None]:
 def _configure(up, name: str, *options: str, **variables: str) -> None:
     ec2 = terraform.client(up.target, "ec2")
     ec2.create_tags(Resources=[up.host.instance_id], Tags=[{"Key": "edge_domain", "Value": name}])
-    settings = json.dumps(variables | {"stack_watch_seconds": 0})
-    done = run(["ansible-playbook", "site.yml", *options, "--extra-vars", settings], up.target.environment(), 300)
+    done = up.play(*options, **variables, stack_watch_seconds=0)
     assert done.returncode == 0, done.stdout[-4000:]
 
 

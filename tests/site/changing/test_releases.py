@@ -7,7 +7,6 @@ import re
 import pytest
 
 from tests.support.releases import PROGRAM, lossless
-from tests.support.site import run
 
 
 def test_release_and_rollback_lose_nothing(releases, pushed):
@@ -91,8 +90,7 @@ def test_roles_tag_beside_a_release(releases, pushed):
     """It waits for the release to end, and changes no live file before."""
     tag = pushed("good")
     number = releases.begin(tag, watch=15)
-    site = releases.site
-    done = run(["ansible-playbook", "site.yml", "--tags", "prometheus"], site.target.environment(), 300)
+    done = releases.site.play("--tags", "prometheus")
     assert done.returncode == 0, done.stdout[-3000:]
     first = next(one for one in releases.known()["releases"] if one["number"] == number)
     assert first["outcome"] == "good" and releases.version() == tag

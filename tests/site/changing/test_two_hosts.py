@@ -13,7 +13,6 @@ import requests
 from postgres import Postgres
 
 from cli import host, terraform
-from common.paths import ROOT
 from tests.support import reach, replies
 from tests.support.releases import Releases, lossless
 
@@ -152,15 +151,6 @@ def test_a_release_stops_at_the_first_host_that_fails(up, two, pushed):
 
 def test_parameter_that_nobody_put_there(up, two):
     """One line that says what to do, before anything changes."""
-    command = ["ansible-playbook", "playbooks/release.yml", "--extra-vars"]
-    refused = subprocess.run(
-        [*command, '{"parameters_required": ["/comentarios/absent"]}'],
-        cwd=ROOT,
-        env=up.target.environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+    refused = up.play(book="playbooks/release.yml", parameters_required=["/comentarios/absent"])
     assert refused.returncode != 0
     assert "SSM Parameter Store has no /comentarios/absent: aws ssm put-parameter" in refused.stdout

@@ -19,7 +19,7 @@ ROUTE = "\\n@app.get('/reloaded')\\ndef reloaded():\\n    return 'yes'\\n"
 
 @pytest.fixture(scope="module")
 def development(up):
-    """A checkout on the host, its API and Prometheus up on ports of their own; Grafana's image is not to be had."""
+    """A checkout on the host, its API and Prometheus up on ports of their own; Grafana's image is not available."""
     parts = ["docker-compose.yml", "api", "roles/prometheus/files", "roles/grafana/files"]
     archive = subprocess.run(
         ["tar", "--create", "--exclude=__pycache__", *parts], cwd=ROOT, capture_output=True, check=True

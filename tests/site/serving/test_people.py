@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cli import host, terraform
-from tests.support.site import Site, run
+from tests.support.site import Site
 
 PARAMETER = "/comentarios/people/bob/key"
 
@@ -19,11 +18,6 @@ def _key(folder: Path) -> Path:
     file = folder / "bob"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "bob", "-f", str(file)], check=True)
     return file
-
-
-def _base(up: Site, **variables: object) -> subprocess.CompletedProcess[str]:
-    command = ["ansible-playbook", "site.yml", "--tags", "people", "--extra-vars", json.dumps(variables)]
-    return run(command, up.target.environment(), 120)
 
 
 def _comes_in(up: Site, key: Path) -> bool:
@@ -47,19 +41,19 @@ def bob(up: Site, tmp_path: Path) -> Iterator[Path]:
 
 def test_a_second_operator_is_let_in_and_out(up: Site, bob: Path) -> None:
     assert not _comes_in(up, bob)
-    done = _base(up)
+    done = up.play("--tags", "people")
     assert done.returncode == 0, done.stdout[-3000:]
     assert _comes_in(up, bob) and up.ssh("true").returncode == 0
     terraform.client(up.target, "ssm").delete_parameters(Names=[PARAMETER])
-    assert _base(up).returncode == 0
+    assert up.play("--tags", "people").returncode == 0
     assert not _comes_in(up, bob) and up.ssh("true").returncode == 0
-    again = _base(up)
+    again = up.play("--tags", "people")
     assert "changed=0" in again.stdout, again.stdout[-3000:]
 
 
 def test_a_list_without_the_key_in_use_is_refused(up: Site, bob: Path) -> None:
     before = up.ssh("cat .ssh/authorized_keys").stdout
-    done = _base(up, base_authorized_keys=[bob.with_suffix(".pub").read_text().strip()])
+    done = up.play("--tags", "people", base_authorized_keys=[bob.with_suffix(".pub").read_text().strip()])
     assert done.returncode != 0 and "lacks the key that you are using" in done.stdout, done.stdout[-3000:]
     host.end_connections(up.target)
     assert up.ssh("cat .ssh/authorized_keys").stdout == before

@@ -44,7 +44,7 @@ def test_every_replica_lists_the_same(up, thread):
 
 
 def test_metrics_stay_inside(up):
-    """The API's metrics are not to be had through the edge; what else stays inside is in test_firewall.py."""
+    """The edge does not pass on the API's metrics; what else stays inside is in test_firewall.py."""
     assert requests.get(f"{up.edge}/metrics", timeout=10).status_code == 404
 
 

@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import signal
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from memory import folder_in_memory
 
 from tests.support.world import World, receiver
-
-MEMORY = Path("/dev/shm")
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
-    """A folder in memory where there is one: records are synced to the disk, which takes 5 ms each."""
-    if not MEMORY.is_dir():
-        yield tmp_path
-        return
-    with tempfile.TemporaryDirectory(dir=MEMORY) as made:
-        yield Path(made)
+    with folder_in_memory(tmp_path) as made:
+        yield made
 
 
 @pytest.fixture

@@ -92,7 +92,7 @@ def grafana(up, eventually, tunnel) -> str:
     running = up.ssh("docker ps --quiet --filter label=com.docker.compose.service=grafana")
     assert running.returncode == 0, running.stderr
     if not running.stdout.strip():
-        pytest.skip(f"{NOT_RUN}no Grafana on the host (its image is not to be had here)")
+        pytest.skip(f"{NOT_RUN}no Grafana on the host (its image is not available here)")
     eventually(lambda: http(f"{tunnel['grafana']}/api/health")[0] == 200, 60)
     return tunnel["grafana"]
 

@@ -1,6 +1,5 @@
 """From a stopped container to a message in somebody's hands, and a configuration that is no good."""
 
-import json
 import shutil
 import subprocess
 import time
@@ -12,7 +11,7 @@ import pytest
 from common.config import Config
 from tests.support.monitoring import outage
 from tests.support.sinks import Sink, http_sink
-from tests.support.site import ROOT, run
+from tests.support.site import ROOT
 
 CONTAINERS = "docker ps --quiet --no-trunc --filter label=com.docker.compose.project=comentarios"
 STARTED = f"{CONTAINERS} | xargs docker inspect --format '{{{{.Name}}}} {{{{.State.StartedAt}}}}' | sort"
@@ -20,8 +19,7 @@ STARTED = f"{CONTAINERS} | xargs docker inspect --format '{{{{.Name}}}} {{{{.Sta
 
 def _apply(up, role: str, roles: Path = ROOT / "roles", **variables: object) -> subprocess.CompletedProcess:
     """Applies a role of the monitoring to the host, as somebody does who changes a setting."""
-    command = ["ansible-playbook", "site.yml", "--tags", role, "--extra-vars", json.dumps(variables)]
-    return run(command, up.target.environment() | {"ANSIBLE_ROLES_PATH": str(roles)}, 300)
+    return up.play("--tags", role, env={"ANSIBLE_ROLES_PATH": str(roles)}, **variables)
 
 
 def _started(up) -> str:

@@ -1,4 +1,4 @@
-"""Grafana through its own API and in a browser, where its image is to be had; its password everywhere."""
+"""Grafana through its own API and in a browser, if its image is available; its password everywhere."""
 
 import base64
 import html
