@@ -23,7 +23,7 @@ VERBS := up down status env alerts silence ssh logs tunnel image images outdated
 .PHONY: help venv venvtest clean $(VERBS)
 
 help: ## list the verbs
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # The environment's own interpreter, if it exists: the `python3` of a version manager is a slow script.
 VENV = "$$(test -x .venv/bin/python && echo .venv/bin/python || echo "$(PYTHON)")" -m cli.venv
