@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from common.paths import ROOT
 
 NAME, OURS, THEIRS, WIDTH = "engines", "10.94.250.1", "10.94.250.2", 30
 PACKAGES = ("docker.io", "docker-cli", "iptables", "iproute2", "kmod", "ca-certificates")
@@ -26,6 +30,7 @@ mount --bind {root} {root}
 cd {root}
 for folder in proc sys dev; do mount --rbind /$folder ./$folder; done
 mkdir -p lib/modules machine && mount --bind /lib/modules ./lib/modules || true
+for folder in {shared}; do mkdir -p ./$folder; mount --bind $folder ./$folder; done
 mount -t tmpfs tmpfs ./run
 pivot_root . ./machine
 exec chroot . sh -c 'umount --lazy /machine && exec dockerd --host unix:///engine.sock'
@@ -67,7 +72,9 @@ def engine(release: str, folder: Path, *more: str) -> Iterator[Engine]:
     with _network(), (folder / f"{release}.log").open("w") as log:
         # What a run that was killed left.
         (root / "var" / "run" / "docker.pid").unlink(missing_ok=True)
-        command = [*_inside(), "unshare", "--mount", "--propagation", "private", "sh", "-ec", START.format(root=root)]
+        # What tests mount into containers.
+        start = START.format(root=root, shared=shlex.join(map(str, (ROOT, tempfile.gettempdir()))))
+        command = [*_inside(), "unshare", "--mount", "--propagation", "private", "sh", "-ec", start]
         process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
         try:
             made = Engine(root)
