@@ -108,10 +108,11 @@ def domain(up, authority) -> Iterator[None]:
         )
         assert done.returncode == 0, done.stderr
     try:
-        _configure(up, DOMAIN, stack_acme_directory=f"https://{AUTHORITY}/dir", stack_acme_root=authority.api)
+        given = {"stack_acme_directory": f"https://{AUTHORITY}/dir", "stack_acme_root": authority.api}
+        _configure(up, DOMAIN, "--tags", "stack", **given)
         yield
     finally:
-        _configure(up, "")
+        _configure(up, "", "--tags", "stack")
         up.ssh(
             f"sudo sed -i '/{DOMAIN}/d' /etc/hosts; sudo rm /usr/local/share/ca-certificates/authority.crt;"
             " sudo update-ca-certificates --fresh; sudo rm /etc/comentarios/acme_root.pem;"
