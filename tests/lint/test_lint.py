@@ -13,8 +13,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cli import terraform
-from cli.targets import target
 from tests.support import programs
 from tests.support.site import ROOT, run
 
@@ -40,15 +38,6 @@ NO_INVENTORY = {
 @pytest.mark.parametrize("name", COMMANDS)
 def test_linter(name: str) -> None:
     _lint(COMMANDS[name], {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), **NO_INVENTORY})
-
-
-@pytest.mark.parametrize("folder", ["terraform/bootstrap", "terraform"])
-def test_terraform_validate(folder: str, tmp_path: Path) -> None:
-    terraform.write_cli_configuration()
-    environment = target().environment() | {"TF_DATA_DIR": str(tmp_path)}
-    for command in (["init", "-backend=false", "-input=false"], ["validate"]):
-        done = run(["terraform", f"-chdir={folder}", *command], environment)
-        assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.parametrize("language", sorted(set(programs.LANGUAGES.values())))
