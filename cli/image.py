@@ -17,6 +17,7 @@ from cli.targets import Target
 from cli.terraform import client
 from common import architecture
 from common import images as local_images
+from common.config import stored
 from common.docker import builder, docker, inspect
 from common.errors import CommandError
 from common.paths import ROOT
@@ -152,7 +153,8 @@ def push(target: Target, wanted: str) -> None:
     ecr = client(target, "ecr")
     uri = ecr.describe_repositories(repositoryNames=[target.names.repository])["repositories"][0]["repositoryUri"]
     registry, _, name = uri.partition("/")
-    registry = target.sandbox.push_address if target.sandbox else registry
+    if target.sandbox:
+        registry, name = target.sandbox.push_address, stored(target.variables["AWS_REGION"], name)
     token = ecr.get_authorization_token()["authorizationData"][0]["authorizationToken"]
     user, _, password = base64.b64decode(token).decode().partition(":")
     # A Docker configuration of our own: the user's is not changed.

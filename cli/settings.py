@@ -22,6 +22,7 @@ import yaml
 from cli import people
 from cli.targets import Target, exports
 from common import files
+from common.config import regions
 from common.errors import CommandError
 from common.paths import ROOT
 from common.progress import say
@@ -87,8 +88,6 @@ def read(target: Target) -> Settings:
         CommandError: the file is not YAML, a name is unknown, or a value has the wrong type.
     """
     file, made = path(target), _sections(target)
-    if made.aws and target.is_sandbox:
-        raise CommandError(f"{shown(file)}: the section aws is for TARGET=aws only")
     known = {
         "ansible": (ansible_variables, "Ansible variable"),
         "terraform": (terraform_variables, "Terraform variable"),
@@ -112,9 +111,13 @@ def aws(target: Target) -> dict[str, str]:
     file, made = path(target), _sections(target).aws
     for name, value in made.items():
         _known(file, name, AWS, "setting of the section aws")
+        if target.is_sandbox and name != "region":
+            raise CommandError(f"{shown(file)}: {name} cannot be set here: the sandbox has an account of its own")
         pattern, words = AWS[name]
         if not isinstance(value, str) or not re.fullmatch(pattern, value):
             raise CommandError(f"{shown(file)}: {name} must be {words}, not {_shown(value)}")
+        if target.is_sandbox and value not in (known := regions()):
+            raise CommandError(f"{shown(file)}: the sandbox has no region {value}: choose one of {', '.join(known)}")
     return made
 
 

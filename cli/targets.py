@@ -5,7 +5,6 @@ The two targets differ only in this environment.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import locale
 import os
@@ -17,7 +16,7 @@ from pathlib import Path
 
 from cli import names
 from cli.names import Names
-from common.config import Config
+from common.config import REGION, Config
 from common.errors import CommandError
 from common.paths import BIN, ROOT, STATE
 
@@ -75,35 +74,41 @@ def target() -> Target:
         CommandError: one of them is not known, or the target is ``aws`` in a shell that is the sandbox's or another
             environment's, or the user's own settings for AWS are wrong.
     """
+    # That module imports this one.
+    from cli import settings
+
     name = os.environ.get("TARGET") or "sandbox"
     called = names.names(os.environ)
-    if name == "sandbox":
-        config = Config()
-        # Within the sandbox's, so that it goes with the sandbox.
-        state = config.state / f"{config.state.name}{called.suffix}" if called.suffix else config.state
-        variables = config.credentials() | {
-            "ANSIBLE_INVENTORY": f"{ROOT}/inventory/aws_ec2.yml,{config.state}/inventory,{state}/settings",
-            "ANSIBLE_PRIVATE_KEY_FILE": str(state / "ssh" / "id_ed25519"),
-        }
-        made = Target(name, state, variables, config, called)
-    elif name == "aws":
-        made = _aws(called)
-    else:
+    if name not in {"sandbox", "aws"}:
         raise CommandError(f"TARGET={name} is not known: it is `sandbox` (the default) or `aws`")
+    if name == "aws":
+        _refuse_anothers_shell(STATE / f"aws{called.suffix}")
+    own = settings.aws(Target(name, STATE, {}, names=called))
+    made = _sandbox(called, own) if name == "sandbox" else _aws(called, own)
     made.variables.update(_common(made))
     made.variables.update(called.variables(made.variables.get("AWS_REGION")))
     return made
 
 
-def _aws(called: Names) -> Target:
-    # That module imports this one, and half of the verbs do not need it.
-    from cli import settings
+def _sandbox(called: Names, own: dict[str, str]) -> Target:
+    # The shell's AWS_REGION goes with its credentials: it is for an account of AWS.
+    config, region = Config(), own.get("region", REGION)
+    state = config.state
+    if called.suffix:
+        # Within the sandbox's, so that it goes with the sandbox.
+        state /= f"{state.name}{called.suffix}" + ("" if region == REGION else f"@{region}")
+    variables = config.credentials() | {
+        "AWS_REGION": region,
+        "AWS_DEFAULT_REGION": region,
+        "ANSIBLE_INVENTORY": f"{ROOT}/inventory/aws_ec2.yml,{config.state}/inventory,{state}/settings",
+        "ANSIBLE_PRIVATE_KEY_FILE": str(state / "ssh" / "id_ed25519"),
+    }
+    return Target("sandbox", state, variables, config, called)
 
+
+def _aws(called: Names, own: dict[str, str]) -> Target:
     state = STATE / f"aws{called.suffix}"
     variables = {"ANSIBLE_INVENTORY": f"{ROOT}/inventory/aws_ec2.yml,{state}/settings"}
-    made = Target("aws", state, variables, names=called)
-    _refuse_anothers_shell(made)
-    own = settings.aws(made)
     if own.get("profile"):
         # A key in the environment would override the profile.
         overriding = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
@@ -111,7 +116,7 @@ def _aws(called: Names) -> Target:
     region = own.get("region") or os.environ.get("AWS_REGION") or _profiles_region(own.get("profile"))
     if region:
         variables |= {"AWS_REGION": region, "AWS_DEFAULT_REGION": region}
-    return dataclasses.replace(made, variables=variables, account=own.get("account", ""))
+    return Target("aws", state, variables, names=called, account=own.get("account", ""))
 
 
 def _profiles_region(profile: str | None) -> str | None:
@@ -127,14 +132,14 @@ def _profiles_region(profile: str | None) -> str | None:
     return found
 
 
-def _refuse_anothers_shell(aws: Target) -> None:
-    """The shell's region, profile and endpoint would apply to this environment.
+def _refuse_anothers_shell(own: Path) -> None:
+    """The shell's region, profile and endpoint would apply to the environment whose state folder this is.
 
     Raises:
         CommandError: the shell belongs to the sandbox or to another environment.
     """
     state = os.environ.get("COMENTARIOS_STATE")
-    if not state or state == str(aws.state):
+    if not state or state == str(own):
         return
     if os.environ.get("AWS_ENDPOINT_URL"):
         raise CommandError(

@@ -176,7 +176,8 @@ def _refuse_a_second(target: Target) -> None:
         return
     raise CommandError(
         f"this account already has {target.names.name} in another region than {target.variables['AWS_REGION']} "
-        f"(IAM group {group}): set AWS_REGION to that region, or give this environment a name with ENV=…"
+        f"(IAM group {group}): set `region` in {settings.shown(settings.path(target))} to that one, or give this "
+        "environment a name with ENV=…"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import shutil
@@ -189,7 +190,7 @@ def _refuse_others(target: Target, delete: bool) -> None:
     """
     if delete or not target.state.exists() or not terraform.answers(target):
         return
-    if others := sorted(_networks(target).keys() - {target.names.name}):
+    if others := sorted(_networks(target).keys() - {_place(target)}):
         raise CommandError(
             f"this sandbox also has {', '.join(others)}: run `ENV=… make down` first, "
             "or set DELETE_DATA=yes to remove everything"
@@ -359,7 +360,7 @@ def _vpc(target: Target, config: Config) -> str:
     if not target.names.suffix:
         return str(config.subnet)
     networks = _networks(target)
-    if own := networks.pop(target.names.name, None):
+    if own := networks.pop(_place(target), None):
         return own
     parts = list(config.subnet.subnets(new_prefix=27))
     free = (str(part) for part in parts if part not in (parts[0], parts[len(parts) // 2]))
@@ -373,7 +374,16 @@ def _vpc(target: Target, config: Config) -> str:
 
 
 def _networks(target: Target) -> dict[str, str]:
-    """The VPCs of all environments: name → network."""
-    filters = [{"Name": "tag-key", "Values": ["Project"]}]
-    found = terraform.client(target, "ec2").describe_vpcs(Filters=filters)["Vpcs"]
-    return {tag["Value"]: vpc["CidrBlock"] for vpc in found for tag in vpc["Tags"] if tag["Key"] == "Project"}
+    """The VPCs of all environments: name and region → network."""
+    filters, found = [{"Name": "tag-key", "Values": ["Project"]}], {}
+    # The sandbox lists those that are in use.
+    for region in terraform.client(target, "ec2").describe_regions()["Regions"]:
+        there = dataclasses.replace(target, variables=target.variables | {"AWS_REGION": region["RegionName"]})
+        for vpc in terraform.client(there, "ec2").describe_vpcs(Filters=filters)["Vpcs"]:
+            (name,) = (tag["Value"] for tag in vpc["Tags"] if tag["Key"] == "Project")
+            found[_place(there, name)] = vpc["CidrBlock"]
+    return found
+
+
+def _place(target: Target, name: str = "") -> str:
+    return f"{name or target.names.name} in {target.variables['AWS_REGION']}"

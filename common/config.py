@@ -12,9 +12,24 @@ from common.errors import CommandError
 from common.paths import STATE
 
 ACCOUNT = "123456789012"
-REGION = "us-east-1"
-ECR_HOST = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"
+REGION = "us-east-1"  # of an environment whose settings name none
 ECR_USER = "AWS"
+
+
+def regions() -> list[str]:
+    """Every region that an environment may be in: where ECR is."""
+    import botocore.session
+
+    return botocore.session.Session().get_available_regions("ecr")
+
+
+def ecr_host(region: str) -> str:
+    return f"{ACCOUNT}.dkr.ecr.{region}.amazonaws.com"
+
+
+def stored(region: str, repository: str) -> str:
+    """A repository's name in ECR's image store, which is one for all regions."""
+    return repository if region == REGION else f"{region}/{repository}"
 
 
 def _port(variable: str, default: int) -> int:
@@ -97,8 +112,6 @@ class Config:
             "AWS_SECRET_ACCESS_KEY": own.secret,
             # A session token of the user's own would not match the sandbox's key.
             "AWS_SESSION_TOKEN": "",
-            "AWS_REGION": REGION,
-            "AWS_DEFAULT_REGION": REGION,
             "AWS_EC2_METADATA_DISABLED": "true",
             # botocore compares host names only, Go's clients also understand networks.
             "NO_PROXY": f"{no_proxy},{self.gateway}",

@@ -17,13 +17,20 @@ from dataclasses import asdict
 import yaml
 
 from common import files, ownership, row
-from common.config import Config
+from common.config import REGION, Config
 from common.docker import docker, inspect
 from common.errors import CommandError
 from common.images import base as base_image
 from common.images import newest
 from common.progress import fail, say, step
 from sandbox import checks, ec2, hosts, images, registry, server
+
+# Where `common.config.stored` says, for Ansible.
+REPOSITORY = (
+    "{{ ecr_registry }}/"
+    f"{{{{ '' if ec2_placement.region == '{REGION}' else ec2_placement.region ~ '/' }}}}"
+    "{{ project_name }}-api"
+)
 
 
 def up(config: Config) -> None:
@@ -65,7 +72,8 @@ def build(config: Config) -> None:
         images.choose(config, host=images.ensure(config, "host", base))
     with step("sandbox: images of the stack"):
         # A host is a container: it shares this machine's swap and clock.
-        variables = {"base_swap_mb": 0, "base_time_sync": False} | images.stack(config, base)
+        variables = {"base_swap_mb": 0, "base_time_sync": False, "stack_api_repository": REPOSITORY}
+        variables |= images.stack(config, base)
         # This inventory adds variables but no hosts.
         files.write(config.state / "inventory" / "hosts.yml", "all: {}\n")
         files.write(

@@ -39,38 +39,44 @@ class Instance:
     architecture: str = "x86_64"
 
     @property
+    def region(self) -> str:
+        return self.zone[:-1]
+
+    @property
     def hostname(self) -> str:
         return "ip-" + self.private_ip.replace(".", "-")
 
 
-def client(config: Config, service: str) -> Any:
+def client(config: Config, service: str, region: str = REGION) -> Any:
     """The client of a service of this sandbox, whatever the environment says; all threads share it."""
-    return _client(config.endpoint, keys.load(config.state), service)
+    return _client(config.endpoint, keys.load(config.state), service, region)
 
 
 @cache
-def _client(endpoint: str, own: keys.Keys, service: str) -> Any:
+def _client(endpoint: str, own: keys.Keys, service: str, region: str) -> Any:
     with _making:
         return _session.create_client(
             service,
             endpoint_url=endpoint,
-            region_name=REGION,
+            region_name=region,
             aws_access_key_id=own.access,
             aws_secret_access_key=own.secret,
             config=ClientConfig(proxies={}, retries={"max_attempts": 2}, connect_timeout=3, read_timeout=20),
         )
 
 
+def regions(config: Config) -> list[str]:
+    """The regions that are in use."""
+    return [region["RegionName"] for region in client(config, "ec2").describe_regions()["Regions"]]
+
+
 def instances(config: Config) -> list[Instance]:
-    """Every instance that is not terminated, the oldest first."""
-    ec2 = client(config, "ec2")
-    found = [
-        instance
-        for page in ec2.get_paginator("describe_instances").paginate()
-        for reservation in page["Reservations"]
-        for instance in reservation["Instances"]
-        if instance["State"]["Name"] not in GONE
-    ]
+    """Every instance that is not terminated, in each region the oldest first."""
+    return [one for region in regions(config) for one in _instances(config, client(config, "ec2", region))]
+
+
+def _instances(config: Config, ec2: Any) -> list[Instance]:
+    found = [one for one in _listed(ec2) if one["State"]["Name"] not in GONE]
     if not found:
         return []
     sizes = {
@@ -82,7 +88,7 @@ def instances(config: Config) -> list[Instance]:
     keys = {
         pair["KeyName"]: pair.get("PublicKey", "") for pair in ec2.describe_key_pairs(IncludePublicKey=True)["KeyPairs"]
     }
-    volumes = volume_sizes(config)
+    volumes = {volume["VolumeId"]: volume["Size"] for volume in ec2.describe_volumes()["Volumes"]}
     result = []
     for instance in sorted(found, key=lambda i: (i["LaunchTime"], i["InstanceId"])):
         size = sizes[instance["InstanceType"]]
@@ -115,25 +121,18 @@ def instances(config: Config) -> list[Instance]:
 
 def terminated(config: Config) -> set[str]:
     """The instances that are terminated or shutting down."""
-    pages = client(config, "ec2").get_paginator("describe_instances").paginate()
-    return {
-        instance["InstanceId"]
-        for page in pages
-        for reservation in page["Reservations"]
-        for instance in reservation["Instances"]
-        if instance["State"]["Name"] in GONE
-    }
+    everywhere = [one for region in regions(config) for one in _listed(client(config, "ec2", region))]
+    return {one["InstanceId"] for one in everywhere if one["State"]["Name"] in GONE}
 
 
-def volume_sizes(config: Config) -> dict[str, int]:
-    """Every EBS volume: id → size in GiB."""
-    found = client(config, "ec2").describe_volumes()["Volumes"]
-    return {volume["VolumeId"]: volume["Size"] for volume in found}
+def _listed(ec2: Any) -> list[dict[str, Any]]:
+    pages = ec2.get_paginator("describe_instances").paginate()
+    return [one for page in pages for reservation in page["Reservations"] for one in reservation["Instances"]]
 
 
 def user_data(config: Config, instance: Instance) -> str:
     """The instance's decoded user data, or empty text."""
-    ec2 = client(config, "ec2")
+    ec2 = client(config, "ec2", instance.region)
     attribute = ec2.describe_instance_attribute(InstanceId=instance.id, Attribute="userData")
     return base64.b64decode(attribute.get("UserData", {}).get("Value", "")).decode()
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Collection
 
 from common import files
-from common.config import Config
+from common.config import Config, stored
 from sandbox import ec2, registry
 
 
@@ -17,30 +17,32 @@ def sync(config: Config, deleted: Collection[str]) -> None:
     now, perhaps again, or deleted through the API.
 
     Args:
-        deleted: tags that were deleted through the API, as ``repository:tag``.
+        deleted: tags that were deleted through the API, as ``repository:tag`` of the store.
     """
-    stored = registry.tags(config)
-    if stored is None:
+    pushed = registry.tags(config)
+    if pushed is None:
         return
-    ecr = ec2.client(config, "ecr")
     record = config.state / "ecr-listed.json"
     listed_before = set(json.loads(record.read_text())) if record.exists() else set()
     listed_now = set()
-    for repository in ecr.describe_repositories()["repositories"]:
-        name = repository["repositoryName"]
-        pages = ecr.get_paginator("list_images").paginate(repositoryName=name)
-        listed = {image.get("imageTag") for page in pages for image in page["imageIds"]}
-        for tag in set(stored.get(name, [])) - listed:
-            if f"{name}:{tag}" in listed_before and f"{name}:{tag}" in deleted:
-                registry.delete(config, name, tag)
-            else:
-                manifest, media_type = registry.manifest(config, name, tag)
-                ecr.put_image(
-                    repositoryName=name,
-                    imageManifest=manifest,
-                    imageManifestMediaType=media_type,
-                    imageTag=tag,
-                )
-                listed.add(tag)
-        listed_now |= {f"{name}:{tag}" for tag in listed if tag}
+    for region in ec2.regions(config):
+        ecr = ec2.client(config, "ecr", region)
+        for repository in ecr.describe_repositories()["repositories"]:
+            name = repository["repositoryName"]
+            path = stored(region, name)
+            pages = ecr.get_paginator("list_images").paginate(repositoryName=name)
+            listed = {image.get("imageTag") for page in pages for image in page["imageIds"]}
+            for tag in set(pushed.get(path, [])) - listed:
+                if f"{path}:{tag}" in listed_before and f"{path}:{tag}" in deleted:
+                    registry.delete(config, path, tag)
+                else:
+                    manifest, media_type = registry.manifest(config, path, tag)
+                    ecr.put_image(
+                        repositoryName=name,
+                        imageManifest=manifest,
+                        imageManifestMediaType=media_type,
+                        imageTag=tag,
+                    )
+                    listed.add(tag)
+            listed_now |= {f"{path}:{tag}" for tag in listed if tag}
     files.write(record, json.dumps(sorted(listed_now)))

@@ -171,7 +171,7 @@ def _make(config: Config, instance: ec2.Instance, image: str) -> None:
         # On AWS, clients find the APIs by the region's public names; here, by this file. On a busy machine the
         # metadata service is slower than boto3's timeout of one second and single try allow.
         "root/.aws/config": (
-            f"[default]\nregion = {instance.zone[:-1]}\nendpoint_url = {config.endpoint}\n"
+            f"[default]\nregion = {instance.region}\nendpoint_url = {config.endpoint}\n"
             "metadata_service_timeout = 5\nmetadata_service_num_attempts = 5\n"
         ),
     }

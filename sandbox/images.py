@@ -13,7 +13,7 @@ import os
 import yaml
 
 from common import files, keys
-from common.config import ECR_HOST, ECR_USER, Config
+from common.config import ECR_USER, Config
 from common.docker import build, docker, inspect
 from common.errors import CommandError
 from common.images import CLONE_LABEL, IMAGE_LABEL, IMAGE_VARIABLES, PREFIX, STAND_INS, available, once
@@ -90,7 +90,7 @@ def _grafana(config: Config, image: str) -> dict[str, str | bool]:
 
 
 def push(config: Config, image: str) -> str:
-    """Pushes an image to the sandbox's ECR; returns its name for the hosts, with the digest."""
+    """Pushes an image to the sandbox's ECR; returns its name for the hosts of every region, with the digest."""
     login = config.state / "docker"
     docker(
         *("--config", str(login), "login", "--username", ECR_USER, "--password-stdin", config.push_address),
@@ -104,4 +104,4 @@ def push(config: Config, image: str) -> str:
         docker("rmi", f"{config.push_address}/{image}")
     repository = f"{config.push_address}/{image}".rpartition(":")[0]
     digest = next(one for one in pushed["RepoDigests"] if one.startswith(f"{repository}@")).partition("@")[2]
-    return f"{ECR_HOST}/{image}@{digest}"
+    return f"{{{{ ecr_registry }}}}/{image}@{digest}"

@@ -28,7 +28,7 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import Any
 
-from common.config import ACCOUNT, REGION
+from common.config import ACCOUNT, stored
 from common.errors import CommandError
 from common.paths import ROOT
 
@@ -264,6 +264,14 @@ class _Moto:
         from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
         detach_like_ec2()
+        zones = _module("moto.ec2.models.availability_zones_and_regions").RegionsAndZonesBackend
+        every = zones.describe_regions
+
+        def in_use(backend: Any, names: list[str] | None = None) -> Any:
+            """Lists the regions that a request was for: whoever looks everywhere would make moto build all others."""
+            return [one for one in every(backend, names) if one.name in {*self._ec2, *self._ecr}]
+
+        zones.describe_regions = in_use
         self._chance.also(mock_random)
         self._application = DomainDispatcherApplication(create_backend_app)
         self._ec2 = _module("moto.ec2").ec2_backends[ACCOUNT]
@@ -313,7 +321,7 @@ class _Moto:
         return answer
 
     def instances(self) -> set[str]:
-        reservations = self._ec2[REGION].reservations.values()
+        reservations = [one for backend in self._ec2.values() for one in backend.reservations.values()]
         return {instance.id for reservation in reservations for instance in reservation.instances}
 
     def deleted(self) -> Deleted:
@@ -330,14 +338,15 @@ class _Moto:
         return None
 
     def _held(self) -> tuple[set[str], set[str]]:
-        """All EBS volumes, and the tags of ECR's images as ``repository:tag``."""
+        """All EBS volumes, and the tags of ECR's images as ``repository:tag`` of the store."""
         tags = {
-            f"{name}:{tag}"
-            for name, repository in self._ecr[REGION].repositories.items()
+            f"{stored(region, name)}:{tag}"
+            for region, backend in self._ecr.items()
+            for name, repository in backend.repositories.items()
             for image in repository.images
             for tag in image.image_tags
         }
-        return set(self._ec2[REGION].volumes), tags
+        return {volume for backend in self._ec2.values() for volume in backend.volumes}, tags
 
     def _ask(self, environ: Environ, body: bytes) -> Answer:
         given: list[Any] = []

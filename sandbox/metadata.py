@@ -18,7 +18,7 @@ from typing import Any
 from werkzeug.wrappers import Request, Response
 
 from common import keys
-from common.config import ACCOUNT, REGION, Config
+from common.config import ACCOUNT, Config
 from sandbox import ec2
 
 SESSION = datetime.timedelta(hours=1)
@@ -85,13 +85,13 @@ class Metadata:
             f"{data}/local-ipv4": instance.private_ip,
             f"{data}/local-hostname": instance.hostname,
             f"{data}/hostname": instance.hostname,
-            f"{data}/placement/region": REGION,
+            f"{data}/placement/region": instance.region,
             f"{data}/placement/availability-zone": instance.zone,
             "/latest/user-data": lambda: ec2.user_data(self._config, instance),
             "/latest/dynamic/instance-identity/document": lambda: json.dumps(
                 {
                     "accountId": ACCOUNT,
-                    "region": REGION,
+                    "region": instance.region,
                     "availabilityZone": instance.zone,
                     "instanceId": instance.id,
                     "instanceType": instance.type,

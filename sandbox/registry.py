@@ -1,4 +1,4 @@
-"""ECR's image store: a Docker Distribution registry with TLS and basic authentication, under ECR's own name."""
+"""ECR's image store: a Docker Distribution registry with TLS and basic authentication, under ECR's own names."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import requests
 
 from common import keys
-from common.config import ECR_HOST, ECR_USER, Config
+from common.config import ECR_USER, Config, ecr_host, regions
 from common.docker import copy_into, docker, inspect
 from common.errors import CommandError
 
@@ -51,7 +51,8 @@ def up(config: Config, image: str) -> bool:
     docker("volume", "create", "--label", config.label, f"{name}-images")
     docker(
         *("create", "--name", name, "--label", config.label, "--restart", "unless-stopped"),
-        *("--network", config.name, "--ip", config.registry_address, "--network-alias", ECR_HOST),
+        *("--network", config.name, "--ip", config.registry_address),
+        *(f"--network-alias={ecr_host(region)}" for region in regions()),
         *("--publish", f"127.0.0.1:{config.registry_port}:443", "--volume", f"{name}-images:/var/lib/registry"),
         *("--cap-drop", "ALL", "--security-opt", "no-new-privileges"),
         image,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import secrets
+import shlex
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from cli import host
+from cli import host, settings
 from cli.targets import target
 from common.config import Config
 from sandbox import hosts
@@ -21,8 +22,16 @@ from tests.support.site import Site
 
 # Nobody else's, where a site is kept for the next run.
 THREAD = f"environments-{secrets.token_hex(4)}"
-# Beside the unnamed environment of the project that has no other name.
+# Beside the unnamed environment of the project that has no other name, and in another region than it.
 STAGING: dict[str, Any] = {"ENV": "staging", "PROJECT": "blog"}
+SETTINGS = settings.FOLDER / "sandbox-staging.blog.yml"
+REGION = "aws: {region: eu-west-1}\n"
+# As a program on an EC2 instance asks for it.
+METADATA = "curl --silent http://169.254.169.254/latest"
+OWN_REGION = (
+    f"token=$({METADATA}/api/token --request PUT --header 'X-aws-ec2-metadata-token-ttl-seconds: 60') && "
+    f'{METADATA}/meta-data/placement/region --header "X-aws-ec2-metadata-token: $token"'
+)
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +72,8 @@ class TestTerraform:
 
 @pytest.fixture(scope="module")
 def staging(up: Site) -> Iterator[Site]:
+    assert not SETTINGS.exists() or SETTINGS.read_text() == REGION, f"{SETTINGS} is somebody's: move it away"
+    SETTINGS.write_text(REGION)
     made = up.make("up", **STAGING, WATCH="0", timeout=1500)
     try:
         assert made.returncode == 0, made.stdout[-6000:]
@@ -74,14 +85,12 @@ def staging(up: Site) -> Iterator[Site]:
         yield Site(host.edge(there, first), there, first)
     finally:
         gone = up.make("down", **STAGING)
+        SETTINGS.unlink()
         assert gone.returncode == 0, gone.stdout
 
 
 class TestSites:
-    """Whole sites in one sandbox: what is done to one, the other does not notice.
-
-    Both are in the sandbox's only region: its metadata service and ECR's name and certificate are of that one.
-    """
+    """Whole sites in two regions of one sandbox: what is done to one, the other does not notice."""
 
     def test_each_sees_its_own_host(self, up: Site, staging: Site) -> None:
         assert [one.name for one in host.hosts(up.target)] == ["comentarios-1"]
@@ -89,6 +98,11 @@ class TestSites:
         for environment, name in (({"ENV": ""}, "comentarios-1"), (STAGING, "staging-blog-1")):
             done = up.make("status", **environment)
             assert done.returncode == 0 and f"{name} api" in done.stdout, done.stdout
+
+    def test_each_is_in_its_own_region(self, up: Site, staging: Site) -> None:
+        for site, region in ((up, "us-east-1"), (staging, "eu-west-1")):
+            assert f".ecr.{region}.amazonaws.com/" in site.ssh("sudo docker ps --format '{{.Image}}'").stdout
+            assert site.ssh(f"sudo sh -c {shlex.quote(OWN_REGION)}").stdout == region
 
     def test_comments_and_backups_are_apart(self, up: Site, staging: Site) -> None:
         replies.post(up.edge, THREAD, "of the unnamed one")
@@ -121,7 +135,7 @@ class TestSites:
 
     def test_down_of_the_sandbox_is_refused(self, up: Site, staging: Site) -> None:
         done = up.make("down")
-        assert done.returncode != 0 and "also has staging-blog:" in done.stdout
+        assert done.returncode != 0 and "also has staging-blog in eu-west-1:" in done.stdout
 
     def test_down_of_one(self, up: Site, staging: Site) -> None:
         gone = host.chosen(staging.target).instance_id

@@ -8,7 +8,7 @@ import shlex
 from dataclasses import dataclass
 from typing import Any
 
-from common.config import ECR_HOST, Config
+from common.config import REGION, Config, ecr_host
 from tests.support.site import Site
 
 SERVICE = "com.docker.compose.service"
@@ -96,7 +96,7 @@ def targets(site: Site, found: list[Container]) -> list[tuple[str, str, int]]:
 def reached(site: Site, one: Container, to: list[tuple[str, str, int]]) -> set[str]:
     """The columns of what a container's user reaches from its network."""
     program = base64.b64encode(PROBE.encode()).decode()
-    given = base64.b64encode(json.dumps([to, ECR_HOST]).encode()).decode()
+    given = base64.b64encode(json.dumps([to, ecr_host(REGION)]).encode()).decode()
     python = f"import base64; exec(base64.b64decode('{program}'))"
     user = f"setpriv --reuid={one.user} --regid={one.user} --clear-groups --no-new-privs"
     inside = f"sudo nsenter --target {one.pid} --net {user} python3 -c {shlex.quote(python)}"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import functools
+import ipaddress
 import os
 import random
 import signal
@@ -24,8 +26,14 @@ from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.credentials import Credentials
 from botocore.exceptions import BotoCoreError, ClientError
+from werkzeug.test import Client
 
 from common import keys
+from common.config import Config as Sandbox
+from sandbox import ec2
+from sandbox.aws import Apis
+from sandbox.machine import Deleted
+from sandbox.metadata import Metadata
 
 ROOT = Path(__file__).resolve().parents[3]
 KILLS = 10 if os.environ.get("PROVE") == "yes" else 3
@@ -389,6 +397,39 @@ def test_volume_that_is_detached_already(shared: Server) -> None:
     ec2.detach_volume(VolumeId=volume, InstanceId=instance)
     with pytest.raises(ClientError, match=rf"\(IncorrectState\).*: Volume '{volume}' is in the 'available' state\."):
         ec2.detach_volume(VolumeId=volume, InstanceId=instance)
+
+
+def test_every_region_in_use_is_seen(server: Server, tmp_path: Path) -> None:
+    """By the follower and by the instances, each of which is told its own region; after a replay, too."""
+    here = Sandbox(subnet=ipaddress.IPv4Network("127.0.0.0/24"), aws_port=server.port, state=tmp_path)
+    addresses, volumes = {"us-east-1": "10.1.0.10", "eu-west-1": "10.2.0.10"}, set()
+    for region, address in addresses.items():
+        there, ecr = ec2.client(here, "ec2", region), ec2.client(here, "ecr", region)
+        network, zone = address.replace(".10", ".0/24"), f"{region}b"
+        vpc = there.create_vpc(CidrBlock=network)["Vpc"]["VpcId"]
+        subnet = there.create_subnet(VpcId=vpc, CidrBlock=network, AvailabilityZone=zone)["Subnet"]["SubnetId"]
+        image = there.describe_images(Owners=["136693071363"])["Images"][0]["ImageId"]
+        there.run_instances(ImageId=image, MinCount=1, MaxCount=1, SubnetId=subnet, PrivateIpAddress=address)
+        volume = there.create_volume(AvailabilityZone=zone, Size=1)["VolumeId"]
+        there.delete_volume(VolumeId=volume)
+        volumes.add(volume)
+        ecr.create_repository(repositoryName="api")
+        ecr.put_image(repositoryName="api", imageManifest="{}", imageManifestMediaType="kind", imageTag="v1")
+        ecr.batch_delete_image(repositoryName="api", imageIds=[{"imageTag": "v1"}])
+    found = ec2.instances(here)
+    assert {one.region: one.private_ip for one in found} == addresses
+    for one in found:
+        proof, place = {"X-Sandbox-Proof": server.keys.proof(one.id)}, {"REMOTE_ADDR": one.private_ip}
+        ask = functools.partial(Client(Metadata(here)).open, environ_overrides=place)
+        lasting = {"X-aws-ec2-metadata-token-ttl-seconds": "60"}
+        token = ask("/latest/api/token", method="PUT", headers=proof | lasting).text
+        given = proof | {"X-aws-ec2-metadata-token": token}
+        assert ask("/latest/meta-data/placement/region", headers=given).text == one.region
+        assert ask("/latest/dynamic/instance-identity/document", headers=given).get_json(True)["region"] == one.region
+    again = Apis(server.journal, server.keys, "nowhere")
+    assert again.deleted() == Deleted(frozenset(volumes), frozenset({"api:v1", "eu-west-1/api:v1"}))
+    assert again.instances() == {one.id for one in found}
+    again.close()
 
 
 def test_s3_signed_beforehand_and_unsigned_bodies(server: Server) -> None:

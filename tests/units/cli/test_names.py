@@ -101,12 +101,14 @@ def test_networks_of_the_sandbox(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(up, "_networks", lambda _: dict(networks))
     monkeypatch.setenv("SANDBOX_SUBNET", "10.83.0.0/24")
     for number in range(6):
-        one = Target("sandbox", ROOT, {}, names=Names(environment=f"env{number}"))
-        networks[one.names.name] = up._vpc(one, Config())
-        assert up._vpc(one, Config()) == networks[one.names.name]
+        # Three of them have one name, in three regions.
+        called = Names(environment=f"env{max(number, 2)}")
+        one = Target("sandbox", ROOT, {"AWS_REGION": f"eu-west-{number}"}, names=called)
+        networks[up._place(one)] = up._vpc(one, Config())
+        assert up._vpc(one, Config()) == networks[up._place(one)]
     assert len(set(networks.values())) == 6 and not {"10.83.0.0/27", "10.83.0.128/27"} & set(networks.values())
     with pytest.raises(CommandError, match="has no room for last-comentarios"):
-        up._vpc(Target("sandbox", ROOT, {}, names=Names(environment="last")), Config())
+        up._vpc(Target("sandbox", ROOT, {"AWS_REGION": "eu-west-1"}, names=Names(environment="last")), Config())
     assert up._vpc(Target("sandbox", ROOT, {}), Config()) == "10.83.0.0/24"
 
 

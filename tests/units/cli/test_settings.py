@@ -28,9 +28,10 @@ def given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Given:
     monkeypatch.setattr(settings, "FOLDER", tmp_path)
 
     def write(text: str, name: str = "sandbox", environment: str = "") -> Target:
-        (tmp_path / f"{name}.yml").write_text(text)
         kind, called = name.removesuffix(f"-{environment}"), Names(environment=environment)
-        return dataclasses.replace(target(), name=kind, state=tmp_path / "state", names=called)
+        made = dataclasses.replace(target(), name=kind, state=tmp_path / "state", names=called)
+        (tmp_path / f"{name}.yml").write_text(text)
+        return made
 
     return write
 
@@ -140,9 +141,34 @@ def test_account_that_is_none(given: Given, text: str, line: str) -> None:
     assert line in str(refused.value)
 
 
-def test_the_sandbox_is_no_account(given: Given) -> None:
-    with pytest.raises(CommandError, match="the section aws is for TARGET=aws only"):
-        settings.read(given("aws: {region: eu-west-1}"))
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("aws: {profile: staging}", "profile cannot be set here: the sandbox has an account of its own"),
+        ("aws: {account: '123456789012'}", "account cannot be set here: the sandbox has an account of its own"),
+        ("aws: {region: eu-west-9}", "the sandbox has no region eu-west-9: choose one of .*, eu-west-1, "),
+    ],
+)
+def test_the_sandbox_is_no_account(given: Given, text: str, line: str) -> None:
+    with pytest.raises(CommandError, match=line):
+        settings.aws(given(text))
+
+
+def test_region_of_the_sandbox(given: Given, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The settings name it. The shell's is for an account of AWS, as its profile is."""
+    monkeypatch.setenv("AWS_REGION", "eu-central-1")
+    before = target()
+    assert before.variables["AWS_REGION"] == "us-east-1"
+    monkeypatch.setenv("ENV", "staging")
+    ours = target()
+    given("aws: {region: eu-west-1}", "sandbox-staging", "staging")
+    theirs = target()
+    assert theirs.variables["AWS_REGION"] == theirs.variables["AWS_DEFAULT_REGION"] == "eu-west-1"
+    assert theirs.variables["TF_VAR_iam_prefix"] == "staging-comentarios-eu-west-1"
+    # The same name in another region is another environment.
+    assert ours.state == before.state / f"{before.state.name}-staging" and theirs.state == Path(
+        f"{ours.state}@eu-west-1"
+    )
 
 
 def test_no_file_is_no_settings(given: Given) -> None:

@@ -91,15 +91,21 @@ def test_clean_is_not_for_one_environment(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("others", "delete", "refused"),
-    [({}, False, False), ({"staging-comentarios": ""}, False, True), ({"staging-comentarios": ""}, True, False)],
+    [
+        ({}, False, False),
+        ({"staging-comentarios in us-east-1": ""}, False, True),
+        ({"comentarios in eu-west-1": ""}, False, True),
+        ({"staging-comentarios in us-east-1": ""}, True, False),
+    ],
 )
 def test_the_sandbox_does_not_go_with_others_in_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, others: dict[str, str], delete: bool, refused: bool
 ) -> None:
     monkeypatch.setattr(terraform, "answers", lambda _: True)
-    monkeypatch.setattr(up, "_networks", lambda _: {"comentarios": "10.83.0.0/24"} | others)
-    here = Target("sandbox", tmp_path, {})
-    with pytest.raises(CommandError, match="also has staging-comentarios:") if refused else contextlib.nullcontext():
+    monkeypatch.setattr(up, "_networks", lambda _: {"comentarios in us-east-1": "10.83.0.0/24"} | others)
+    here = Target("sandbox", tmp_path, {"AWS_REGION": "us-east-1"})
+    also = f"also has {''.join(others)}:"
+    with pytest.raises(CommandError, match=also) if refused else contextlib.nullcontext():
         up._refuse_others(here, delete)
 
 

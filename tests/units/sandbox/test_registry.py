@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import http.server
 import json
+import socket
 import ssl
 import threading
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from common import keys
-from common.config import ECR_USER, Config
+from common.config import ECR_USER, Config, ecr_host
 from sandbox import certificates, registry
 
 ANSWERS = {
@@ -64,6 +65,13 @@ def test_tags(config: Config) -> None:
 
 def test_manifest(config: Config) -> None:
     assert registry.manifest(config, "api", "v1") == (json.dumps(ANSWERS["/v2/api/manifests/v1"]), TYPE)
+
+
+@pytest.mark.parametrize("region", ["us-east-1", "eu-west-1"])
+def test_certificate_is_for_the_name_in_every_region(config: Config, region: str) -> None:
+    context = ssl.create_default_context(cafile=config.state / "ca.pem")
+    with socket.create_connection(("127.0.0.1", config.registry_port)) as plain:
+        context.wrap_socket(plain, server_hostname=ecr_host(region)).close()
 
 
 def test_another_authority(config: Config) -> None:

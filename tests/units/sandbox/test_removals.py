@@ -97,17 +97,30 @@ def test_hosts_that_the_apis_do_not_know(
     assert calls == []
 
 
-@pytest.mark.parametrize("deleted, expected", [((), []), (("api:old",), ["old"]), (("api:new",), [])])
+@pytest.mark.parametrize(
+    "deleted, expected",
+    [
+        ((), []),
+        (("api:old",), ["api:old"]),
+        (("api:new",), []),
+        (("eu-west-1/api:old",), ["eu-west-1/api:old"]),
+    ],
+)
 def test_image_is_deleted_when_the_api_was_told(
     config: Config, monkeypatch: Any, deleted: tuple[str, ...], expected: list[str]
 ) -> None:
-    """Both tags are in the store and unknown to the API; the old one was listed once, the new one was just pushed."""
+    """All tags are in the store and unknown to the APIs; the old ones were listed once, the new one was just pushed."""
     gone: list[str] = []
-    monkeypatch.setattr(registry, "tags", lambda _: {"api": ["old", "new"]})
-    monkeypatch.setattr(registry, "delete", lambda _, __, tag: gone.append(tag))
+    put: list[str] = []
+    monkeypatch.setattr(ec2, "regions", lambda _: ["us-east-1", "eu-west-1"])
+    monkeypatch.setattr(registry, "tags", lambda _: {"api": ["old", "new"], "eu-west-1/api": ["old"]})
+    monkeypatch.setattr(registry, "delete", lambda _, name, tag: gone.append(f"{name}:{tag}"))
     monkeypatch.setattr(registry, "manifest", lambda *_: ("{}", "kind"))
 
     class Client:
+        def __init__(self, region: str) -> None:
+            self._region = region
+
         def describe_repositories(self) -> Any:
             return {"repositories": [{"repositoryName": "api"}]}
 
@@ -117,13 +130,15 @@ def test_image_is_deleted_when_the_api_was_told(
         def paginate(self, **_: Any) -> Any:
             return [{"imageIds": []}]
 
-        def put_image(self, **_: Any) -> None:
-            """Taken."""
+        def put_image(self, *, repositoryName: str, imageTag: str, **_: Any) -> None:
+            put.append(f"{self._region} {repositoryName}:{imageTag}")
 
-    monkeypatch.setattr(ec2, "client", lambda *_: Client())
-    files.write(config.state / "ecr-listed.json", json.dumps(["api:old"]))
+    monkeypatch.setattr(ec2, "client", lambda _, __, region: Client(region))
+    files.write(config.state / "ecr-listed.json", json.dumps(["api:old", "eu-west-1/api:old"]))
     ecr.sync(config, deleted)
     assert gone == expected
+    every = {"api:old": "us-east-1 api:old", "api:new": "us-east-1 api:new", "eu-west-1/api:old": "eu-west-1 api:old"}
+    assert sorted(put) == sorted(where for tag, where in every.items() if tag not in expected)
 
 
 def test_state_that_is_gone(config: Config, calls: list[tuple[str, ...]], monkeypatch: Any) -> None:
