@@ -1,6 +1,6 @@
 """The edge, and the monitoring itself."""
 
-from .bounds import OBJECTIVE, RULE_GROUPS
+from .bounds import OBJECTIVE
 from .host import certificate
 from .panels import HALF, HOST, QUARTER, SIXTH, THIRD, Board, Limits, Query, Word
 
@@ -163,7 +163,6 @@ def board() -> Board:
         "Targets of each job that answer.",
         "none",
         Query(f"sum by (host, job) (up{{{HOST}}})", "{{job}}", JOBS),
-        width=THIRD,
         alerts=("EdgeDown", "HostDown", "TargetDown", "TargetAbsent"),
     )
     b.graph(
@@ -172,25 +171,9 @@ def board() -> Board:
         "s",
         Query(f"max by (host, job) (scrape_duration_seconds{{{HOST}}})", "{{job}}", JOBS),
         limits=Limits(None, 5),
-        width=THIRD,
-    )
-    b.graph(
-        "Samples of a scrape",
-        "Samples that each job delivers. A scrape with more than 10,000 is refused.",
-        "short",
-        Query(f"sum by (host, job) (scrape_samples_scraped{{{HOST}}})", "{{job}}", JOBS),
-        limits=Limits(None, 10000),
-        width=THIRD,
     )
 
     b.row("Prometheus", "level lines, no failure, the database below its bound.")
-    b.graph(
-        "Series",
-        "Series in memory. Each costs a few kilobytes.",
-        "short",
-        Query(f"prometheus_tsdb_head_series{{{PROMETHEUS}}}", "series"),
-        width=THIRD,
-    )
     b.graph(
         "Size of the database",
         "Share of the room that the metrics may take on the disk. At 100 % the oldest go.",
@@ -205,17 +188,6 @@ def board() -> Board:
         width=THIRD,
     )
     b.graph(
-        "Rules",
-        "Time that the evaluation of each group of rules takes.",
-        "s",
-        Query(
-            f"max by (host, rule_group) (prometheus_rule_group_last_duration_seconds{{{HOST}}})",
-            "{{rule_group}}",
-            RULE_GROUPS,
-        ),
-        width=THIRD,
-    )
-    b.graph(
         "Failures",
         "What the monitoring failed to do, in a second: rules, notifications, writes.",
         "ops",
@@ -225,14 +197,6 @@ def board() -> Board:
         limits=Limits(None, 0.001),
         width=THIRD,
         alerts=("RuleEvaluationFailing", "PrometheusStorageFailing"),
-    )
-    b.graph(
-        "Memory of the monitoring",
-        "Resident memory of each part.",
-        "bytes",
-        Query(f"process_resident_memory_bytes{{{MONITORING}}}", "{{job}}", PARTS),
-        stacked=True,
-        width=THIRD,
     )
     b.graph(
         "CPU of the monitoring",
