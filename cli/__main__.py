@@ -1,7 +1,5 @@
 """``python -m cli <verb>``: what the Makefile calls."""
 
-from __future__ import annotations
-
 import importlib
 import inspect
 import os

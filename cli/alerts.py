@@ -1,7 +1,5 @@
 """``make alerts`` and ``make silence``: amtool in Alertmanager's container, since Debian's package has no web pages."""
 
-from __future__ import annotations
-
 import getpass
 import shlex
 

@@ -1,7 +1,5 @@
 """``make backup``, ``make backups`` and ``make restore``: copies of the comments in S3."""
 
-from __future__ import annotations
-
 import json
 import shlex
 from typing import Any

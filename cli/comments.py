@@ -3,8 +3,6 @@
 What people give goes to its standard input as JSON, so no shell, process list or log has it.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from datetime import UTC, datetime, timedelta

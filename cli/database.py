@@ -1,7 +1,5 @@
 """``make move-database``: the comments go to another database while the site serves."""
 
-from __future__ import annotations
-
 from cli import host, release, up
 from cli.targets import Target
 from common.errors import CommandError

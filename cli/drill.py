@@ -1,7 +1,5 @@
 """``make drill``: destroys the host and its data volume, rebuilds both and restores the comments."""
 
-from __future__ import annotations
-
 import secrets
 import time
 

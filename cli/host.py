@@ -1,7 +1,5 @@
 """The hosts that EC2 lists, and SSH to them with the options that Ansible uses."""
 
-from __future__ import annotations
-
 import subprocess
 import time
 from collections.abc import Mapping

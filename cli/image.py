@@ -1,7 +1,5 @@
 """The API's image: built once, and pushed to ECR under a tag that is never overwritten."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import os

@@ -4,8 +4,6 @@ Values end up in command lines, on the host and in Ansible's variables. A value 
 option, a template or shell code in any of these.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 

@@ -1,7 +1,5 @@
 """``make logs``: follows the logs of the stack on every host, with filters."""
 
-from __future__ import annotations
-
 import os
 import shlex
 import subprocess

@@ -3,8 +3,6 @@
 Terraform gets them as variables and writes the name into the tag Project, where Ansible reads it.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Programs that this machine lacks: downloaded once into `.state/bin` and verified by their SHA-256."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import platform

@@ -1,7 +1,5 @@
 """``make release``, ``make rollback`` and ``make releases``: run the playbooks and show the progress."""
 
-from __future__ import annotations
-
 import getpass
 import json
 import re

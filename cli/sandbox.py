@@ -1,7 +1,5 @@
 """The sandbox, by its commands: each runs as ``python -m sandbox …`` in a process of its own."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

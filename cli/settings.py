@@ -7,8 +7,6 @@ Ansible reads the files in group_vars in the order of their names, so a user's f
 the settings become a second inventory in the state folder, which Ansible reads last.
 """
 
-from __future__ import annotations
-
 import difflib
 import json
 import re

@@ -1,7 +1,5 @@
 """``make ssh``, ``make tunnel`` and ``make dev``: all run until the user ends them."""
 
-from __future__ import annotations
-
 import socket
 import subprocess
 import tempfile

@@ -3,8 +3,6 @@
 Only the security group that Terraform tagged for this is changed: the pipeline's role may change no other.
 """
 
-from __future__ import annotations
-
 import ipaddress
 import urllib.error
 import urllib.request

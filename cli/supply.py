@@ -1,7 +1,5 @@
 """``make outdated`` and ``make sbom``: newer versions and known vulnerabilities; a bill of materials."""
 
-from __future__ import annotations
-
 import json
 import re
 import subprocess

@@ -3,8 +3,6 @@
 The two targets differ only in this environment.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 import locale

@@ -1,7 +1,5 @@
 """Terraform: first the state's bucket and ECR, then the host. Both keep their state in S3."""
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import re

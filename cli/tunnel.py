@@ -4,8 +4,6 @@ Prometheus and Alertmanager have no login and answer requests from pages of any 
 could even read the replies. So SSH forwards to sockets in a private folder, and browsers connect to this filter.
 """
 
-from __future__ import annotations
-
 import http.client
 import http.server
 import socket

@@ -1,7 +1,5 @@
 """``make up``, ``make down``, ``make clean`` and ``make plan``."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

@@ -1,7 +1,5 @@
 """Processor architectures, as EC2 calls them. Nothing is emulated: hosts and images have the Docker Engine's."""
 
-from __future__ import annotations
-
 from common.docker import docker
 from common.errors import CommandError
 

@@ -3,8 +3,6 @@
 The API's client is not used: ``--security-opt systempaths=unconfined`` exists in the command line only.
 """
 
-from __future__ import annotations
-
 import io
 import json
 import os

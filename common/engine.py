@@ -1,7 +1,5 @@
 """The Docker Engine of this machine, which is installed and started if necessary and possible."""
 
-from __future__ import annotations
-
 import getpass
 import json
 import os

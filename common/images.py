@@ -1,7 +1,5 @@
 """Images in this machine's engine: Debian's base image, and the record of what this clone built."""
 
-from __future__ import annotations
-
 import fcntl
 import shutil
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """A prerequisite that was checked: one line of ``make doctor``."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 

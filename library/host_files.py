@@ -1,8 +1,6 @@
 #!/usr/bin/python3
 """Writes many files on a host in one round trip. One task per file would take one or two round trips each."""
 
-from __future__ import annotations
-
 import os
 import tempfile
 

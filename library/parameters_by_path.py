@@ -1,8 +1,6 @@
 #!/usr/bin/python3
 """Reads every parameter below a path of SSM Parameter Store, with the credentials of the host."""
 
-from __future__ import annotations
-
 DOCUMENTATION = """
 module: parameters_by_path
 short_description: Reads every parameter below a path of SSM Parameter Store

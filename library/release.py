@@ -1,8 +1,6 @@
 #!/usr/bin/python3
 """Runs ``comentarios-release``: rolls out what a run has staged, or rolls back, and waits for the end."""
 
-from __future__ import annotations
-
 import json
 import os
 

@@ -5,8 +5,6 @@ client gets the answer. At the start the file is replayed; if an answer differs,
 one at a time, reads included.
 """
 
-from __future__ import annotations
-
 import io
 import os
 import re

@@ -4,8 +4,6 @@ Engines differ. With `--cap-add ALL`, 20.10 fails to start the container if the 
 engines name the capability that they do not know or cannot grant.
 """
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -5,8 +5,6 @@ entries, since a file cannot show that its own end is missing. Any mismatch is a
 guessing, because the hosts and volumes hold data.
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import json

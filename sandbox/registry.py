@@ -1,7 +1,5 @@
 """ECR's image store: a Docker Distribution registry with TLS and basic authentication, under ECR's own name."""
 
-from __future__ import annotations
-
 import json
 import time
 from typing import Any

@@ -1,7 +1,5 @@
 """The sandbox's own process: the AWS APIs, the metadata service, and the loop that follows them."""
 
-from __future__ import annotations
-
 import os
 import signal
 import socket

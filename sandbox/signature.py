@@ -4,8 +4,6 @@ Source: "AWS Signature Version 4 for API requests" in the IAM user guide, and "A
 reference for presigned URLs and unsigned bodies.
 """
 
-from __future__ import annotations
-
 import datetime
 import hashlib
 import hmac

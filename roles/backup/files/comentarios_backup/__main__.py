@@ -1,7 +1,5 @@
 """``comentarios-backup``: run, list, restore. Prints JSON; errors are one line on stderr."""
 
-from __future__ import annotations
-
 import argparse
 import fcntl
 import json

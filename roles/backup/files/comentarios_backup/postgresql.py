@@ -1,7 +1,5 @@
 """PostgreSQL: pg_dump, and a restored database that takes the name of the live one."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import time

@@ -1,7 +1,5 @@
 """The API's containers, which are stopped while the database is swapped."""
 
-from __future__ import annotations
-
 import http.client
 import json
 import subprocess

@@ -1,7 +1,5 @@
 """The backups in S3: one object each, described by its metadata."""
 
-from __future__ import annotations
-
 import gzip
 import hashlib
 import os

@@ -1,7 +1,5 @@
 """``comentarios-release``: the command on the host that Ansible and the verbs call. Prints JSON; errors on stderr."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import shutil

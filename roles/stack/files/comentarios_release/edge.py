@@ -1,7 +1,5 @@
 """The edge: its live release, its counters and its configuration."""
 
-from __future__ import annotations
-
 import errno
 import os
 import re

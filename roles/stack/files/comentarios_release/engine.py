@@ -1,7 +1,5 @@
 """Docker and Compose on this host."""
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import json

@@ -1,7 +1,5 @@
 """Atomic writes, and the configuration as a tree of files."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

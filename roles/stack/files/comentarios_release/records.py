@@ -1,7 +1,5 @@
 """The releases of this host: one folder each, with its record and its configuration."""
 
-from __future__ import annotations
-
 import shutil
 import time
 from dataclasses import asdict, dataclass, field, fields

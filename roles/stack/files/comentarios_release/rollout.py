@@ -1,7 +1,5 @@
 """Runs a release step by step. After an interruption, it continues with the step that was interrupted."""
 
-from __future__ import annotations
-
 import re
 import signal
 import time

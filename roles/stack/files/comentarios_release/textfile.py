@@ -1,7 +1,5 @@
 """Metrics of releases, in a file for the node exporter."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from .files import write
