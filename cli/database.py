@@ -8,7 +8,7 @@ from common.progress import say
 SQLITE = "sqlite"
 
 
-def move(target: Target, to: str, watch: str = "", ready: str = "") -> None:
+def move_database(target: Target, to: str, watch: str = "", ready: str = "") -> None:
     """Moves the comments to the database whose URL a parameter holds, or back to SQLite, and keeps the old database.
 
     The host carries it out (`comentarios-release`, `comentarios.move`); run again, this carries on.

@@ -103,7 +103,7 @@ def _fits(target: Target, wanted: str) -> None:
             )
 
 
-def push_verb(target: Target, tag: str, rebuild: str) -> None:
+def image(target: Target, tag: str, rebuild: str) -> None:
     """``make image``: pushes the image and prints its tag."""
     say(ensure(target, tag, rebuild == "yes"))
 

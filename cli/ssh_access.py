@@ -20,21 +20,21 @@ DESCRIPTION = "pipeline"
 WHERE_AM_I = "https://checkip.amazonaws.com"
 
 
-def open_(target: Target, address: str) -> None:
+def ssh_open(target: Target, address: str) -> None:
     """Opens SSH to this machine and revokes leftovers of crashed jobs.
 
     Raises:
         CommandError: this machine's address is unknown, there is no group, or AWS refuses.
     """
     address = own_address(address)
-    close(target)
+    ssh_close(target)
     for group in groups(target):
         _change(target, "authorize_security_group_ingress", group["GroupId"], [_rule(address)])
     say(f"▸ port 22 is open to {address} until `make ssh-close`")
 
 
-def close(target: Target) -> None:
-    """Revokes every rule that ``open_`` made.
+def ssh_close(target: Target) -> None:
+    """Revokes every rule that ``ssh_open`` made.
 
     Raises:
         CommandError: there is no group, or AWS refuses.

@@ -48,22 +48,12 @@ def outdated(target: Target) -> None:
 def _newer_python() -> Iterator[str]:
     found: dict[str, str] = {}
     for lock in LOCKS:
-        with tempfile.TemporaryDirectory() as folder:
-            fresh = Path(folder, "lock.txt")
-            command: list[str | Path] = [
-                ROOT / ".venv" / "bin" / "uv",
-                *COMPILE,
-                "--upgrade",
-                f"{lock}.in",
-                "-o",
-                fresh,
-            ]
-            done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False)
-            if done.returncode:
-                yield f"{lock}.in: not available: {_last(done.stderr)}"
-                continue
-            for name, line in newer(locked((ROOT / f"{lock}.txt").read_text()), locked(fresh.read_text())).items():
-                found[name] = line
+        command = [ROOT / ".venv" / "bin" / "uv", *COMPILE, "--upgrade", f"{lock}.in"]
+        done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False)
+        if done.returncode:
+            yield f"{lock}.in: not available: {_last(done.stderr)}"
+            continue
+        found |= newer(locked((ROOT / f"{lock}.txt").read_text()), locked(done.stdout))
     yield from [found[name] for name in sorted(found)] or ["none is newer"]
 
 
