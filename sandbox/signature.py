@@ -1,7 +1,7 @@
 """Authenticates requests to the AWS APIs: Signature Version 4, verified with botocore's signer; AWS's own errors.
 
 Source: "AWS Signature Version 4 for API requests" in the IAM user guide, and "Authenticating Requests" in S3's API
-reference for presigned URLs and unsigned bodies.
+reference for unsigned bodies. Presigned URLs are refused.
 """
 
 import datetime
@@ -12,7 +12,6 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qs
 from xml.sax.saxutils import escape
 
 from botocore.auth import S3SigV4Auth, SigV4Auth
@@ -39,7 +38,7 @@ FAULTS = {
         "InvalidClientTokenId",
         'the access key is not one of this sandbox; `eval "$(make -s env)"` sets its key',
     ),
-    "expired": ("ExpiredToken", "the session or the signature has expired"),
+    "expired": ("ExpiredToken", "the session has expired"),
     "skewed": ("RequestTimeTooSkewed", "the request's time differs from the sandbox's by more than fifteen minutes"),
     "wrong": ("SignatureDoesNotMatch", "the signature does not match the request and the secret key"),
 }
@@ -65,8 +64,6 @@ class Signature:
     value: str
     time: str
     token: str
-    expires: datetime.timedelta
-    in_query: bool
 
 
 class _Signer(SigV4Auth):
@@ -84,7 +81,7 @@ class _S3Signer(_Signer, S3SigV4Auth):
         return path
 
 
-def verify(environ: Environ, body: bytes, secret: Callable[[str], Secret | None]) -> Signature:
+def verify(environ: Environ, body: bytes, secret: Callable[[str], Secret | None]) -> None:
     """Verifies a request's signature.
 
     Args:
@@ -105,10 +102,7 @@ def verify(environ: Environ, body: bytes, secret: Callable[[str], Secret | None]
     if "host" not in found.headers or not set(found.headers) <= headers.keys() or not found.time.startswith(found.date):
         raise Refused("wrong", found.service)
     payload = _payload(found, headers, body)
-    raw = str(environ.get("RAW_URI", ""))
-    if found.in_query:
-        raw = re.sub(r"&?X-Amz-Signature=[0-9a-f]*", "", raw)
-    request = AWSRequest(environ["REQUEST_METHOD"], f"http://{headers['host']}{raw}")
+    request = AWSRequest(environ["REQUEST_METHOD"], f"http://{headers['host']}{environ.get('RAW_URI', '')}")
     for name in found.headers:
         request.headers[name] = headers[name]
     request.context.update(timestamp=found.time, payload=payload)
@@ -120,11 +114,8 @@ def verify(environ: Environ, body: bytes, secret: Callable[[str], Secret | None]
     now = datetime.datetime.now(datetime.UTC)
     if known.expires is not None and now.timestamp() > known.expires:
         raise Refused("expired", found.service)
-    if signed_at - now > SKEW or not found.in_query and now - signed_at > SKEW:
+    if abs(signed_at - now) > SKEW:
         raise Refused("skewed", found.service)
-    if found.in_query and now - signed_at > found.expires:
-        raise Refused("expired", found.service)
-    return found
 
 
 def refusal(environ: Environ, body: bytes, refused: Refused) -> Answer:
@@ -144,29 +135,17 @@ def refusal(environ: Environ, body: bytes, refused: Refused) -> Answer:
 
 
 def _read(environ: Environ) -> Signature:
-    """A request's signature, from its header or its URL.
+    """A request's signature.
 
     Raises:
         Refused: there is none.
     """
-    query = {name: values[-1] for name, values in parse_qs(environ.get("QUERY_STRING", "")).items()}
-    if query.get("X-Amz-Algorithm") and "HTTP_AUTHORIZATION" not in environ:
-        whole = (
-            f"{query['X-Amz-Algorithm']} Credential={query.get('X-Amz-Credential')}, "
-            f"SignedHeaders={query.get('X-Amz-SignedHeaders')}, Signature={query.get('X-Amz-Signature')}"
-        )
-        seconds = query.get("X-Amz-Expires", "900")
-        time, token = query.get("X-Amz-Date", ""), query.get("X-Amz-Security-Token", "")
-        expires = datetime.timedelta(seconds=min(int(seconds), 7 * 86400) if seconds.isdecimal() else 0)
-    else:
-        whole, expires = environ.get("HTTP_AUTHORIZATION", ""), datetime.timedelta()
-        time, token = environ.get("HTTP_X_AMZ_DATE", ""), environ.get("HTTP_X_AMZ_SECURITY_TOKEN", "")
-    found = AUTHORIZATION.fullmatch(whole)
+    found = AUTHORIZATION.fullmatch(environ.get("HTTP_AUTHORIZATION", ""))
     if not found:
         raise Refused("missing")
     key, date, region, service, headers, value = found.groups()
-    in_query = "HTTP_AUTHORIZATION" not in environ
-    return Signature(key, date, region, service, tuple(headers.split(";")), value, time, token, expires, in_query)
+    time, token = environ.get("HTTP_X_AMZ_DATE", ""), environ.get("HTTP_X_AMZ_SECURITY_TOKEN", "")
+    return Signature(key, date, region, service, tuple(headers.split(";")), value, time, token)
 
 
 def _headers(environ: Environ) -> dict[str, str]:
@@ -191,11 +170,8 @@ def _payload(found: Signature, headers: dict[str, str], body: bytes) -> str:
     """
     actual = hashlib.sha256(body).hexdigest()
     given = headers.get("x-amz-content-sha256")
-    if found.service in {"s3", "s3-outposts"}:
-        if found.in_query:
-            return given or "UNSIGNED-PAYLOAD"
-        if given in UNSIGNED:
-            return given
+    if found.service in {"s3", "s3-outposts"} and given in UNSIGNED:
+        return given
     # Bodies with signed chunks are not supported: the header then is not the body's digest.
     if given is not None and given != actual:
         raise Refused("wrong", found.service)
