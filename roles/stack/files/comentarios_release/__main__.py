@@ -79,7 +79,8 @@ class Command:
         changed = files.changes(wanted, in_place)
         if live:
             changed |= files.differing(files.listing(configuration, secrets=False), before)
-            if not changed and self._running() == [record.identity] * record.replicas:
+            running = [one.release for one in self._engine.containers("api") if one.runs]
+            if not changed and running == [record.identity] * record.replicas:
                 return {"changed": False, "number": live.number}
         record.changed = sorted(changed)
         difference = {"diff": [_difference(name, in_place, wanted) for name in record.changed]}
@@ -118,7 +119,8 @@ class Command:
             )
         configuration = self._put_together(files.listing(self._records.configuration(to.number)))
         record = self._described(configuration, "rollback", live, to.image)
-        self._pull(record.images)
+        for image in record.images:
+            self._engine.ensure_image(image)
         record.origin = to.origin
         wanted, in_place = files.listing(configuration), files.listing(self._settings.stack_dir)
         record.changed = sorted(files.changes(wanted, in_place))
@@ -182,7 +184,8 @@ class Command:
                 )
             self._sleep(0.3)
         if record.outcome != GOOD:
-            raise ReleaseError(f"release {record.number} of {record.tag} {_ended(record)}: {record.reason}")
+            ended = {"rolled back": "was rolled back", "cancelled": "was undone"}.get(record.outcome, record.outcome)
+            raise ReleaseError(f"release {record.number} of {record.tag} {ended}: {record.reason}")
         return {"seconds": round(record.finished - record.started, 1)}
 
     def cancel(self) -> Result:
@@ -286,10 +289,6 @@ class Command:
             replicas=int(services["api"]["deploy"]["replicas"]),
         )
 
-    def _pull(self, images: Sequence[str]) -> None:
-        for image in images:
-            self._engine.ensure_image(image)
-
     def _check(self, configuration: Path, services: Result, before: Result, changed: set[str]) -> None:
         """Pulls the images, and has each program check its files.
 
@@ -300,7 +299,8 @@ class Command:
             for name in sorted(changed):
                 if name.endswith(".json"):
                     files.read_json(configuration / name)
-            self._pull(sorted({service["image"] for service in services.values()}))
+            for image in sorted({service["image"] for service in services.values()}):
+                self._engine.ensure_image(image)
         except ReleaseError as error:
             raise ReleaseError(f"{error}. Nothing was changed") from None
         for service, (folder, *_) in CHECKS.items():
@@ -312,10 +312,6 @@ class Command:
                 continue
             if problem := image and self._engine.check(configuration, service, image, user):
                 raise ReleaseError(f"{service} refuses its configuration, nothing was changed: {problem}")
-
-    def _running(self) -> Sequence[str]:
-        """The releases of the running replicas."""
-        return [one.release for one in self._engine.containers("api") if one.runs]
 
     def _begin(self, record: Record) -> Result:
         record.commit = self._engine.commit(record.image)
@@ -352,10 +348,6 @@ def _difference(name: str, before: dict[str, Path], after: dict[str, Path]) -> d
         "before": text(before, "a secret\n"),
         "after": text(after, "another secret\n"),
     }
-
-
-def _ended(record: Record) -> str:
-    return {"rolled back": "was rolled back", "cancelled": "was undone"}.get(record.outcome, record.outcome)
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -80,16 +80,13 @@ class Rollout:
             try:
                 self._undo()
             except (ReleaseError, OSError) as error:
-                self._undo_failed(error)
+                # systemd restarts the program, which tries again.
+                self._record.undo_failures += 1
+                self._record.reason = f"undoing it has failed {self._record.undo_failures} times: {error}"
+                self._records.save(self._record)
+                textfile.publish(self._settings.textfile, self._records.live(), False)
                 raise
         self._finish()
-
-    def _undo_failed(self, error: Exception) -> None:
-        """Records the failure and publishes it as a metric. systemd restarts the program, which tries again."""
-        self._record.undo_failures += 1
-        self._record.reason = f"undoing it has failed {self._record.undo_failures} times: {error}"
-        self._records.save(self._record)
-        textfile.publish(self._settings.textfile, self._records.live(), False)
 
     def _forward(self) -> None:
         steps: dict[str, Callable[[], None]] = {
@@ -118,10 +115,9 @@ class Rollout:
         if missing > 0:
             # The replicas mount the secrets when they start.
             files.add_secrets(self._configuration, self._settings.stack_dir)
-            scale = f"api={len(kept) + missing}"
-            arguments = ("up", "--detach", "--no-deps", "--no-recreate", "--no-build", "--pull", "never")
-            self._compose(*arguments, "--scale", scale, "api")
-        self._record.baseline = self._measure(before)
+            self._scale(self._configuration, self._record.identity, len(kept) + missing)
+        now = self._edge.sample()
+        self._record.baseline = Baseline.of(now.since(before or Sample()), now).as_dict() if now else None
 
     def _wait_ready(self) -> None:
         self._ready(self._is_new, self._record.replicas)
@@ -200,9 +196,7 @@ class Rollout:
                 self._engine.start(one for one in self._engine.containers("api") if belongs(one) and not one.runs)
                 missing = before.replicas - sum(belongs(one) for one in self._engine.containers("api"))
                 if missing > 0:
-                    scale = f"api={len(self._engine.containers('api')) + missing}"
-                    arguments = ("up", "--detach", "--no-deps", "--no-recreate", "--no-build", "--scale", scale, "api")
-                    self._engine.compose(configuration, before.identity, *arguments)
+                    self._scale(configuration, before.identity, len(self._engine.containers("api")) + missing)
                 self._ready(belongs, before.replicas)
                 if self._record.move:
                     self._move("undo", before.identity)
@@ -362,18 +356,14 @@ class Rollout:
         known = self._previous is not None and replica.release == self._previous.identity
         return replica.restarts > self._restarts.setdefault(replica.id, replica.restarts if known else 0)
 
-    def _measure(self, before: Sample | None) -> dict[str, float] | None:
-        now = self._edge.sample()
-        if now is None:
-            return None
-        return Baseline.of(now.since(before or Sample()), now).as_dict()
-
     def _last_lines(self, replicas: list[Container]) -> str:
         shown = [one for one in replicas if self._is_new(one)][:1]
         return "".join(f"the last lines of {one.name}:\n{self._engine.logs(one)}" for one in shown)
 
-    def _compose(self, *arguments: str) -> None:
-        self._engine.compose(self._configuration, self._record.identity, *arguments)
+    def _scale(self, configuration: Path, identity: str, count: int) -> None:
+        """Starts replicas of a release until there are so many of all releases."""
+        arguments = ("up", "--detach", "--no-deps", "--no-recreate", "--no-build", "--scale", f"api={count}", "api")
+        self._engine.compose(configuration, identity, *arguments)
 
     def _is_new(self, container: Container) -> bool:
         return container.release == self._record.identity
