@@ -48,7 +48,7 @@ def outdated(target: Target) -> None:
 def _newer_python() -> Iterator[str]:
     found: dict[str, str] = {}
     for lock in LOCKS:
-        command = [ROOT / ".venv" / "bin" / "uv", *COMPILE, "--upgrade", f"{lock}.in"]
+        command: list[str | Path] = [ROOT / ".venv" / "bin" / "uv", *COMPILE, "--upgrade", f"{lock}.in"]
         done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False)
         if done.returncode:
             yield f"{lock}.in: not available: {_last(done.stderr)}"
