@@ -14,8 +14,8 @@ from common import ownership
 from common.errors import CommandError
 from common.progress import fail
 
-# The verbs of each module, whose functions have their names. A module is imported when its verb runs: imports take half of
-# a short verb's time.
+# The verbs of each module, whose functions have their names. A module is imported when its verb runs: imports take half
+# of a short verb's time.
 MODULES = {
     "alerts": "alerts silence",
     "backup": "backup backups restore",

@@ -24,15 +24,11 @@ from common.progress import failure, logged, say, step
 LOCAL = "comentarios-api"
 
 
-def _parts() -> list[str]:
-    """The image's sources in api/, as api/image.py lists them, and that program."""
-    return sorted([*runpy.run_path(str(ROOT / "api" / "image.py"))["CONTEXT"], "image.py"])
-
-
 def tree_tag() -> str:
     """The working tree's tag: the commit, followed by a digest of the image's sources if they differ from it."""
     commit = _git("rev-parse", "--short=12", "HEAD") or "nocommit"
-    parts = _parts()
+    # The image's sources in api/, as api/image.py lists them, and that program.
+    parts = sorted([*runpy.run_path(str(ROOT / "api" / "image.py"))["CONTEXT"], "image.py"])
     if commit != "nocommit" and not _git("status", "--porcelain", "--", *(f"api/{part}" for part in parts)):
         return commit
     digest = hashlib.sha256()

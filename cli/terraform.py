@@ -47,14 +47,11 @@ def _client(service: str, environment: frozenset[tuple[str, str]], is_sandbox: b
             "aws_secret_access_key": given["AWS_SECRET_ACCESS_KEY"],
             "config": botocore.config.Config(proxies={}),
         }
+    # A key overrides the profile. Given to the session, since botocore itself reads os.environ only.
+    profile = None if given.get("AWS_ACCESS_KEY_ID") else given.get("AWS_PROFILE") or None
     # Creating clients is not thread-safe, using them is.
     with _making:
-        return botocore.session.Session(profile=_profile(given)).create_client(service, **own)
-
-
-def _profile(environment: dict[str, str]) -> str | None:
-    """The profile, unless a key overrides it. Given to the session, since botocore itself reads os.environ only."""
-    return None if environment.get("AWS_ACCESS_KEY_ID") else environment.get("AWS_PROFILE") or None
+        return botocore.session.Session(profile=profile).create_client(service, **own)
 
 
 def account(target: Target) -> str:

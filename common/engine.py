@@ -39,8 +39,8 @@ def ensure(state: Path) -> None:
         )
     if denied():
         raise CommandError(
-            f"the Docker Engine runs, but {_user()} may not use it: "
-            f"`sudo usermod -aG docker {_user()}`, then log in again"
+            f"the Docker Engine runs, but {getpass.getuser()} may not use it: "
+            f"`sudo usermod -aG docker {getpass.getuser()}`, then log in again"
         )
     if not (shutil.which("dockerd") and shutil.which("docker")):
         _install()
@@ -130,7 +130,3 @@ def _is_dockerd(pid: int) -> bool:
     except OSError:
         return False
     return name == "dockerd" and state != "Z"
-
-
-def _user() -> str:
-    return getpass.getuser()

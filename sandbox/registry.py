@@ -23,12 +23,8 @@ CONFIGURATION = {
 }
 
 
-def container_name(config: Config) -> str:
-    return f"{config.name}-ecr"
-
-
-def up(config: Config, image: str) -> bool:
-    """Starts the registry unless it already runs from this image; returns whether it was started.
+def up(config: Config, image: str) -> None:
+    """Starts the registry unless it already runs from this image.
 
     Raises:
         CommandError: it does not answer within 15 s.
@@ -38,11 +34,11 @@ def up(config: Config, image: str) -> bool:
 
     from sandbox import certificates
 
-    name = container_name(config)
+    name = f"{config.name}-ecr"
     found = inspect("container", name)
     image_id = (inspect("image", image) or {}).get("Id")
     if found and found["State"]["Running"] and found["Image"] == image_id:
-        return False
+        return
     if found:
         docker("rm", "--force", name)
     certificates.make(config)
@@ -66,7 +62,7 @@ def up(config: Config, image: str) -> bool:
     docker("start", name)
     for _ in range(75):
         if tags(config) is not None:
-            return True
+            return
         time.sleep(0.2)
     raise CommandError(f"the registry does not answer on {config.push_address}: see `docker logs {name}`")
 
