@@ -7,7 +7,6 @@ from pathlib import Path
 
 from cli import host, program
 from cli.targets import Target
-from cli.tunnel import Door
 from common import engine
 from common.errors import CommandError
 from common.paths import ROOT, STATE
@@ -28,6 +27,9 @@ def tunnel(target: Target, host_: str, grafana_port: str, prometheus_port: str, 
     Raises:
         CommandError: a port is invalid or in use, or the host does not answer.
     """
+    # A slow import that only this verb needs.
+    from cli.tunnel import Door
+
     chosen = host.chosen(target, host_)
     given = {"grafana": grafana_port, "prometheus": prometheus_port, "alertmanager": alertmanager_port}
     listed = host.run(target, chosen, "docker ps --format '{{.Label \"com.docker.compose.service\"}}'")

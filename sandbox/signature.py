@@ -10,7 +10,6 @@ import hmac
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 from xml.sax.saxutils import escape
 
@@ -26,6 +25,7 @@ AUTHORIZATION = re.compile(
     r"AWS4-HMAC-SHA256 Credential=([^/,\s]+)/(\d{8})/([^/,\s]+)/([^/,\s]+)/aws4_request,\s*"
     r"SignedHeaders=([^,\s]+),\s*Signature=([0-9a-f]{64})\s*"
 )
+S3 = {"s3", "s3-outposts"}
 UNSIGNED = {"UNSIGNED-PAYLOAD", "STREAMING-UNSIGNED-PAYLOAD-TRAILER"}
 
 # Fault → the error's code and message. AWS's codes differ by service; clients do not need that.
@@ -52,20 +52,6 @@ class Refused(Exception):
         self.what, self.service = what, service
 
 
-@dataclass(frozen=True)
-class Signature:
-    """A request's signature."""
-
-    key: str
-    date: str
-    region: str
-    service: str
-    headers: tuple[str, ...]
-    value: str
-    time: str
-    token: str
-
-
 class _Signer(SigV4Auth):
     """botocore's signer, for a request that is already signed: the headers and the body's digest are given."""
 
@@ -90,32 +76,37 @@ def verify(environ: Environ, body: bytes, secret: Callable[[str], Secret | None]
     Raises:
         Refused: the signature is missing, wrong or expired.
     """
-    found = _read(environ)
+    found = AUTHORIZATION.fullmatch(environ.get("HTTP_AUTHORIZATION", ""))
+    if not found:
+        raise Refused("missing")
+    key, date, region, service, names, value = found.groups()
+    headers, signed = _headers(environ), names.split(";")
+    time = headers.get("x-amz-date", "")
     try:
-        signed_at = datetime.datetime.strptime(found.time, TIME).replace(tzinfo=datetime.UTC)
+        signed_at = datetime.datetime.strptime(time, TIME).replace(tzinfo=datetime.UTC)
     except ValueError:
-        raise Refused("missing", found.service) from None
-    known = secret(found.key)
-    if not known or not hmac.compare_digest((known.token or "").encode(), found.token.encode()):
-        raise Refused("unknown", found.service)
-    headers = _headers(environ)
-    if "host" not in found.headers or not set(found.headers) <= headers.keys() or not found.time.startswith(found.date):
-        raise Refused("wrong", found.service)
-    payload = _payload(found, headers, body)
+        raise Refused("missing", service) from None
+    known = secret(key)
+    if not known or not hmac.compare_digest(
+        (known.token or "").encode(), headers.get("x-amz-security-token", "").encode()
+    ):
+        raise Refused("unknown", service)
+    if "host" not in signed or not set(signed) <= headers.keys() or not time.startswith(date):
+        raise Refused("wrong", service)
     request = AWSRequest(environ["REQUEST_METHOD"], f"http://{headers['host']}{environ.get('RAW_URI', '')}")
-    for name in found.headers:
+    for name in signed:
         request.headers[name] = headers[name]
-    request.context.update(timestamp=found.time, payload=payload)
-    kind = _S3Signer if found.service in {"s3", "s3-outposts"} else _Signer
-    signer = kind(Credentials(found.key, known.secret), found.service, found.region)
+    request.context.update(timestamp=time, payload=_payload(service, headers, body))
+    kind = _S3Signer if service in S3 else _Signer
+    signer = kind(Credentials(key, known.secret), service, region)
     expected = signer.signature(signer.string_to_sign(request, signer.canonical_request(request)), request)
-    if not hmac.compare_digest(expected, found.value):
-        raise Refused("wrong", found.service)
+    if not hmac.compare_digest(expected, value):
+        raise Refused("wrong", service)
     now = datetime.datetime.now(datetime.UTC)
     if known.expires is not None and now.timestamp() > known.expires:
-        raise Refused("expired", found.service)
+        raise Refused("expired", service)
     if abs(signed_at - now) > SKEW:
-        raise Refused("skewed", found.service)
+        raise Refused("skewed", service)
 
 
 def refusal(environ: Environ, body: bytes, refused: Refused) -> Answer:
@@ -134,20 +125,6 @@ def refusal(environ: Environ, body: bytes, refused: Refused) -> Answer:
     return Answer("403 Forbidden", (("Content-Type", "text/xml"),), content.encode())
 
 
-def _read(environ: Environ) -> Signature:
-    """A request's signature.
-
-    Raises:
-        Refused: there is none.
-    """
-    found = AUTHORIZATION.fullmatch(environ.get("HTTP_AUTHORIZATION", ""))
-    if not found:
-        raise Refused("missing")
-    key, date, region, service, headers, value = found.groups()
-    time, token = environ.get("HTTP_X_AMZ_DATE", ""), environ.get("HTTP_X_AMZ_SECURITY_TOKEN", "")
-    return Signature(key, date, region, service, tuple(headers.split(";")), value, time, token)
-
-
 def _headers(environ: Environ) -> dict[str, str]:
     """The headers as they were signed, with lower-case names."""
     original = environ.get(NAMES, {})
@@ -162,7 +139,7 @@ def _headers(environ: Environ) -> dict[str, str]:
     return headers
 
 
-def _payload(found: Signature, headers: dict[str, str], body: bytes) -> str:
+def _payload(service: str, headers: dict[str, str], body: bytes) -> str:
     """The body's digest as it was signed.
 
     Raises:
@@ -170,9 +147,9 @@ def _payload(found: Signature, headers: dict[str, str], body: bytes) -> str:
     """
     actual = hashlib.sha256(body).hexdigest()
     given = headers.get("x-amz-content-sha256")
-    if found.service in {"s3", "s3-outposts"} and given in UNSIGNED:
+    if service in S3 and given in UNSIGNED:
         return given
     # Bodies with signed chunks are not supported: the header then is not the body's digest.
     if given is not None and given != actual:
-        raise Refused("wrong", found.service)
+        raise Refused("wrong", service)
     return actual
