@@ -37,16 +37,6 @@ options:
 author: comentarios
 """
 
-EXAMPLES = """
-- name: Write the settings
-  host_files:
-    root: /etc/comentarios
-    files:
-      plain.conf: "a = b\\n"
-      secret.conf: {content: "{{ secret }}", mode: "0400", owner: "10001"}
-    absent: [old.conf]
-"""
-
 RETURN = """
 written:
   description: Full names of the files and folders that changed.

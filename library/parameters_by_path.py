@@ -17,15 +17,6 @@ options:
 author: comentarios
 """
 
-EXAMPLES = """
-- name: Read the parameters
-  parameters_by_path:
-    path: /comentarios
-    region: us-east-1
-  register: found
-  no_log: true
-"""
-
 RETURN = """
 parameters:
   description: Name → decrypted value. Use no_log on the task that registers them.

@@ -45,13 +45,6 @@ options:
 author: comentarios
 """
 
-EXAMPLES = """
-- name: Roll out what differs
-  release:
-    run: one
-    owner: ana@laptop
-"""
-
 RETURN = """
 number:
   description: Number of the release.

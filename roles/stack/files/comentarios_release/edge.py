@@ -5,10 +5,11 @@ import os
 import re
 import socket
 import time
-import urllib.request
 from collections.abc import Callable
-from http.client import HTTPException, HTTPResponse
+from contextlib import closing
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from .engine import Engine
 from .files import write
@@ -193,16 +194,6 @@ def _until(seconds: float, holds: Callable[[], bool]) -> bool:
     return True
 
 
-class _AsItIs(urllib.request.HTTPErrorProcessor):
-    """Treats redirects and errors like any other answer."""
-
-    def http_response(self, request: urllib.request.Request, response: HTTPResponse) -> HTTPResponse:
-        return response
-
-
-_opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _AsItIs)
-
-
 def get(url: str, timeout: float = 2, limit: int | None = 200) -> tuple[int, str]:
     """Status and body of a GET, or 0 and the reason for the failure.
 
@@ -210,11 +201,14 @@ def get(url: str, timeout: float = 2, limit: int | None = 200) -> tuple[int, str
         timeout: seconds, for the connection and for the whole body.
         limit: characters of the body that are wanted, in one line; None for all of it, as it is.
     """
-    try:
-        with _opener.open(url, timeout=timeout) as reply:
+    parts = urlsplit(url)
+    with closing(HTTPConnection(parts.hostname or "", parts.port, timeout=timeout)) as connection:
+        try:
+            connection.request("GET", parts.path)
+            reply = connection.getresponse()
             return reply.status, _short(_read(reply.read1, timeout), limit)
-    except (OSError, HTTPException) as error:
-        return 0, str(getattr(error, "reason", error))
+        except (OSError, HTTPException) as error:
+            return 0, str(error)
 
 
 def _short(body: bytes, limit: int | None) -> str:
