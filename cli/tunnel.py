@@ -64,9 +64,9 @@ class Door(ThreadedWSGIServer):
         if reason := refusal(request.headers, self.server_port):
             return Response(f"{reason}\n", 403)
         headers = {name: value for name, value in request.headers if name.lower() not in OURS}
-        behind = _Behind(self._behind)
+        environ, behind = request.environ, _Behind(self._behind)
         try:
-            behind.request(request.method, request.environ["RAW_URI"], request.get_data(), headers)
+            behind.request(request.method, environ["RAW_URI"], request.get_data(), headers)
             reply = behind.getresponse()
             kept = [one for one in reply.getheaders() if one[0].lower() not in OURS]
             kept = [one for one in kept if not one[0].lower().startswith("access-control-")]
