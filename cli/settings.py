@@ -79,11 +79,7 @@ def path(target: Target) -> Path:
 
 
 def read(target: Target) -> Settings:
-    """The checked settings of a target; empty if there is no file.
-
-    Raises:
-        CommandError: the file is not YAML, a name is unknown, or a value has the wrong type.
-    """
+    """The checked settings of a target; empty if there is no file."""
     file, made = path(target), _sections(target)
     if made.aws and target.is_sandbox:
         raise CommandError(f"{shown(file)}: the section aws is for TARGET=aws only")
@@ -102,11 +98,7 @@ def read(target: Target) -> Settings:
 
 
 def aws(target: Target) -> dict[str, str]:
-    """The AWS account that an environment is for: ``profile``, ``region`` and ``account``, as far as they are given.
-
-    Raises:
-        CommandError: the file is not YAML, or one of them is unknown or not valid.
-    """
+    """The AWS account that an environment is for: ``profile``, ``region`` and ``account``, as far as they are given."""
     file, made = path(target), _sections(target).aws
     for name, value in made.items():
         _known(file, name, AWS, "setting of the section aws")
@@ -135,11 +127,7 @@ def _sections(target: Target) -> Settings:
 
 
 def _refuse_tfvars(file: Path) -> None:
-    """Terraform reads some variables files by itself, in every environment.
-
-    Raises:
-        CommandError: there is one; its variables belong in the settings.
-    """
+    """Terraform reads some variables files by itself, in every environment."""
     for pattern in ("*.tfvars*", "bootstrap/*.tfvars*"):
         for found in sorted((ROOT / "terraform").glob(pattern)):
             raise CommandError(
@@ -216,11 +204,7 @@ def _declared(file: Path) -> dict[str, dict[str, Any]]:
 
 
 def require(target: Target) -> None:
-    """Writes the settings, and checks that every variable that Terraform requires on AWS is set.
-
-    Raises:
-        CommandError: the settings lack a variable.
-    """
+    """Writes the settings, and checks that every variable that Terraform requires on AWS is set."""
     given = write(target).terraform
     lacking = [name for name, one in terraform_variables().items() if one["required"] and name not in given]
     if lacking and not target.is_sandbox:

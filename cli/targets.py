@@ -126,11 +126,7 @@ def _profiles_region(profile: str | None) -> str | None:
 
 
 def _refuse_anothers_shell(aws: Target) -> None:
-    """The shell's region, profile and endpoint would apply to this environment.
-
-    Raises:
-        CommandError: the shell belongs to the sandbox or to another environment.
-    """
+    """The shell's region, profile and endpoint would apply to this environment."""
     state = os.environ.get("COMENTARIOS_STATE")
     if not state or state == str(aws.state):
         return
@@ -199,9 +195,6 @@ def provider_mirror() -> Path | None:
 
     Terraform reads the standard ones by itself; a machine that cannot reach the registry may have it elsewhere. A CLI
     configuration of the user's own, when TF_CLI_CONFIG_FILE names one that exists, comes first.
-
-    Raises:
-        CommandError: TF_CLI_CONFIG_FILE cannot be read.
     """
     own = os.environ.get("TF_CLI_CONFIG_FILE")
     if own:

@@ -140,11 +140,7 @@ def _headers(environ: Environ) -> dict[str, str]:
 
 
 def _payload(service: str, headers: dict[str, str], body: bytes) -> str:
-    """The body's digest as it was signed.
-
-    Raises:
-        Refused: the body has another digest.
-    """
+    """The body's digest as it was signed."""
     actual = hashlib.sha256(body).hexdigest()
     given = headers.get("x-amz-content-sha256")
     if service in S3 and given in UNSIGNED:
