@@ -185,7 +185,6 @@ def board() -> Board:
             "used",
         ),
         top=1,
-        width=THIRD,
     )
     b.graph(
         "Failures",
@@ -195,16 +194,7 @@ def board() -> Board:
         total("prometheus_notifications_dropped_total", HOST, "notifications"),
         total("prometheus_tsdb_wal_writes_failed_total", HOST, "writes"),
         limits=Limits(None, 0.001),
-        width=THIRD,
         alerts=("RuleEvaluationFailing", "PrometheusStorageFailing"),
-    )
-    b.graph(
-        "CPU of the monitoring",
-        "Cores that each part uses.",
-        "suffix: cores",
-        Query(f"rate(process_cpu_seconds_total{{{MONITORING}}}[$__rate_interval])", "{{job}}", PARTS),
-        stacked=True,
-        width=THIRD,
     )
     b.number(
         "Configuration",
@@ -228,6 +218,5 @@ def board() -> Board:
             f"max by (host, job) (process_open_fds{{{HOST}}} / process_max_fds{{{HOST}}})", "{{job}}", ("api", *PARTS)
         ),
         limits=Limits.of("FileDescriptorsLow"),
-        width=HALF,
     )
     return b
