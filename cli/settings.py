@@ -10,6 +10,7 @@ the settings become a second inventory in the state folder, which Ansible reads 
 import difflib
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from functools import cache
 from pathlib import Path
@@ -83,10 +84,10 @@ def read(target: Target) -> Settings:
     file, made = path(target), _sections(target)
     if made.aws and target.is_sandbox:
         raise CommandError(f"{shown(file)}: the section aws is for TARGET=aws only")
-    known = {
+    known: dict[str, tuple[Callable[[], dict[str, dict[str, Any]]], str]] = {
         "ansible": (ansible_variables, "Ansible variable"),
         "terraform": (terraform_variables, "Terraform variable"),
-        "bootstrap": (bootstrap_variables, "variable of terraform/bootstrap"),
+        "bootstrap": (lambda: terraform_variables("bootstrap"), "variable of terraform/bootstrap"),
     }
     for section, (variables, what) in known.items():
         for name, value in getattr(made, section).items():
@@ -185,19 +186,10 @@ def ansible_variables() -> dict[str, dict[str, Any]]:
 
 
 @cache
-def terraform_variables() -> dict[str, dict[str, Any]]:
-    """Every variable of terraform/, with its type: ``set(string)`` is ``set`` here."""
-    return _declared(ROOT / "terraform" / "variables.tf")
-
-
-@cache
-def bootstrap_variables() -> dict[str, dict[str, Any]]:
-    """Every variable of terraform/bootstrap/."""
-    return _declared(ROOT / "terraform" / "bootstrap" / "variables.tf")
-
-
-def _declared(file: Path) -> dict[str, dict[str, Any]]:
-    found = re.findall(r'^variable "(\w+)" \{\n(.*?)^\}', file.read_text(), re.MULTILINE | re.DOTALL)
+def terraform_variables(folder: str = "") -> dict[str, dict[str, Any]]:
+    """Every variable of terraform/, or of a folder in it, with its type: ``set(string)`` is ``set`` here."""
+    text = (ROOT / "terraform" / folder / "variables.tf").read_text()
+    found = re.findall(r'^variable "(\w+)" \{\n(.*?)^\}', text, re.MULTILINE | re.DOTALL)
     kinds = {name: re.search(r"^  type\s*=\s*(\w+)", body, re.MULTILINE) for name, body in found}
     optional = {name for name, body in found if re.search(r"^  default\s*=", body, re.MULTILINE)}
     return {name: {"type": kind[1], "required": name not in optional} for name, kind in kinds.items() if kind}
