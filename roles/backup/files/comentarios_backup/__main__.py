@@ -16,6 +16,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+# Role stack installs it beside this program.
+from comentarios_release.textfile import write_metrics
+
 from .postgresql import Postgresql
 from .settings import BackupError, ForeignError, Settings
 from .sqlite import Sqlite
@@ -23,10 +26,10 @@ from .stack import Stack
 from .store import AT, CONNECTIONS, Store, made_at
 
 METRICS = {
-    "last_success_timestamp_seconds": "When the newest backup was made and verified.",
-    "size_bytes": "Size of the newest backup, compressed.",
-    "comments": "Comments in the newest backup.",
-    "duration_seconds": "How long the newest backup took.",
+    "comentarios_backup_last_success_timestamp_seconds": "When the newest backup was made and verified.",
+    "comentarios_backup_size_bytes": "Size of the newest backup, compressed.",
+    "comentarios_backup_comments": "Comments in the newest backup.",
+    "comentarios_backup_duration_seconds": "How long the newest backup took.",
 }
 
 
@@ -43,7 +46,8 @@ def run(settings: Settings) -> dict[str, Any]:
         name = store.new_name(begin) + f"-{secrets.token_hex(2)}{database.suffix}"
         made = store.put(copy, packed, name, comments, Stack().release())
     values = (begin, made.size, made.comments, time.time() - begin)
-    _publish(settings.metrics_file, dict(zip(METRICS, values, strict=True)))
+    metrics = {name: (meaning, "", value) for (name, meaning), value in zip(METRICS.items(), values, strict=True)}
+    write_metrics(settings.metrics_file, metrics)
     return asdict(made)
 
 
@@ -141,18 +145,6 @@ def _work_folder(settings: Settings, user: int) -> Iterator[tuple[Path, Path]]:
             shutil.rmtree(folder, ignore_errors=True)
     finally:
         os.close(descriptor)
-
-
-def _publish(file: Path, values: dict[str, float]) -> None:
-    lines = []
-    for name, value in values.items():
-        full = f"comentarios_backup_{name}"
-        lines += [f"# HELP {full} {METRICS[name]}", f"# TYPE {full} gauge", f"{full} {value:.3f}"]
-    # Renamed, so that the node exporter never reads an incomplete file.
-    new = file.with_name(f"{file.name}.new")
-    new.write_text("\n".join(lines) + "\n")
-    new.chmod(0o644)
-    new.replace(file)
 
 
 def main() -> int:

@@ -52,11 +52,7 @@ class Stack:
         return running
 
     def start(self, containers: list[str]) -> None:
-        """Starts the containers, and waits until the edge reaches one.
-
-        Raises:
-            BackupError: none is ready within a minute.
-        """
+        """Starts the containers, and waits until the edge reaches one."""
         if not containers:
             return
         self._run("docker", "start", *containers)

@@ -50,11 +50,7 @@ class Edge:
         return found[1] if found else None
 
     def switch(self, identity: str) -> None:
-        """When this returns the release gets every new request; those under way stay where they are.
-
-        Raises:
-            ReleaseError: the edge does not find the release's replicas.
-        """
+        """When this returns the release gets every new request; those under way stay where they are."""
         name = f"release-{identity}"
         write(self._live, f"global\n    setenv LIVE_RELEASE {name}\n")
         if not self._runs():
@@ -150,11 +146,7 @@ class Edge:
         return re.findall(r"^(\d+)\s+worker", self._tell("show proc"), re.MULTILINE)
 
     def _tell(self, commands: str) -> str:
-        """Sends a command to HAProxy's master process, whose socket is on the host.
-
-        Raises:
-            ReleaseError: it does not answer.
-        """
+        """Sends a command to HAProxy's master process, whose socket is on the host."""
         path = str(self._settings.edge_socket)
         try:
             with socket.socket(socket.AF_UNIX) as connection:
@@ -170,11 +162,7 @@ class Edge:
 
 
 def _read(read: Callable[[int], bytes], seconds: float) -> bytes:
-    """Reads to the end.
-
-    Raises:
-        OSError: it is longer than an answer is, or takes longer than so many seconds altogether.
-    """
+    """Reads to the end. What is longer than an answer is, or takes longer than so many seconds in all, is an error."""
     end, answer = time.monotonic() + seconds, bytearray()
     while part := read(65536):
         answer += part

@@ -175,13 +175,10 @@ class Rollout:
         for one in replicas:
             if not one.runs or self._restarted(one):
                 raise BadRelease(f"replica {one.name} ended (status {one.exit_code}); {self._last_lines([one])}")
-            url = f"http://{one.address}:8000/readyz"
-            status, body = self._probe(url)
-            unready[one.id] = 0 if status == 200 else unready.get(one.id, 0) + 1
+            problem = self._unready(one)
+            unready[one.id] = unready.get(one.id, 0) + 1 if problem else 0
             if unready[one.id] >= 3:
-                raise BadRelease(
-                    f"{url} of {one.name} answered {status or 'nothing'}: {body}; {self._last_lines([one])}"
-                )
+                raise BadRelease(f"replica {one.name}: {problem}; {self._last_lines([one])}")
 
     def _undo(self) -> None:
         """Makes the previous release live again, with its configuration; then removes the new replicas."""
@@ -319,11 +316,7 @@ class Rollout:
         return ""
 
     def _ready(self, belongs: Callable[[Container], bool], count: int) -> None:
-        """Waits until this number of replicas is ready.
-
-        Raises:
-            ReleaseError: a replica ended, or time is up; the probe's result and the replica's last lines.
-        """
+        """Waits until this number of replicas is ready."""
         end = self._clock() + self._record.ready_seconds
         while True:
             replicas = [one for one in self._engine.containers("api") if belongs(one)]
@@ -334,10 +327,8 @@ class Rollout:
                         f"replica {one.name} of {one.image} ended at its start (status {one.exit_code}); "
                         f"{self._last_lines([one])}"
                     )
-                url = f"http://{one.address}:8000/readyz"
-                status, body = self._probe(url)
-                if status != 200:
-                    problems.append((one, f"{url} answered {status or 'nothing'}: {body}"))
+                if problem := self._unready(one):
+                    problems.append((one, problem))
             if len(replicas) >= count and not problems:
                 return
             if self._clock() > end:
@@ -350,6 +341,12 @@ class Rollout:
                     f"{self._last_lines([one])}"
                 )
             self._sleep(0.3)
+
+    def _unready(self, replica: Container) -> str:
+        """Empty if the replica is ready, otherwise what it answered."""
+        url = f"http://{replica.address}:8000/readyz"
+        status, body = self._probe(url)
+        return "" if status == 200 else f"{url} answered {status or 'nothing'}: {body}"
 
     def _restarted(self, replica: Container) -> bool:
         """Whether the engine has restarted the replica during this release."""
