@@ -24,11 +24,7 @@ CONFIGURATION = {
 
 
 def up(config: Config, image: str) -> None:
-    """Starts the registry unless it already runs from this image.
-
-    Raises:
-        CommandError: it does not answer within 15 s.
-    """
+    """Starts the registry unless it already runs from this image."""
     # Slow imports that only this function needs.
     import bcrypt
 

@@ -76,11 +76,7 @@ def running(config: Config) -> bool:
 
 
 def start(config: Config) -> None:
-    """Starts the process unless it runs.
-
-    Raises:
-        CommandError: it ended, or does not answer within START_SECONDS; the last line of its log.
-    """
+    """Starts the process unless it runs."""
     if _pid(config) and answers(config):
         return
     stop(config)

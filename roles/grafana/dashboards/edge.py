@@ -17,10 +17,6 @@ MONITORING = f'job=~"prometheus|alertmanager|node|grafana", {HOST}'
 PROMETHEUS = f'job="prometheus", {HOST}'
 
 
-def by_class(digit: str) -> Query:
-    return total("haproxy_frontend_http_responses_total", f'{PUBLIC}, code="{digit}xx"', f"{digit}xx")
-
-
 def error_ratio() -> Query:
     return Query(
         f'sum by (host) (rate({RESPONSES}{{{API}, code="5xx"}}[$__rate_interval]))'
@@ -54,7 +50,10 @@ def requests(b: Board, title: str, width: int, link: str = "") -> None:
         title,
         "Answers in a second by the first digit of their status.",
         "reqps",
-        *(by_class(digit) for digit in "2345"),
+        *(
+            total("haproxy_frontend_http_responses_total", f'{PUBLIC}, code="{digit}xx"', f"{digit}xx")
+            for digit in "2345"
+        ),
         width=width,
         link=link,
     )
