@@ -89,7 +89,9 @@ def _make_context(folder: Path) -> None:
 
 
 def _make_reproducible(raw: str, base: str, tag: str, epoch: int, folder: Path) -> str:
-    base_layers = _layers_of(base)
+    done = subprocess.run(["docker", "image", "inspect", base], capture_output=True, text=True, check=False)
+    # None if only the builder has the image (BuildKit): then all layers are rewritten.
+    base_layers: list[str] = json.loads(done.stdout)[0]["RootFS"]["Layers"] if done.returncode == 0 else []
     saved = folder / "saved.tar"
     _run(["docker", "save", "--output", str(saved), raw], "docker save failed")
     with tarfile.open(saved) as archive:
@@ -126,13 +128,6 @@ def _member(archive: tarfile.TarFile, name: str) -> IO[bytes]:
     return found
 
 
-def _layers_of(base: str) -> list[str]:
-    """The digests of its layers; none if only the builder has the image (BuildKit): then all layers are rewritten."""
-    done = subprocess.run(["docker", "image", "inspect", base], capture_output=True, text=True, check=False)
-    layers: list[str] = json.loads(done.stdout)[0]["RootFS"]["Layers"] if done.returncode == 0 else []
-    return layers
-
-
 def _rewrite_layer(source: IO[bytes], target: IO[bytes]) -> None:
     """The same files, sorted by name, with the fixed time and without data of this machine."""
     with (
@@ -161,7 +156,7 @@ def _load(config: dict[str, Any], layers: list[Path], tag: str, folder: Path) ->
         for path in layers:
             archive.add(path, path.name)
     _run(["docker", "load", "--quiet", "--input", str(rewritten)], "docker load failed")
-    return _output(["docker", "image", "inspect", "--format", "{{.Id}}", tag]).strip()
+    return _run(["docker", "image", "inspect", "--format", "{{.Id}}", tag], "docker image inspect failed").strip()
 
 
 def _digest(path: Path) -> str:
@@ -172,10 +167,6 @@ def _digest(path: Path) -> str:
 def _git(*arguments: str) -> str:
     done = subprocess.run(["git", *arguments], cwd=HERE, capture_output=True, text=True, check=False)
     return done.stdout.strip() if done.returncode == 0 else ""
-
-
-def _output(command: list[str]) -> str:
-    return _run(command, f"{' '.join(command[:3])} failed")
 
 
 def _run(command: list[str], problem: str, quiet: bool = True) -> str:

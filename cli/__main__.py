@@ -1,7 +1,5 @@
 """``python -m cli <verb>``: what the Makefile calls."""
 
-from __future__ import annotations
-
 import importlib
 import inspect
 import os
@@ -16,46 +14,27 @@ from common import ownership
 from common.errors import CommandError
 from common.progress import fail
 
-# Module and function of each verb. A module is imported when its verb runs: imports take half of a short verb's time.
-VERBS = {
-    "alerts": "alerts.alerts",
-    "audit": "comments.audit",
-    "backup": "backup.backup",
-    "backups": "backup.backups",
-    "bench": "testing.bench",
-    "check": "testing.check",
-    "clean": "up.clean",
-    "comments": "comments.comments",
-    "ssh-close": "ssh_access.close",
-    "dev": "shell.dev",
-    "doctor": "doctor.doctor",
-    "down": "up.down",
-    "drill": "drill.drill",
-    "env": "settings.env",
-    "erase": "comments.erase",
-    "hide": "comments.hide",
-    "image": "image.push_verb",
-    "images": "image.images",
-    "logs": "logs.logs",
-    "ssh-open": "ssh_access.open_",
-    "move-database": "database.move",
-    "outdated": "supply.outdated",
-    "plan": "up.plan",
-    "prove": "testing.prove",
-    "release": "release.release",
-    "releases": "release.releases",
-    "restore": "backup.restore",
-    "rollback": "release.rollback",
-    "sbom": "supply.sbom",
-    "silence": "alerts.silence",
-    "ssh": "shell.ssh",
-    "status": "status.status",
-    "test": "testing.test",
-    "tunnel": "shell.tunnel",
-    "unhide": "comments.unhide",
-    "up": "up.up",
+# The verbs of each module, whose functions have their names. A module is imported when its verb runs: imports take half
+# of a short verb's time.
+MODULES = {
+    "alerts": "alerts silence",
+    "backup": "backup backups restore",
+    "comments": "audit comments erase hide unhide",
+    "database": "move-database",
+    "doctor": "doctor",
+    "drill": "drill",
+    "image": "image images",
+    "logs": "logs",
+    "release": "release releases rollback",
+    "settings": "env",
+    "shell": "dev ssh tunnel",
+    "ssh_access": "ssh-close ssh-open",
+    "status": "status",
+    "supply": "outdated sbom",
+    "testing": "bench check prove test",
+    "up": "clean down plan up",
 }
-
+VERBS = {verb: f"{module}.{verb.replace('-', '_')}" for module, verbs in MODULES.items() for verb in verbs.split()}
 
 # These need no sandbox, or check its owner themselves.
 CHECKS_ITSELF = {"bench", "check", "clean", "dev", "doctor", "down", "outdated", "prove", "sbom", "test", "up"}

@@ -1,7 +1,5 @@
 """``make backup``, ``make backups`` and ``make restore``: copies of the comments in S3."""
 
-from __future__ import annotations
-
 import json
 import shlex
 from typing import Any
@@ -13,11 +11,7 @@ from common.progress import say, step
 
 
 def backup(target: Target, host_: str = "") -> None:
-    """Makes a backup now and prints what is in it.
-
-    Raises:
-        CommandError: it failed; the message is the host's.
-    """
+    """Makes a backup now and prints what is in it."""
     with step("backup: copying, checking and uploading the comments"):
         made = _call(target, "run", host_)
     say(f"  {made['name']}: {made['comments']} comments, {made['size']} bytes, release {made['release'] or 'none'}")

@@ -1,7 +1,5 @@
 """The certificate of a host's domain. A pending one is not a failure: one line says what is missing."""
 
-from __future__ import annotations
-
 from subprocess import CompletedProcess
 
 from cli.host import Host

@@ -1,7 +1,5 @@
 """``make move-database``: the comments go to another database while the site serves."""
 
-from __future__ import annotations
-
 from cli import host, release, up
 from cli.targets import Target
 from common.errors import CommandError
@@ -10,13 +8,10 @@ from common.progress import say
 SQLITE = "sqlite"
 
 
-def move(target: Target, to: str, watch: str = "", ready: str = "") -> None:
+def move_database(target: Target, to: str, watch: str = "", ready: str = "") -> None:
     """Moves the comments to the database whose URL a parameter holds, or back to SQLite, and keeps the old database.
 
     The host carries it out (`comentarios-release`, `comentarios.move`); run again, this carries on.
-
-    Raises:
-        CommandError: the settings name another database, there are several hosts, or the move failed and was undone.
     """
     path = f"/{target.names.name}/"
     if to != SQLITE and not to.startswith(path):

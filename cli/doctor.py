@@ -1,7 +1,5 @@
 """``make doctor``: checks every prerequisite and says what to do. ``make up`` runs the quick checks."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

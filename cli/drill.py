@@ -1,7 +1,5 @@
 """``make drill``: destroys the host and its data volume, rebuilds both and restores the comments."""
 
-from __future__ import annotations
-
 import secrets
 import time
 
@@ -22,9 +20,6 @@ def drill(target: Target, host_: str = "") -> int:
 
     Returns:
         1 when it took longer than RECOVERY_SECONDS, or a comment of the newest backup is lost.
-
-    Raises:
-        CommandError: a step failed, or on AWS the project's name was not typed.
     """
     if not target.is_sandbox:
         up.confirm(target, "This terminates the host and deletes its data volume.")

@@ -1,7 +1,5 @@
 """The hosts that EC2 lists, and SSH to them with the options that Ansible uses."""
 
-from __future__ import annotations
-
 import subprocess
 import time
 from collections.abc import Mapping
@@ -39,9 +37,6 @@ def hosts(target: Target) -> list[Host]:
     """Every running host that Terraform created, by one request to the EC2 API.
 
     inventory/aws_ec2.yml sends the same request; through Ansible it takes four seconds.
-
-    Raises:
-        CommandError: EC2 does not answer.
     """
     # SSH keeps the hosts' keys in this folder.
     target.state.mkdir(parents=True, exist_ok=True)
@@ -75,11 +70,7 @@ def _host(instance: dict[str, Any], user: str) -> Host:
 
 
 def several(target: Target, name: str = "") -> list[Host]:
-    """The host of this name, or all.
-
-    Raises:
-        CommandError: there is none, or none of that name.
-    """
+    """The host of this name, or all."""
     found = [chosen(target, name)] if name else hosts(target)
     if not found:
         raise CommandError("no host is running: run `make up`")
@@ -87,11 +78,7 @@ def several(target: Target, name: str = "") -> list[Host]:
 
 
 def chosen(target: Target, name: str = "") -> Host:
-    """The host of this name, or the first one.
-
-    Raises:
-        CommandError: there is none, or none of that name.
-    """
+    """The host of this name, or the first one."""
     found = several(target)
     for host in found:
         if name in ("", host.name):
@@ -160,9 +147,6 @@ def greet(target: Target, timeout: float = 300) -> list[Host]:
 
     Args:
         timeout: seconds that a host may take to boot.
-
-    Raises:
-        CommandError: there is no host, or one does not accept the connection; why.
     """
     found = several(target)
     deadline = time.monotonic() + timeout

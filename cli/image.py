@@ -1,7 +1,5 @@
 """The API's image: built once, and pushed to ECR under a tag that is never overwritten."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import os
@@ -27,15 +25,11 @@ from common.progress import failure, logged, say, step
 LOCAL = "comentarios-api"
 
 
-def _parts() -> list[str]:
-    """The image's sources in api/, as api/image.py lists them, and that program."""
-    return sorted([*runpy.run_path(str(ROOT / "api" / "image.py"))["CONTEXT"], "image.py"])
-
-
 def tree_tag() -> str:
     """The working tree's tag: the commit, followed by a digest of the image's sources if they differ from it."""
     commit = _git("rev-parse", "--short=12", "HEAD") or "nocommit"
-    parts = _parts()
+    # The image's sources in api/, as api/image.py lists them, and that program.
+    parts = sorted([*runpy.run_path(str(ROOT / "api" / "image.py"))["CONTEXT"], "image.py"])
     if commit != "nocommit" and not _git("status", "--porcelain", "--", *(f"api/{part}" for part in parts)):
         return commit
     digest = hashlib.sha256()
@@ -71,9 +65,6 @@ def ensure(target: Target, tag: str = "", rebuild: bool = False) -> str:
 
     Args:
         rebuild: builds the working tree's image again, with today's packages of Debian.
-
-    Raises:
-        CommandError: the tag is not in ECR, or the build or the push failed.
     """
     if tag:
         if not in_ecr(target, tag):
@@ -91,11 +82,7 @@ def ensure(target: Target, tag: str = "", rebuild: bool = False) -> str:
 
 
 def _fits(target: Target, wanted: str) -> None:
-    """Checks that the hosts can run the image, which has the architecture of the machine that built it.
-
-    Raises:
-        CommandError: a host has another architecture.
-    """
+    """Checks that the hosts can run the image, which has the architecture of the machine that built it."""
     built = architecture.named((inspect("image", f"{LOCAL}:{wanted}") or {}).get("Architecture", ""))
     for one in host.hosts(target):
         if one.architecture != built:
@@ -106,7 +93,7 @@ def _fits(target: Target, wanted: str) -> None:
             )
 
 
-def push_verb(target: Target, tag: str, rebuild: str) -> None:
+def image(target: Target, tag: str, rebuild: str) -> None:
     """``make image``: pushes the image and prints its tag."""
     say(ensure(target, tag, rebuild == "yes"))
 

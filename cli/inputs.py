@@ -4,8 +4,6 @@ Values end up in command lines, on the host and in Ansible's variables. A value 
 option, a template or shell code in any of these.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 
@@ -81,11 +79,7 @@ INPUTS: dict[str, tuple[str, str]] = {
 
 
 def check(environment: Mapping[str, str]) -> None:
-    """Checks every input that is given.
-
-    Raises:
-        CommandError: the form of one is wrong.
-    """
+    """Checks every input that is given."""
     for name, (pattern, refusal) in INPUTS.items():
         value = environment.get(name, "")
         if value and not re.fullmatch(pattern, value):

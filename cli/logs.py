@@ -1,7 +1,5 @@
 """``make logs``: follows the logs of the stack on every host, with filters."""
 
-from __future__ import annotations
-
 import os
 import shlex
 import subprocess
@@ -66,11 +64,7 @@ def logs(
     grep: str = "",
     follow: str = "",
 ) -> int:
-    """Follows the logs of all hosts, or of one, until Ctrl-C; with several, each line has its host's name.
-
-    Raises:
-        CommandError: there is no host, or the logs of one cannot be read.
-    """
+    """Follows the logs of all hosts, or of one, until Ctrl-C; with several, each line has its host's name."""
     found = host.several(target, host_)
     asked = command(service, level, request, since, grep, follow, colour=sys.stdout.isatty())
     # With a terminal on the host, following ends with the connection; without one, at the next line.

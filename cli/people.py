@@ -4,8 +4,6 @@
 operator's settings remove nobody else's key or address.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Callable

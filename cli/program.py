@@ -1,7 +1,5 @@
 """Programs that this machine lacks: downloaded once into `.state/bin` and verified by their SHA-256."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import platform
@@ -74,11 +72,7 @@ COMPOSE = Program(
 
 
 def ensure() -> None:
-    """Makes sure that `terraform` is on the PATH; ours is in `.state/bin`.
-
-    Raises:
-        CommandError: it is missing and cannot be downloaded.
-    """
+    """Makes sure that `terraform` is on the PATH; ours is in `.state/bin`."""
     if shutil.which("terraform"):
         return
     own = BIN / "terraform"
@@ -93,11 +87,7 @@ def ensure() -> None:
 
 
 def compose() -> list[str]:
-    """The command of Docker Compose: the client's plugin, or the one in `.state/bin`, which is downloaded if necessary.
-
-    Raises:
-        CommandError: it is missing and cannot be downloaded.
-    """
+    """The command of Docker Compose: the client's plugin, or the one in `.state/bin`, downloaded if necessary."""
     if subprocess.run(["docker", "compose", "version"], capture_output=True, check=False).returncode == 0:
         return ["docker", "compose"]
     own = BIN / COMPOSE.name

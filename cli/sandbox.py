@@ -1,7 +1,5 @@
 """The sandbox, by its commands: each runs as ``python -m sandbox …`` in a process of its own."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os
@@ -16,11 +14,7 @@ from common.row import Row
 
 
 def run(command: str) -> None:
-    """Runs a command and shows its lines as they come.
-
-    Raises:
-        CommandError: it failed; the command's own line.
-    """
+    """Runs a command and shows its lines as they come."""
     error = f"python -m sandbox {command} failed"
     step = Step(f"sandbox: {command}")
     # Without a moving line, the command's own lines say what is running.
@@ -42,11 +36,7 @@ def run(command: str) -> None:
 
 
 def checks() -> list[Row]:
-    """What the sandbox finds of this machine.
-
-    Raises:
-        CommandError: it cannot tell; the command's own line.
-    """
+    """What the sandbox finds of this machine."""
     done = subprocess.run(_command("check"), cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
         raise CommandError((done.stderr.strip().splitlines() or ["no output"])[-1].removeprefix("✗ "))

@@ -7,11 +7,10 @@ Ansible reads the files in group_vars in the order of their names, so a user's f
 the settings become a second inventory in the state folder, which Ansible reads last.
 """
 
-from __future__ import annotations
-
 import difflib
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from functools import cache
 from pathlib import Path
@@ -82,16 +81,12 @@ def path(target: Target) -> Path:
 
 
 def read(target: Target) -> Settings:
-    """The checked settings of a target; empty if there is no file.
-
-    Raises:
-        CommandError: the file is not YAML, a name is unknown, or a value has the wrong type.
-    """
+    """The checked settings of a target; empty if there is no file."""
     file, made = path(target), _sections(target)
-    known = {
+    known: dict[str, tuple[Callable[[], dict[str, dict[str, Any]]], str]] = {
         "ansible": (ansible_variables, "Ansible variable"),
         "terraform": (terraform_variables, "Terraform variable"),
-        "bootstrap": (bootstrap_variables, "variable of terraform/bootstrap"),
+        "bootstrap": (lambda: terraform_variables("bootstrap"), "variable of terraform/bootstrap"),
     }
     for section, (variables, what) in known.items():
         for name, value in getattr(made, section).items():
@@ -103,11 +98,7 @@ def read(target: Target) -> Settings:
 
 
 def aws(target: Target) -> dict[str, str]:
-    """The AWS account that an environment is for: ``profile``, ``region`` and ``account``, as far as they are given.
-
-    Raises:
-        CommandError: the file is not YAML, or one of them is unknown or not valid.
-    """
+    """The AWS account that an environment is for: ``profile``, ``region`` and ``account``, as far as they are given."""
     file, made = path(target), _sections(target).aws
     for name, value in made.items():
         _known(file, name, AWS, "setting of the section aws")
@@ -140,11 +131,7 @@ def _sections(target: Target) -> Settings:
 
 
 def _refuse_tfvars(file: Path) -> None:
-    """Terraform reads some variables files by itself, in every environment.
-
-    Raises:
-        CommandError: there is one; its variables belong in the settings.
-    """
+    """Terraform reads some variables files by itself, in every environment."""
     for pattern in ("*.tfvars*", "bootstrap/*.tfvars*"):
         for found in sorted((ROOT / "terraform").glob(pattern)):
             raise CommandError(
@@ -202,30 +189,17 @@ def ansible_variables() -> dict[str, dict[str, Any]]:
 
 
 @cache
-def terraform_variables() -> dict[str, dict[str, Any]]:
-    """Every variable of terraform/, with its type: ``set(string)`` is ``set`` here."""
-    return _declared(ROOT / "terraform" / "variables.tf")
-
-
-@cache
-def bootstrap_variables() -> dict[str, dict[str, Any]]:
-    """Every variable of terraform/bootstrap/."""
-    return _declared(ROOT / "terraform" / "bootstrap" / "variables.tf")
-
-
-def _declared(file: Path) -> dict[str, dict[str, Any]]:
-    found = re.findall(r'^variable "(\w+)" \{\n(.*?)^\}', file.read_text(), re.MULTILINE | re.DOTALL)
+def terraform_variables(folder: str = "") -> dict[str, dict[str, Any]]:
+    """Every variable of terraform/, or of a folder in it, with its type: ``set(string)`` is ``set`` here."""
+    text = (ROOT / "terraform" / folder / "variables.tf").read_text()
+    found = re.findall(r'^variable "(\w+)" \{\n(.*?)^\}', text, re.MULTILINE | re.DOTALL)
     kinds = {name: re.search(r"^  type\s*=\s*(\w+)", body, re.MULTILINE) for name, body in found}
     optional = {name for name, body in found if re.search(r"^  default\s*=", body, re.MULTILINE)}
     return {name: {"type": kind[1], "required": name not in optional} for name, kind in kinds.items() if kind}
 
 
 def require(target: Target) -> None:
-    """Writes the settings, and checks that every variable that Terraform requires on AWS is set.
-
-    Raises:
-        CommandError: the settings lack a variable.
-    """
+    """Writes the settings, and checks that every variable that Terraform requires on AWS is set."""
     given = write(target).terraform
     lacking = [name for name, one in terraform_variables().items() if one["required"] and name not in given]
     if lacking and not target.is_sandbox:

@@ -1,7 +1,5 @@
 """``make ssh``, ``make tunnel`` and ``make dev``: all run until the user ends them."""
 
-from __future__ import annotations
-
 import socket
 import subprocess
 import tempfile
@@ -9,7 +7,6 @@ from pathlib import Path
 
 from cli import host, program
 from cli.targets import Target
-from cli.tunnel import Door
 from common import engine
 from common.errors import CommandError
 from common.paths import ROOT, STATE
@@ -25,11 +22,10 @@ def ssh(target: Target, cmd: str, host_: str) -> int:
 
 
 def tunnel(target: Target, host_: str, grafana_port: str, prometheus_port: str, alertmanager_port: str) -> int:
-    """Forwards Grafana, Prometheus and Alertmanager to ports of 127.0.0.1, until Ctrl-C.
+    """Forwards Grafana, Prometheus and Alertmanager to ports of 127.0.0.1, until Ctrl-C."""
+    # A slow import that only this verb needs.
+    from cli.tunnel import Door
 
-    Raises:
-        CommandError: a port is invalid or in use, or the host does not answer.
-    """
     chosen = host.chosen(target, host_)
     given = {"grafana": grafana_port, "prometheus": prometheus_port, "alertmanager": alertmanager_port}
     listed = host.run(target, chosen, "docker ps --format '{{.Label \"com.docker.compose.service\"}}'")
@@ -61,11 +57,7 @@ def dev(_: Target) -> int:
 
 
 def port(name: str, given: str, default: int) -> int:
-    """The port of 127.0.0.1 for a service: the given one, or the default.
-
-    Raises:
-        CommandError: it is invalid or in use.
-    """
+    """The port of 127.0.0.1 for a service: the given one, or the default."""
     text, variable = given or str(default), f"{name.upper()}_PORT"
     if not text.isdigit() or not 1 <= int(text) <= 65535:
         raise CommandError(f"{variable}={text} is not a port: set it to a number from 1 to 65535")

@@ -3,8 +3,6 @@
 Only the security group that Terraform tagged for this is changed: the pipeline's role may change no other.
 """
 
-from __future__ import annotations
-
 import ipaddress
 import urllib.error
 import urllib.request
@@ -22,25 +20,17 @@ DESCRIPTION = "pipeline"
 WHERE_AM_I = "https://checkip.amazonaws.com"
 
 
-def open_(target: Target, address: str) -> None:
-    """Opens SSH to this machine and revokes leftovers of crashed jobs.
-
-    Raises:
-        CommandError: this machine's address is unknown, there is no group, or AWS refuses.
-    """
+def ssh_open(target: Target, address: str) -> None:
+    """Opens SSH to this machine and revokes leftovers of crashed jobs."""
     address = own_address(address)
-    close(target)
+    ssh_close(target)
     for group in groups(target):
         _change(target, "authorize_security_group_ingress", group["GroupId"], [_rule(address)])
     say(f"▸ port 22 is open to {address} until `make ssh-close`")
 
 
-def close(target: Target) -> None:
-    """Revokes every rule that ``open_`` made.
-
-    Raises:
-        CommandError: there is no group, or AWS refuses.
-    """
+def ssh_close(target: Target) -> None:
+    """Revokes every rule that ``ssh_open`` made."""
     for group in groups(target):
         rules = [
             _rule(span["CidrIp"].removesuffix("/32"))
@@ -64,11 +54,7 @@ def groups(target: Target) -> list[dict[str, Any]]:
 
 
 def own_address(text: str) -> str:
-    """The given address, or the one that AWS sees.
-
-    Raises:
-        CommandError: it is unknown or not an IPv4 address.
-    """
+    """The given address, or the one that AWS sees."""
     if not text:
         try:
             with urllib.request.urlopen(WHERE_AM_I, timeout=10) as reply:

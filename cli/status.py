@@ -1,7 +1,5 @@
 """``make status``: one line per component with its health, version and URL."""
 
-from __future__ import annotations
-
 import json
 from concurrent.futures import Future, ThreadPoolExecutor
 from subprocess import CompletedProcess

@@ -1,7 +1,5 @@
 """``make outdated`` and ``make sbom``: newer versions and known vulnerabilities; a bill of materials."""
 
-from __future__ import annotations
-
 import json
 import re
 import subprocess
@@ -50,22 +48,12 @@ def outdated(target: Target) -> None:
 def _newer_python() -> Iterator[str]:
     found: dict[str, str] = {}
     for lock in LOCKS:
-        with tempfile.TemporaryDirectory() as folder:
-            fresh = Path(folder, "lock.txt")
-            command: list[str | Path] = [
-                ROOT / ".venv" / "bin" / "uv",
-                *COMPILE,
-                "--upgrade",
-                f"{lock}.in",
-                "-o",
-                fresh,
-            ]
-            done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False)
-            if done.returncode:
-                yield f"{lock}.in: not available: {_last(done.stderr)}"
-                continue
-            for name, line in newer(locked((ROOT / f"{lock}.txt").read_text()), locked(fresh.read_text())).items():
-                found[name] = line
+        command: list[str | Path] = [ROOT / ".venv" / "bin" / "uv", *COMPILE, "--upgrade", f"{lock}.in"]
+        done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False)
+        if done.returncode:
+            yield f"{lock}.in: not available: {_last(done.stderr)}"
+            continue
+        found |= newer(locked((ROOT / f"{lock}.txt").read_text()), locked(done.stdout))
     yield from [found[name] for name in sorted(found)] or ["none is newer"]
 
 
@@ -209,11 +197,7 @@ def vulnerable(found: list[dict[str, Any]]) -> list[str]:
 
 
 def sbom(target: Target, tag: str) -> None:
-    """Writes a CycloneDX bill of materials of the API's image: Debian's packages from dpkg, Python's from its lock.
-
-    Raises:
-        CommandError: the image is not in this machine's engine, or a tool fails.
-    """
+    """Writes a CycloneDX bill of materials of the API's image: Debian's packages from dpkg, Python's from its lock."""
     tag = tag or image.tree_tag()
     name = f"{image.LOCAL}:{tag}"
     if not inspect("image", name):

@@ -3,8 +3,6 @@
 The two targets differ only in this environment.
 """
 
-from __future__ import annotations
-
 import hashlib
 import locale
 import os
@@ -133,11 +131,7 @@ def _profiles_region(profile: str | None) -> str | None:
 
 
 def _refuse_anothers_shell(own: Path) -> None:
-    """The shell's region, profile and endpoint would apply to the environment whose state folder this is.
-
-    Raises:
-        CommandError: the shell belongs to the sandbox or to another environment.
-    """
+    """The shell's region, profile and endpoint would apply to the environment whose state folder this is."""
     state = os.environ.get("COMENTARIOS_STATE")
     if not state or state == str(own):
         return
@@ -206,9 +200,6 @@ def provider_mirror() -> Path | None:
 
     Terraform reads the standard ones by itself; a machine that cannot reach the registry may have it elsewhere. A CLI
     configuration of the user's own, when TF_CLI_CONFIG_FILE names one that exists, comes first.
-
-    Raises:
-        CommandError: TF_CLI_CONFIG_FILE cannot be read.
     """
     own = os.environ.get("TF_CLI_CONFIG_FILE")
     if own:

@@ -1,7 +1,5 @@
 """Terraform: first the state's bucket and ECR, then the host. Both keep their state in S3."""
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import re
@@ -49,22 +47,15 @@ def _client(service: str, environment: frozenset[tuple[str, str]], is_sandbox: b
             "aws_secret_access_key": given["AWS_SECRET_ACCESS_KEY"],
             "config": botocore.config.Config(proxies={}),
         }
+    # A key overrides the profile. Given to the session, since botocore itself reads os.environ only.
+    profile = None if given.get("AWS_ACCESS_KEY_ID") else given.get("AWS_PROFILE") or None
     # Creating clients is not thread-safe, using them is.
     with _making:
-        return botocore.session.Session(profile=_profile(given)).create_client(service, **own)
-
-
-def _profile(environment: dict[str, str]) -> str | None:
-    """The profile, unless a key overrides it. Given to the session, since botocore itself reads os.environ only."""
-    return None if environment.get("AWS_ACCESS_KEY_ID") else environment.get("AWS_PROFILE") or None
+        return botocore.session.Session(profile=profile).create_client(service, **own)
 
 
 def account(target: Target) -> str:
-    """The AWS account's number; proves that the credentials are valid.
-
-    Raises:
-        CommandError: credentials or region are missing, expired or refused, or belong to another account.
-    """
+    """The AWS account's number; proves that the credentials are valid."""
     help_ = "run `make up`" if target.is_sandbox else "sign in and set AWS_PROFILE and AWS_REGION as docs/aws.md shows"
     try:
         # STS works without a region, nothing else does.
@@ -84,11 +75,7 @@ def account(target: Target) -> str:
 
 
 def ensure_up(target: Target) -> None:
-    """Checks that there is something to act on.
-
-    Raises:
-        CommandError: the sandbox is not up, or AWS does not accept the credentials.
-    """
+    """Checks that there is something to act on."""
     if not target.is_sandbox:
         account(target)
     elif not target.state.exists():
@@ -118,9 +105,6 @@ def apply(target: Target) -> None:
     The first time, the bucket for the states does not exist: bootstrap is applied with a local state, which then moves
     into the new bucket. Unless Terraform asks for approval, the host starts before bootstrap has finished. If this is
     interrupted, the next run continues.
-
-    Raises:
-        CommandError: Terraform or the variables' file is missing, or a command failed.
     """
     prepare(target)
     bucket = bucket_name(target)
@@ -164,11 +148,7 @@ def _overlapping(first: Callable[[Callable[[], None]], None], second: Callable[[
 
 
 def _refuse_a_second(target: Target) -> None:
-    """Checks that the names in IAM are free: IAM has no regions, and the unnamed environment's names have none either.
-
-    Raises:
-        CommandError: the environment exists in another region.
-    """
+    """Checks that the names in IAM are free: IAM has no regions, and the unnamed environment's names have none."""
     group = f"{target.variables['TF_VAR_iam_prefix']}-operators"
     try:
         client(target, "iam").get_group(GroupName=group)
@@ -255,9 +235,6 @@ def run(
         shown: the step that shows what Terraform does and how it ended.
         then: called when only a bucket's lifecycle rules are left to apply. The provider waits a minute until S3 is
             consistent about them, and nothing else needs them.
-
-    Raises:
-        CommandError: Terraform is missing or failed; the failing line.
     """
     command, log = ["terraform", f"-chdir={folder}", *arguments], _log(target, folder, arguments[0])
     environment, what = _environment(target, folder), f"terraform {arguments[0]} failed in {_shown(folder)}"

@@ -1,7 +1,5 @@
 """``make check``, ``make test``, ``make prove`` and ``make bench``: pytest, and a Docker Engine while it runs."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

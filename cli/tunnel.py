@@ -4,16 +4,15 @@ Prometheus and Alertmanager have no login and answer requests from pages of any 
 could even read the replies. So SSH forwards to sockets in a private folder, and browsers connect to this filter.
 """
 
-from __future__ import annotations
-
 import http.client
-import http.server
 import socket
 import threading
 from collections.abc import Mapping
-from contextlib import suppress
-from email.message import Message
 from pathlib import Path
+
+from werkzeug.datastructures import Headers
+from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
+from werkzeug.wrappers import Request, Response
 
 LARGEST = 16 << 20
 # Headers of one connection only, and those that we set ourselves.
@@ -29,7 +28,7 @@ OURS = {
 }
 
 
-def refusal(headers: Mapping[str, str] | Message, port: int) -> str:
+def refusal(headers: Mapping[str, str] | Headers, port: int) -> str:
     """Why a request to this port is refused; empty if it may pass."""
     names = [f"{name}:{port}" for name in ("127.0.0.1", "localhost")]
     host, origin = headers.get("Host", ""), headers.get("Origin")
@@ -44,71 +43,42 @@ def refusal(headers: Mapping[str, str] | Message, port: int) -> str:
     return ""
 
 
-class Door(http.server.ThreadingHTTPServer):
+class Door(ThreadedWSGIServer):
     """Listens on a port of 127.0.0.1 and forwards what may pass."""
 
-    daemon_threads = True
-
     def __init__(self, port: int, behind: Path):
-        super().__init__(("127.0.0.1", port), Handler)
-        self.behind = behind
+        super().__init__("127.0.0.1", port, Request.application(self._answer), _Quiet)
+        self._behind = behind
 
     def serve(self) -> None:
         """Serves in the background, until the process ends."""
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
+    def _answer(self, request: Request) -> Response:
+        request.max_content_length = LARGEST
+        response = self._forwarded(request)
+        response.headers["X-Frame-Options"] = "DENY"
+        return response
 
-class Handler(http.server.BaseHTTPRequestHandler):
-    """One connection of a browser or a program."""
-
-    protocol_version = "HTTP/1.1"
-    timeout = 60
-    server: Door
-
-    def forward(self) -> None:
-        # The body of a refused request is not read; the connection is closed.
-        length = self.headers.get("Content-Length", "0")
-        if reason := refusal(self.headers, self.server.server_port):
-            return self._say(403, reason)
-        if not length.isdecimal() or "Transfer-Encoding" in self.headers:
-            return self._say(411, "a body needs its Content-Length")
-        if int(length) > LARGEST:
-            return self._say(413, f"the body has more than {LARGEST} bytes")
-        body = self.rfile.read(int(length))
-        headers = {name: value for name, value in self.headers.items() if name.lower() not in OURS}
-        behind = _Behind(self.server.behind)
+    def _forwarded(self, request: Request) -> Response:
+        if reason := refusal(request.headers, self.server_port):
+            return Response(f"{reason}\n", 403)
+        headers = {name: value for name, value in request.headers if name.lower() not in OURS}
+        environ, behind = request.environ, _Behind(self._behind)
         try:
-            behind.request(self.command, self.path, body, headers | {"Connection": "close"})
+            behind.request(request.method, environ["RAW_URI"], request.get_data(), headers)
             reply = behind.getresponse()
-            content = reply.read()
+            kept = [one for one in reply.getheaders() if one[0].lower() not in OURS]
+            kept = [one for one in kept if not one[0].lower().startswith("access-control-")]
+            return Response(reply.read(), reply.status, kept)
         except (OSError, http.client.HTTPException) as error:
-            return self._say(502, f"the host does not answer: {error}")
+            return Response(f"the host does not answer: {error}\n", 502)
         finally:
             behind.close()
-        self.send_response(reply.status)
-        for name, value in reply.getheaders():
-            if name.lower() not in OURS and not name.lower().startswith("access-control-"):
-                self.send_header(name, value)
-        return self._end(content)
 
-    do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = forward
 
-    def _say(self, status: int, reason: str) -> None:
-        self.close_connection = True
-        self.send_response(status)
-        self.send_header("Content-Type", "text/plain; charset=utf-8")
-        self.send_header("Connection", "close")
-        self._end(f"{reason}\n".encode())
-
-    def _end(self, content: bytes) -> None:
-        self.send_header("X-Frame-Options", "DENY")
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        if self.command != "HEAD":
-            with suppress(BrokenPipeError, ConnectionResetError):
-                self.wfile.write(content)
-
-    def log_message(self, format: str, *args: object) -> None:
+class _Quiet(WSGIRequestHandler):
+    def log(self, type: str, message: str, *args: object) -> None:
         """Logs nothing: the screen belongs to the verb."""
 
 

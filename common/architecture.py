@@ -1,7 +1,5 @@
 """Processor architectures, as EC2 calls them. Nothing is emulated: hosts and images have the Docker Engine's."""
 
-from __future__ import annotations
-
 from common.docker import docker
 from common.errors import CommandError
 
@@ -12,11 +10,7 @@ NAMES = {"amd64": "x86_64", "aarch64": "arm64"}
 
 
 def of_engine() -> str:
-    """The Docker Engine's architecture.
-
-    Raises:
-        CommandError: EC2 does not have it.
-    """
+    """The Docker Engine's architecture."""
     found = named(docker("info", "--format", "{{.Architecture}}").strip())
     if found not in TYPES:
         raise CommandError(

@@ -1,7 +1,5 @@
 """Names, addresses and folders of the sandbox."""
 
-from __future__ import annotations
-
 import ipaddress
 import os
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """The Docker Engine of this machine, which is installed and started if necessary and possible."""
 
-from __future__ import annotations
-
 import getpass
 import json
 import os
@@ -29,9 +27,6 @@ def ensure(state: Path) -> None:
 
     Args:
         state: folder for the engine's log and process id.
-
-    Raises:
-        CommandError: there is none, and this process may not install or start one.
     """
     if answers():
         return
@@ -41,8 +36,8 @@ def ensure(state: Path) -> None:
         )
     if denied():
         raise CommandError(
-            f"the Docker Engine runs, but {_user()} may not use it: "
-            f"`sudo usermod -aG docker {_user()}`, then log in again"
+            f"the Docker Engine runs, but {getpass.getuser()} may not use it: "
+            f"`sudo usermod -aG docker {getpass.getuser()}`, then log in again"
         )
     if not (shutil.which("dockerd") and shutil.which("docker")):
         _install()
@@ -132,7 +127,3 @@ def _is_dockerd(pid: int) -> bool:
     except OSError:
         return False
     return name == "dockerd" and state != "Z"
-
-
-def _user() -> str:
-    return getpass.getuser()

@@ -1,7 +1,5 @@
 """Images in this machine's engine: Debian's base image, and the record of what this clone built."""
 
-from __future__ import annotations
-
 import fcntl
 import shutil
 from collections.abc import Callable
@@ -35,9 +33,6 @@ def base(state: Path) -> str:
 
     Args:
         state: folder for the log and the temporary archive.
-
-    Raises:
-        CommandError: neither is available.
     """
     for image in (UPSTREAM_BASE, OWN_BASE):
         if inspect("image", image):
@@ -52,7 +47,14 @@ def base(state: Path) -> str:
 def _debian(state: Path) -> None:
     say(f"  {UPSTREAM_BASE} cannot be pulled here: making {OWN_BASE} with mmdebstrap")
     if not shutil.which("mmdebstrap"):
-        _install_mmdebstrap()
+        try:
+            # Ubuntu lacks Debian's keys.
+            apt.install("mmdebstrap", "debian-archive-keyring")
+        except CommandError as error:
+            raise CommandError(
+                f"{UPSTREAM_BASE} cannot be pulled and mmdebstrap is missing: {error}, "
+                "or give this machine access to Docker Hub"
+            ) from None
     log = state / "logs" / "mmdebstrap.log"
     archive = state / "debian.tar"
     if logged(["mmdebstrap", "--variant=minbase", "trixie", archive], log, umask=0o022):
@@ -100,14 +102,3 @@ def remove_all() -> None:
     docker("image", "prune", "--force", "--filter", f"label={CLONE_LABEL}")
     BUILT.unlink(missing_ok=True)
     shutil.rmtree(LOCKS, ignore_errors=True)
-
-
-def _install_mmdebstrap() -> None:
-    try:
-        # Ubuntu lacks Debian's keys.
-        apt.install("mmdebstrap", "debian-archive-keyring")
-    except CommandError as error:
-        raise CommandError(
-            f"{UPSTREAM_BASE} cannot be pulled and mmdebstrap is missing: {error}, "
-            "or give this machine access to Docker Hub"
-        ) from None

@@ -1,7 +1,5 @@
 """The random secrets of a sandbox, in its state folder, readable by the owner only."""
 
-from __future__ import annotations
-
 import hashlib
 import hmac
 import json

@@ -1,7 +1,5 @@
 """The owner of a sandbox: its name belongs to one state folder. Both the folder and the Docker network record this."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from common import files, keys

@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 # Without a terminal, a step is announced only after this time, and then repeated at this interval.
 QUIET_SECONDS, REMIND_SECONDS = 3.0, 60.0
@@ -25,7 +25,6 @@ GRACE_SECONDS = 60.0
 TAIL = 12
 
 _lock = threading.RLock()
-_steps: list[Step] = []
 _display: Any = None
 
 
@@ -259,36 +258,23 @@ def _moving(running: Step) -> Iterator[None]:
     """Draws a moving line for every running step."""
     global _display
     with _lock:
-        _steps.append(running)
-        if not _display:
-            _display = _live()
-            _display.start()
+        _display = _display or _lines()
+        _display.start()
+        line = _display.add_task(running.what, step=running)
     try:
         yield
     finally:
         with _lock:
-            _steps.remove(running)
-            if not _steps:
+            _display.remove_task(line)
+            if not _display.tasks:
                 _display.stop()
                 _display = None
 
 
-def _live() -> Any:
-    from rich.console import Group
-    from rich.live import Live
-    from rich.spinner import Spinner
-    from rich.text import Text
+def _lines() -> Any:
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.table import Column
 
-    spinner = Spinner("dots")
-
-    def draw() -> Group:
-        def line(one: Step) -> Text:
-            clock = f" {int(one.seconds) // 60}:{int(one.seconds) % 60:02d} "
-            turning = cast(Text, spinner.render(time.monotonic()))
-            text = Text.assemble(turning, " ", one.what, (clock, "cyan"), (one.detail, "dim"))
-            text.no_wrap, text.overflow = True, "ellipsis"
-            return text
-
-        return Group(*(line(one) for one in list(_steps)))
-
-    return Live(get_renderable=draw, refresh_per_second=8, transient=True)
+    detail = TextColumn("{task.fields[step].detail}", "dim", markup=False, table_column=Column(no_wrap=True))
+    columns = SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn(), detail
+    return Progress(*columns, refresh_per_second=8, transient=True)

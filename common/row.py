@@ -1,7 +1,5 @@
 """A prerequisite that was checked: one line of ``make doctor``."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -28,11 +26,7 @@ def tried(what: str, attempt: Callable[[], str]) -> Row:
 
 
 def require(rows: Iterable[Row]) -> None:
-    """Stops at the first row that is bad.
-
-    Raises:
-        CommandError: what was found, and what to do.
-    """
+    """Stops at the first row that is bad."""
     for row in rows:
         if row.state == BAD:
             raise CommandError(f"{row.found}: {row.help}" if row.help else row.found)

@@ -1,8 +1,6 @@
 #!/usr/bin/python3
 """Writes many files on a host in one round trip. One task per file would take one or two round trips each."""
 
-from __future__ import annotations
-
 import os
 import tempfile
 
@@ -37,16 +35,6 @@ options:
     elements: str
     default: []
 author: comentarios
-"""
-
-EXAMPLES = """
-- name: Write the settings
-  host_files:
-    root: /etc/comentarios
-    files:
-      plain.conf: "a = b\\n"
-      secret.conf: {content: "{{ secret }}", mode: "0400", owner: "10001"}
-    absent: [old.conf]
 """
 
 RETURN = """

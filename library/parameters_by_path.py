@@ -1,8 +1,6 @@
 #!/usr/bin/python3
 """Reads every parameter below a path of SSM Parameter Store, with the credentials of the host."""
 
-from __future__ import annotations
-
 DOCUMENTATION = """
 module: parameters_by_path
 short_description: Reads every parameter below a path of SSM Parameter Store
@@ -17,15 +15,6 @@ options:
     type: str
     required: true
 author: comentarios
-"""
-
-EXAMPLES = """
-- name: Read the parameters
-  parameters_by_path:
-    path: /comentarios
-    region: us-east-1
-  register: found
-  no_log: true
 """
 
 RETURN = """

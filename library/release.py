@@ -1,8 +1,6 @@
 #!/usr/bin/python3
 """Runs ``comentarios-release``: rolls out what a run has staged, or rolls back, and waits for the end."""
 
-from __future__ import annotations
-
 import json
 import os
 
@@ -45,13 +43,6 @@ options:
     type: str
     default: ""
 author: comentarios
-"""
-
-EXAMPLES = """
-- name: Roll out what differs
-  release:
-    run: one
-    owner: ana@laptop
 """
 
 RETURN = """

@@ -1,7 +1,5 @@
 """The sandbox's command: ``python -m sandbox up | sync | status | down``; ``up`` is start, build and sync."""
 
-from __future__ import annotations
-
 import argparse
 import http.client
 import json

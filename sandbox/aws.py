@@ -5,8 +5,6 @@ client gets the answer. At the start the file is replayed; if an answer differs,
 one at a time, reads included.
 """
 
-from __future__ import annotations
-
 import io
 import os
 import re
@@ -67,14 +65,9 @@ class Apis:
             return Answer("403 Forbidden", (("Content-Type", "text/plain"),), f"sandbox: {shut}\n".encode())
         body = _body(environ)
         try:
-            signature = verify(environ, body, self._secret)
+            verify(environ, body, self._secret)
         except Refused as refused:
             return refusal(environ, body, refused)
-        # moto reads the caller, region and service only here.
-        environ["HTTP_AUTHORIZATION"] = (
-            f"AWS4-HMAC-SHA256 Credential={signature.key}/{signature.date}/{signature.region}/{signature.service}/"
-            f"aws4_request, SignedHeaders={';'.join(signature.headers)}, Signature={signature.value}"
-        )
         if not _changes(environ, body):
             with self._lock:
                 return self._machine.answer(_asked(environ), body, os.urandom(16).hex(), now())
@@ -152,10 +145,6 @@ def _kept(environ: Environ) -> Environ:
     kept.pop("HTTP_X_AMZ_SECURITY_TOKEN", None)
     scope = re.sub(r"Credential=[^/]*/", "Credential=sandbox/", kept["HTTP_AUTHORIZATION"])
     kept["HTTP_AUTHORIZATION"] = re.sub(r"Signature=.*", "Signature=0", scope)
-    # A signature in the URL works like a key until it expires.
-    for name in ("QUERY_STRING", "RAW_URI", "REQUEST_URI"):
-        if name in kept:
-            kept[name] = re.sub(r"&?X-Amz-(?:Signature|Credential|Security-Token)=[^&]*", "", kept[name])
     return kept
 
 

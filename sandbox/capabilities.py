@@ -4,8 +4,6 @@ Engines differ. With `--cap-add ALL`, 20.10 fails to start the container if the 
 engines name the capability that they do not know or cannot grant.
 """
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 
@@ -40,11 +38,7 @@ def bounding(status: Path = Path("/proc/1/status")) -> list[str]:
 
 
 def create(*arguments: str) -> None:
-    """``docker create`` with all capabilities of machine and engine, except those in WITHHELD.
-
-    Raises:
-        CommandError: the engine refuses for another reason.
-    """
+    """``docker create`` with all capabilities of machine and engine, except those in WITHHELD."""
     wanted = [name for name in bounding() if name not in WITHHELD]
     while True:
         given = [part for name in wanted for part in ("--cap-add", name)]

@@ -1,7 +1,5 @@
 """The certificate for ECR's names, and the authority that signs it."""
 
-from __future__ import annotations
-
 import trustme
 
 from common import files

@@ -1,7 +1,5 @@
 """What the sandbox needs of this machine: a name, a network, ports, disk, and a way through its firewall."""
 
-from __future__ import annotations
-
 import ipaddress
 import json
 import shutil

@@ -1,7 +1,5 @@
 """Instances and volumes as the EC2 API lists them. Hosts are created from nothing else."""
 
-from __future__ import annotations
-
 import base64
 import threading
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Keeps ECR's API and its image store in step: pushed tags are listed, deleted tags are removed."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Collection
 

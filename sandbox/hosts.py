@@ -3,8 +3,6 @@
 A host or a volume is removed only after the API was told to terminate or delete it, never because a list lacks it.
 """
 
-from __future__ import annotations
-
 import fcntl
 import json
 from collections.abc import Iterable, Iterator

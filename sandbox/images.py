@@ -4,8 +4,6 @@ If an upstream image of the stack can be pulled, the hosts pull it themselves, a
 image with another name is built from Debian 13's packages and pushed to the sandbox's ECR.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

@@ -5,8 +5,6 @@ entries, since a file cannot show that its own end is missing. Any mismatch is a
 guessing, because the hosts and volumes hold data.
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import json
@@ -89,11 +87,7 @@ class Journal:
         self._write_end()
 
     def check(self, entry: Entry, answer: Answer) -> None:
-        """Compares the answer to an entry with its first answer.
-
-        Raises:
-            CommandError: they differ.
-        """
+        """Compares the answer to an entry with its first answer."""
         digest = self._bound(entry, answer)
         if json.loads(self._lines[entry.number]).get("digest") != digest:
             raise self._spoilt(
@@ -104,11 +98,7 @@ class Journal:
         self.count, self._digest = entry.number, digest
 
     def reserve(self, entry: Entry) -> None:
-        """Reserves space for the entry, so that a full disk is noticed before anything changes.
-
-        Raises:
-            OSError: the disk is full.
-        """
+        """Reserves space for the entry, so that a full disk is noticed before anything changes."""
         os.posix_fallocate(self._descriptor, self._size, len(self._line(entry, "0" * 64)))
 
     def release(self) -> None:

@@ -6,8 +6,6 @@ would not suffice: some services use ``os.urandom``, OpenSSL or ``random``, and 
 its first request, which may be a read.
 """
 
-from __future__ import annotations
-
 import base64
 import contextlib
 import datetime

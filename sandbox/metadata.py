@@ -4,8 +4,6 @@ Source: "Use the Instance Metadata Service to access instance metadata" in the E
 link-local address to this service and adds a proof. Its address and the proof identify the instance.
 """
 
-from __future__ import annotations
-
 import datetime
 import hmac
 import json

@@ -1,7 +1,5 @@
 """ECR's image store: a Docker Distribution registry with TLS and basic authentication, under ECR's own names."""
 
-from __future__ import annotations
-
 import json
 import time
 from typing import Any
@@ -25,26 +23,18 @@ CONFIGURATION = {
 }
 
 
-def container_name(config: Config) -> str:
-    return f"{config.name}-ecr"
-
-
-def up(config: Config, image: str) -> bool:
-    """Starts the registry unless it already runs from this image; returns whether it was started.
-
-    Raises:
-        CommandError: it does not answer within 15 s.
-    """
+def up(config: Config, image: str) -> None:
+    """Starts the registry unless it already runs from this image."""
     # Slow imports that only this function needs.
     import bcrypt
 
     from sandbox import certificates
 
-    name = container_name(config)
+    name = f"{config.name}-ecr"
     found = inspect("container", name)
     image_id = (inspect("image", image) or {}).get("Id")
     if found and found["State"]["Running"] and found["Image"] == image_id:
-        return False
+        return
     if found:
         docker("rm", "--force", name)
     certificates.make(config)
@@ -69,7 +59,7 @@ def up(config: Config, image: str) -> bool:
     docker("start", name)
     for _ in range(75):
         if tags(config) is not None:
-            return True
+            return
         time.sleep(0.2)
     raise CommandError(f"the registry does not answer on {config.push_address}: see `docker logs {name}`")
 

@@ -1,7 +1,5 @@
 """The sandbox's own process: the AWS APIs, the metadata service, and the loop that follows them."""
 
-from __future__ import annotations
-
 import os
 import signal
 import socket
@@ -77,14 +75,10 @@ def running(config: Config) -> bool:
     return _pid(config) is not None
 
 
-def start(config: Config) -> bool:
-    """Starts the process unless it runs; returns whether it was started.
-
-    Raises:
-        CommandError: it ended, or does not answer within START_SECONDS; the last line of its log.
-    """
+def start(config: Config) -> None:
+    """Starts the process unless it runs."""
     if _pid(config) and answers(config):
-        return False
+        return
     stop(config)
     log = config.state / "logs" / "server.log"
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -102,14 +96,14 @@ def start(config: Config) -> bool:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         if answers(config):
-            return True
+            return
         time.sleep(0.2)
     last = (log.read_text().strip().splitlines() or ["no output"])[-1].removeprefix("✗ ")
     raise CommandError(f"the sandbox's AWS APIs did not start: {last} (whole log: {log})")
 
 
-def stop(config: Config) -> bool:
-    """Ends the process; returns whether it ran."""
+def stop(config: Config) -> None:
+    """Ends the process if it runs."""
     pid = _pid(config)
     if pid:
         os.kill(pid, signal.SIGTERM)
@@ -120,7 +114,6 @@ def stop(config: Config) -> bool:
         else:
             os.kill(pid, signal.SIGKILL)
     _pid_file(config).unlink(missing_ok=True)
-    return bool(pid)
 
 
 def _pid_file(config: Config) -> Path:

@@ -1,10 +1,8 @@
 """Authenticates requests to the AWS APIs: Signature Version 4, verified with botocore's signer; AWS's own errors.
 
 Source: "AWS Signature Version 4 for API requests" in the IAM user guide, and "Authenticating Requests" in S3's API
-reference for presigned URLs and unsigned bodies.
+reference for unsigned bodies. Presigned URLs are refused.
 """
-
-from __future__ import annotations
 
 import datetime
 import hashlib
@@ -12,9 +10,7 @@ import hmac
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qs
 from xml.sax.saxutils import escape
 
 from botocore.auth import S3SigV4Auth, SigV4Auth
@@ -29,6 +25,7 @@ AUTHORIZATION = re.compile(
     r"AWS4-HMAC-SHA256 Credential=([^/,\s]+)/(\d{8})/([^/,\s]+)/([^/,\s]+)/aws4_request,\s*"
     r"SignedHeaders=([^,\s]+),\s*Signature=([0-9a-f]{64})\s*"
 )
+S3 = {"s3", "s3-outposts"}
 UNSIGNED = {"UNSIGNED-PAYLOAD", "STREAMING-UNSIGNED-PAYLOAD-TRAILER"}
 
 # Fault → the error's code and message. AWS's codes differ by service; clients do not need that.
@@ -41,7 +38,7 @@ FAULTS = {
         "InvalidClientTokenId",
         'the access key is not one of this sandbox; `eval "$(make -s env)"` sets its key',
     ),
-    "expired": ("ExpiredToken", "the session or the signature has expired"),
+    "expired": ("ExpiredToken", "the session has expired"),
     "skewed": ("RequestTimeTooSkewed", "the request's time differs from the sandbox's by more than fifteen minutes"),
     "wrong": ("SignatureDoesNotMatch", "the signature does not match the request and the secret key"),
 }
@@ -53,22 +50,6 @@ class Refused(Exception):
     def __init__(self, what: str, service: str = "") -> None:
         super().__init__(what)
         self.what, self.service = what, service
-
-
-@dataclass(frozen=True)
-class Signature:
-    """A request's signature."""
-
-    key: str
-    date: str
-    region: str
-    service: str
-    headers: tuple[str, ...]
-    value: str
-    time: str
-    token: str
-    expires: datetime.timedelta
-    in_query: bool
 
 
 class _Signer(SigV4Auth):
@@ -86,7 +67,7 @@ class _S3Signer(_Signer, S3SigV4Auth):
         return path
 
 
-def verify(environ: Environ, body: bytes, secret: Callable[[str], Secret | None]) -> Signature:
+def verify(environ: Environ, body: bytes, secret: Callable[[str], Secret | None]) -> None:
     """Verifies a request's signature.
 
     Args:
@@ -95,38 +76,37 @@ def verify(environ: Environ, body: bytes, secret: Callable[[str], Secret | None]
     Raises:
         Refused: the signature is missing, wrong or expired.
     """
-    found = _read(environ)
+    found = AUTHORIZATION.fullmatch(environ.get("HTTP_AUTHORIZATION", ""))
+    if not found:
+        raise Refused("missing")
+    key, date, region, service, names, value = found.groups()
+    headers, signed = _headers(environ), names.split(";")
+    time = headers.get("x-amz-date", "")
     try:
-        signed_at = datetime.datetime.strptime(found.time, TIME).replace(tzinfo=datetime.UTC)
+        signed_at = datetime.datetime.strptime(time, TIME).replace(tzinfo=datetime.UTC)
     except ValueError:
-        raise Refused("missing", found.service) from None
-    known = secret(found.key)
-    if not known or not hmac.compare_digest((known.token or "").encode(), found.token.encode()):
-        raise Refused("unknown", found.service)
-    headers = _headers(environ)
-    if "host" not in found.headers or not set(found.headers) <= headers.keys() or not found.time.startswith(found.date):
-        raise Refused("wrong", found.service)
-    payload = _payload(found, headers, body)
-    raw = str(environ.get("RAW_URI", ""))
-    if found.in_query:
-        raw = re.sub(r"&?X-Amz-Signature=[0-9a-f]*", "", raw)
-    request = AWSRequest(environ["REQUEST_METHOD"], f"http://{headers['host']}{raw}")
-    for name in found.headers:
+        raise Refused("missing", service) from None
+    known = secret(key)
+    if not known or not hmac.compare_digest(
+        (known.token or "").encode(), headers.get("x-amz-security-token", "").encode()
+    ):
+        raise Refused("unknown", service)
+    if "host" not in signed or not set(signed) <= headers.keys() or not time.startswith(date):
+        raise Refused("wrong", service)
+    request = AWSRequest(environ["REQUEST_METHOD"], f"http://{headers['host']}{environ.get('RAW_URI', '')}")
+    for name in signed:
         request.headers[name] = headers[name]
-    request.context.update(timestamp=found.time, payload=payload)
-    kind = _S3Signer if found.service in {"s3", "s3-outposts"} else _Signer
-    signer = kind(Credentials(found.key, known.secret), found.service, found.region)
+    request.context.update(timestamp=time, payload=_payload(service, headers, body))
+    kind = _S3Signer if service in S3 else _Signer
+    signer = kind(Credentials(key, known.secret), service, region)
     expected = signer.signature(signer.string_to_sign(request, signer.canonical_request(request)), request)
-    if not hmac.compare_digest(expected, found.value):
-        raise Refused("wrong", found.service)
+    if not hmac.compare_digest(expected, value):
+        raise Refused("wrong", service)
     now = datetime.datetime.now(datetime.UTC)
     if known.expires is not None and now.timestamp() > known.expires:
-        raise Refused("expired", found.service)
-    if signed_at - now > SKEW or not found.in_query and now - signed_at > SKEW:
-        raise Refused("skewed", found.service)
-    if found.in_query and now - signed_at > found.expires:
-        raise Refused("expired", found.service)
-    return found
+        raise Refused("expired", service)
+    if abs(signed_at - now) > SKEW:
+        raise Refused("skewed", service)
 
 
 def refusal(environ: Environ, body: bytes, refused: Refused) -> Answer:
@@ -145,32 +125,6 @@ def refusal(environ: Environ, body: bytes, refused: Refused) -> Answer:
     return Answer("403 Forbidden", (("Content-Type", "text/xml"),), content.encode())
 
 
-def _read(environ: Environ) -> Signature:
-    """A request's signature, from its header or its URL.
-
-    Raises:
-        Refused: there is none.
-    """
-    query = {name: values[-1] for name, values in parse_qs(environ.get("QUERY_STRING", "")).items()}
-    if query.get("X-Amz-Algorithm") and "HTTP_AUTHORIZATION" not in environ:
-        whole = (
-            f"{query['X-Amz-Algorithm']} Credential={query.get('X-Amz-Credential')}, "
-            f"SignedHeaders={query.get('X-Amz-SignedHeaders')}, Signature={query.get('X-Amz-Signature')}"
-        )
-        seconds = query.get("X-Amz-Expires", "900")
-        time, token = query.get("X-Amz-Date", ""), query.get("X-Amz-Security-Token", "")
-        expires = datetime.timedelta(seconds=min(int(seconds), 7 * 86400) if seconds.isdecimal() else 0)
-    else:
-        whole, expires = environ.get("HTTP_AUTHORIZATION", ""), datetime.timedelta()
-        time, token = environ.get("HTTP_X_AMZ_DATE", ""), environ.get("HTTP_X_AMZ_SECURITY_TOKEN", "")
-    found = AUTHORIZATION.fullmatch(whole)
-    if not found:
-        raise Refused("missing")
-    key, date, region, service, headers, value = found.groups()
-    in_query = "HTTP_AUTHORIZATION" not in environ
-    return Signature(key, date, region, service, tuple(headers.split(";")), value, time, token, expires, in_query)
-
-
 def _headers(environ: Environ) -> dict[str, str]:
     """The headers as they were signed, with lower-case names."""
     original = environ.get(NAMES, {})
@@ -185,20 +139,13 @@ def _headers(environ: Environ) -> dict[str, str]:
     return headers
 
 
-def _payload(found: Signature, headers: dict[str, str], body: bytes) -> str:
-    """The body's digest as it was signed.
-
-    Raises:
-        Refused: the body has another digest.
-    """
+def _payload(service: str, headers: dict[str, str], body: bytes) -> str:
+    """The body's digest as it was signed."""
     actual = hashlib.sha256(body).hexdigest()
     given = headers.get("x-amz-content-sha256")
-    if found.service in {"s3", "s3-outposts"}:
-        if found.in_query:
-            return given or "UNSIGNED-PAYLOAD"
-        if given in UNSIGNED:
-            return given
+    if service in S3 and given in UNSIGNED:
+        return given
     # Bodies with signed chunks are not supported: the header then is not the body's digest.
     if given is not None and given != actual:
-        raise Refused("wrong", found.service)
+        raise Refused("wrong", service)
     return actual

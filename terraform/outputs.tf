@@ -8,11 +8,6 @@ output "instance_addresses" {
   value       = aws_eip.this[*].public_ip
 }
 
-output "instance_ssh_addresses" {
-  description = "Addresses to connect to by SSH, depending on `ssh_address`."
-  value       = var.ssh_address == "private" ? aws_instance.this[*].private_ip : aws_eip.this[*].public_ip
-}
-
 output "data_volume_ids" {
   description = "Ids of the data volumes, in the order of the hosts."
   value       = aws_ebs_volume.data[*].id
@@ -21,16 +16,6 @@ output "data_volume_ids" {
 output "backup_bucket_name" {
   description = "Bucket of the backups."
   value       = module.backup.name
-}
-
-output "database_url_parameter" {
-  description = "SSM parameter with DATABASE_URL; empty with SQLite on the data volume."
-  value       = local.database_url_parameter
-}
-
-output "edge_domain" {
-  description = "Domain for which the hosts get a certificate; empty with plain HTTP or behind a load balancer."
-  value       = local.edge_domain
 }
 
 output "site_url" {

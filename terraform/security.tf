@@ -73,90 +73,79 @@ data "aws_ecr_repository" "api" {
   name = "${var.project}-api"
 }
 
-data "aws_iam_policy_document" "host_trust" {
-  statement {
-    actions = ["sts:AssumeRole"]
-
-    principals {
-      type        = "Service"
-      identifiers = ["ec2.amazonaws.com"]
-    }
-  }
-}
-
-data "aws_iam_policy_document" "host" {
-  #checkov:skip=CKV_AWS_356:ecr:GetAuthorizationToken takes no resource but *
-  # Logging in to ECR cannot be limited to a repository: AWS has no resource for it.
-  statement {
-    sid       = "LogInToTheRegistry"
-    actions   = ["ecr:GetAuthorizationToken"]
-    resources = ["*"]
-  }
-
-  statement {
-    sid = "PullTheApi"
-    actions = [
-      "ecr:BatchCheckLayerAvailability",
-      "ecr:BatchGetImage",
-      "ecr:GetDownloadUrlForLayer",
-    ]
-    resources = [data.aws_ecr_repository.api.arn]
-  }
-
-  # No deleting, and no overwriting (below): a compromised host cannot destroy backups.
-  statement {
-    sid       = "ReadBackups"
-    actions   = ["s3:GetObject", "s3:GetObjectVersion"]
-    resources = ["${module.backup.arn}/${local.backup_prefix}*"]
-  }
-
-  # Only with the header `If-None-Match: *`, so S3 refuses existing keys. Multipart uploads and copies lack the header and
-  # are refused, too.
-  statement {
-    sid       = "WriteNewBackups"
-    actions   = ["s3:PutObject"]
-    resources = ["${module.backup.arn}/${local.backup_prefix}*"]
-
-    condition {
-      test     = "StringEquals"
-      variable = "s3:if-none-match"
-      values   = ["*"]
-    }
-  }
-
-  statement {
-    sid       = "FindBackups"
-    actions   = ["s3:ListBucket", "s3:ListBucketVersions"]
-    resources = [module.backup.arn]
-
-    condition {
-      test     = "StringLike"
-      variable = "s3:prefix"
-      values   = ["${local.backup_prefix}*"]
-    }
-  }
-
-  statement {
-    sid     = "ReadItsParameters"
-    actions = ["ssm:GetParameter", "ssm:GetParameters", "ssm:GetParametersByPath"]
-    # GetParametersByPath needs access to the path itself.
-    resources = [for end in ["", "/*"] : "arn:${local.partition}:ssm:${local.region}:${local.account_id}:parameter/${var.project}${end}"]
-  }
-}
-
 resource "aws_iam_role" "host" {
-  name               = "${local.iam_prefix}-host"
-  description        = "What the hosts of ${var.project} may do."
-  assume_role_policy = data.aws_iam_policy_document.host_trust.json
+  name        = "${local.iam_prefix}-host"
+  description = "What the hosts of ${var.project} may do."
+  assume_role_policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [
+      {
+        Effect    = "Allow"
+        Action    = "sts:AssumeRole"
+        Principal = { Service = "ec2.amazonaws.com" }
+      },
+    ]
+  })
 
   # From bootstrap. Operators may create this role only with it.
   permissions_boundary = "arn:${local.partition}:iam::${local.account_id}:policy/${local.iam_prefix}-host-boundary"
 }
 
 resource "aws_iam_role_policy" "host" {
-  name   = "${local.iam_prefix}-host"
-  role   = aws_iam_role.host.id
-  policy = data.aws_iam_policy_document.host.json
+  name = "${local.iam_prefix}-host"
+  role = aws_iam_role.host.id
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [
+      # Logging in to ECR cannot be limited to a repository: AWS has no resource for it.
+      {
+        Sid      = "LogInToTheRegistry"
+        Effect   = "Allow"
+        Action   = "ecr:GetAuthorizationToken"
+        Resource = "*"
+      },
+      {
+        Sid    = "PullTheApi"
+        Effect = "Allow"
+        Action = [
+          "ecr:BatchCheckLayerAvailability",
+          "ecr:BatchGetImage",
+          "ecr:GetDownloadUrlForLayer",
+        ]
+        Resource = data.aws_ecr_repository.api.arn
+      },
+      # No deleting, and no overwriting (below): a compromised host cannot destroy backups.
+      {
+        Sid      = "ReadBackups"
+        Effect   = "Allow"
+        Action   = ["s3:GetObject", "s3:GetObjectVersion"]
+        Resource = "${module.backup.arn}/${local.backup_prefix}*"
+      },
+      # Only with the header `If-None-Match: *`, so S3 refuses existing keys. Multipart uploads and copies lack the header and
+      # are refused, too.
+      {
+        Sid       = "WriteNewBackups"
+        Effect    = "Allow"
+        Action    = "s3:PutObject"
+        Resource  = "${module.backup.arn}/${local.backup_prefix}*"
+        Condition = { StringEquals = { "s3:if-none-match" = "*" } }
+      },
+      {
+        Sid       = "FindBackups"
+        Effect    = "Allow"
+        Action    = ["s3:ListBucket", "s3:ListBucketVersions"]
+        Resource  = module.backup.arn
+        Condition = { StringLike = { "s3:prefix" = "${local.backup_prefix}*" } }
+      },
+      {
+        Sid    = "ReadItsParameters"
+        Effect = "Allow"
+        Action = ["ssm:GetParameter", "ssm:GetParameters", "ssm:GetParametersByPath"]
+        # GetParametersByPath needs access to the path itself.
+        Resource = [for end in ["", "/*"] : "arn:${local.partition}:ssm:${local.region}:${local.account_id}:parameter/${var.project}${end}"]
+      },
+    ]
+  })
 }
 
 resource "aws_iam_instance_profile" "host" {

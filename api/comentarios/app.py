@@ -2,12 +2,11 @@
 
 from flask import Flask
 
-from . import docs, errors, logs
+from . import docs, errors, health, logs
 from .comments import Comments
 from .config import Settings
 from .draining import Draining
 from .gateway import Gateway
-from .health import Health
 from .metrics import Metrics
 from .storage import open_storage
 
@@ -32,7 +31,7 @@ def create_app(settings: Settings | None = None, draining: Draining | None = Non
     metrics.init_app(app)
     comments = Comments(storage, metrics, settings)
     comments.init_app(app)
-    Health(settings, storage, draining, metrics).init_app(app)
+    health.init_app(app, settings, storage, draining, metrics)
     docs.init_app(app, settings)
     app.wsgi_app = Gateway(app.wsgi_app, comments, metrics, draining, settings)  # type: ignore[method-assign]
     storage.prepare()

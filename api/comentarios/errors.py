@@ -32,17 +32,14 @@ def reply_to(error: Exception, max_body_bytes: int) -> Reply:
         return replies.error(413, f"the body is larger than {max_body_bytes} bytes")
     if isinstance(error, HTTPException) and error.code in (400, 404, 405):
         headers = tuple((name, value) for name, value in error.get_headers() if name == "Allow")
-        return replies.error(error.code, _message(error), headers=headers)
+        own = {
+            404: "no such page; /docs lists what there is",
+            405: "this method is not allowed here; the Allow header lists those that are",
+        }
+        message = own.get(error.code) or (error.description or error.name).splitlines()[0]
+        return replies.error(error.code, message, headers=headers)
     log.error("unexpected %s", type(error).__name__, exc_info=error)
     return replies.error(500, "something went wrong on our side; the log has the details")
-
-
-def _message(error: HTTPException) -> str:
-    if error.code == 404:
-        return "no such page; /docs lists what there is"
-    if error.code == 405:
-        return "this method is not allowed here; the Allow header lists those that are"
-    return (error.description or error.name).splitlines()[0]
 
 
 def init_app(app: Flask, settings: Settings) -> None:

@@ -75,11 +75,12 @@ class Gateway:
                     path = path.encode("latin-1").decode()
                 except UnicodeDecodeError:
                     return replies.error(400, "the path is not UTF-8").send(start)
-            if refusal := self._refusal(method, environ):
-                label = method if method in METHODS else "OTHER"
-                self._metrics.observe(label, refusal.code, NO_ROUTE, time.perf_counter() - started)
+            if method not in METHODS:
+                # Anybody can invent method names, and each would be a time series.
+                message = "HTTP has no such method; the Allow header lists those that are here"
+                self._metrics.observe("OTHER", 405, NO_ROUTE, time.perf_counter() - started)
                 _discard_body(environ)
-                return refusal.send(start)
+                return replies.error(405, message, headers=(("Allow", "GET, HEAD, OPTIONS, POST"),)).send(start)
             if answered := self._short_way(method, path, environ):
                 reply, rule = answered
                 self._metrics.observe(method, reply.code, rule, time.perf_counter() - started)
@@ -98,14 +99,6 @@ class Gateway:
             if self._log_requests:
                 seconds = time.perf_counter() - started
                 sys.stderr.write(request_line(method, path, outcome[:3], request_id, seconds))
-
-    def _refusal(self, method: str, environ: dict[str, Any]) -> Reply | None:
-        """The reply to requests that are refused regardless of their path."""
-        if method not in METHODS:
-            # Anybody can invent method names, and each would be a time series.
-            message = "HTTP has no such method; the Allow header lists those that are here"
-            return replies.error(405, message, headers=(("Allow", "GET, HEAD, OPTIONS, POST"),))
-        return None
 
     def _short_way(self, method: str, path: str, environ: dict[str, Any]) -> tuple[Reply, str] | None:
         """The reply and the rule that it is counted under; None if Flask should answer."""

@@ -1,4 +1,4 @@
-"""Liveness and readiness."""
+"""Liveness and readiness: /healthz and /readyz."""
 
 import time
 
@@ -13,38 +13,26 @@ from .replies import Reply
 from .storage import Storage
 
 
-class Health:
-    """/healthz and /readyz."""
+def init_app(app: Flask, settings: Settings, storage: Storage, draining: Draining, metrics: Metrics) -> None:
+    built = {"version": settings.version, "commit": settings.commit}
+    alive = Reply(200, replies.encode({"status": "SUCCESS", "message": "alive", **built}))
+    ready = Reply(200, replies.encode({"status": "SUCCESS", "message": "ready"}))
+    stopping = replies.error(503, "stopping", headers=(("Retry-After", "1"),))
 
-    def __init__(self, settings: Settings, storage: Storage, draining: Draining, metrics: Metrics):
-        alive = {
-            "status": "SUCCESS",
-            "message": "alive",
-            "version": settings.version,
-            "commit": settings.commit,
-        }
-        self._alive = Reply(200, replies.encode(alive))
-        self._ready = Reply(200, replies.encode({"status": "SUCCESS", "message": "ready"}))
-        self._stopping = replies.error(503, "stopping", headers=(("Retry-After", "1"),))
-        self._storage = storage
-        self._draining = draining
-        self._metrics = metrics
-
-    def init_app(self, app: Flask) -> None:
-        app.add_url_rule("/healthz", view_func=self.healthz, provide_automatic_options=False)
-        app.add_url_rule("/readyz", view_func=self.readyz, provide_automatic_options=False)
-
-    def healthz(self) -> Response:
+    def healthz() -> Response:
         """200 as long as the process answers."""
-        return to_flask(self._alive)
+        return to_flask(alive)
 
-    def readyz(self) -> Response:
+    def readyz() -> Response:
         """200 if a comment could be written and read now; otherwise, or while stopping, 503."""
-        if self._draining.begun:
-            return to_flask(self._stopping)
+        if draining.begun:
+            return to_flask(stopping)
         started = time.perf_counter()
         try:
-            self._storage.ping()
+            storage.ping()
         finally:
-            self._metrics.ping_seconds.observe(time.perf_counter() - started)
-        return to_flask(self._ready)
+            metrics.ping_seconds.observe(time.perf_counter() - started)
+        return to_flask(ready)
+
+    app.add_url_rule("/healthz", view_func=healthz, provide_automatic_options=False)
+    app.add_url_rule("/readyz", view_func=readyz, provide_automatic_options=False)

@@ -1,5 +1,6 @@
 """The OpenAPI 3.1 description of the API, with the limits of the validation."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from .config import Settings
@@ -16,17 +17,14 @@ ERRORS = {
     503: "The database cannot be reached, or this replica is stopping; try again after `Retry-After` seconds.",
     507: "There is no room left to store comments.",
 }
-REQUEST_ID = {
-    "name": "X-Request-ID",
-    "in": "header",
-    "description": "Comes back in the reply and stands in the log; made up when it is missing or not of this form.",
-    "schema": {"type": "string"},
-    "example": "checkout-42",
-}
+TEXT = {"type": "string"}
 
 
 def document(version: str) -> dict[str, Any]:
     """The description of the API of this `version`."""
+    built = {"status": "SUCCESS", "message": "alive", "version": "1.0.0", "commit": "0123abc"}
+    alive = _json("Yes; and what it was built from.", _ref("Alive"), built)
+    ready = _json("Yes.", _ref("Success"), {"status": "SUCCESS", "message": "ready"})
     return {
         "openapi": "3.1.0",
         "info": {
@@ -43,137 +41,66 @@ def document(version: str) -> dict[str, Any]:
         "paths": {
             "/api/comment/new": {"post": _new()},
             "/api/comment/list/{content_id}": {"get": _list()},
-            "/healthz": {"get": _healthz()},
-            "/readyz": {"get": _readyz()},
+            "/healthz": {"get": _operation("alive", "operations", "Is the process alive", alive, 429)},
+            "/readyz": {"get": _operation("ready", "operations", "Can it write and read now", ready, 429, 503, 507)},
         },
         "components": {"schemas": _schemas()},
     }
 
 
 def _new() -> dict[str, Any]:
+    example = {"email": "alice@example.com", "comment": "first post!", "content_id": 1}
+    stored = {"status": "SUCCESS", "message": "comment created and associated with content_id 1"}
+    thread = {
+        "operationId": "listComments",
+        "parameters": {"content_id": "$request.body#/content_id"},
+        "description": "The thread that it now stands in.",
+    }
+    answer = {**_json("Stored.", _ref("Success"), stored), "links": {"thread": thread}}
     return {
-        "operationId": "newComment",
-        "tags": ["comments"],
-        "summary": "Create a comment",
+        **_operation("newComment", "comments", "Create a comment", answer, 400, 413, 415, 429, 503, 507),
         "description": '`1` and `"1"` are the same content_id. A field that is not listed is refused, so is one '
         "that is given twice.",
-        "parameters": [REQUEST_ID],
-        "requestBody": {
-            "required": True,
-            "content": {
-                "application/json": {
-                    "schema": _ref("NewComment"),
-                    "example": {"email": "alice@example.com", "comment": "first post!", "content_id": 1},
-                }
-            },
-        },
-        "responses": {
-            "200": {
-                **_json(
-                    "Stored.",
-                    _ref("Success"),
-                    {"status": "SUCCESS", "message": "comment created and associated with content_id 1"},
-                ),
-                "links": {
-                    "thread": {
-                        "operationId": "listComments",
-                        "parameters": {"content_id": "$request.body#/content_id"},
-                        "description": "The thread that it now stands in.",
-                    }
-                },
-            },
-            **_errors(400, 413, 415, 429, 503, 507),
-        },
+        "requestBody": {"required": True, **_content(_ref("NewComment"), example)},
     }
 
 
 def _list() -> dict[str, Any]:
+    answer = _json(
+        "The comments; none when the page starts at the end of the thread.",
+        {"type": "array", "items": _ref("Comment")},
+        [{"email": "alice@example.com", "comment": "first post!"}],
+    )
+    headers = {
+        "ETag": "Stays the same while no comment comes on top of the thread.",
+        "Link": 'The next page, as `<URL>; rel="next"`; not there on the last one.',
+    }
+    answer["headers"] = {name: {"description": text, "schema": TEXT} for name, text in headers.items()}
+    parameters = [
+        {
+            **_parameter("path", "content_id", "Percent-encoded where a URL needs it; slashes may stand as they are."),
+            "required": True,
+            "schema": {**TEXT, "minLength": 1, "maxLength": MAX_CONTENT_ID},
+            "example": "1",
+        },
+        {
+            **_parameter("query", "limit", f"Comments on a page at most; {MAX_LIMIT} when it is not given."),
+            "schema": {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT},
+        },
+        {**_parameter("query", "after", "A cursor, out of a `Link` header."), "schema": {**TEXT, "pattern": CURSOR}},
+        _parameter(
+            "header", "If-None-Match", "The `ETag` of an earlier reply; 304 when nothing has come on top of it."
+        ),
+    ]
+    operation = _operation(
+        "listComments", "comments", "List the comments on a content_id", answer, 400, 404, 429, 503, before=parameters
+    )
+    unchanged = "The reply is still the one with the `ETag` that `If-None-Match` names."
+    operation["responses"]["304"] = {"description": unchanged}
     return {
-        "operationId": "listComments",
-        "tags": ["comments"],
-        "summary": "List the comments on a content_id",
+        **operation,
         "description": f"Oldest first, at most {MAX_LIMIT} comments and {Settings.max_reply_bytes // 1024} KiB, with "
         "`limit` fewer. What does not fit is on further pages: follow the `Link` header until there is none.",
-        "parameters": [
-            {
-                "name": "content_id",
-                "in": "path",
-                "required": True,
-                "description": "Percent-encoded where a URL needs it; slashes may stand as they are.",
-                "schema": {"type": "string", "minLength": 1, "maxLength": MAX_CONTENT_ID},
-                "example": "1",
-            },
-            {
-                "name": "limit",
-                "in": "query",
-                "description": f"Comments on a page at most; {MAX_LIMIT} when it is not given.",
-                "schema": {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT},
-            },
-            {
-                "name": "after",
-                "in": "query",
-                "description": "A cursor, out of a `Link` header.",
-                "schema": {"type": "string", "pattern": CURSOR},
-            },
-            {
-                "name": "If-None-Match",
-                "in": "header",
-                "description": "The `ETag` of an earlier reply; 304 when nothing has come on top of it.",
-                "schema": {"type": "string"},
-            },
-            REQUEST_ID,
-        ],
-        "responses": {
-            "200": {
-                **_json(
-                    "The comments; none when the page starts at the end of the thread.",
-                    {"type": "array", "items": _ref("Comment")},
-                    [{"email": "alice@example.com", "comment": "first post!"}],
-                ),
-                "headers": {
-                    "ETag": {
-                        "description": "Stays the same while no comment comes on top of the thread.",
-                        "schema": {"type": "string"},
-                    },
-                    "Link": {
-                        "description": 'The next page, as `<URL>; rel="next"`; not there on the last one.',
-                        "schema": {"type": "string"},
-                    },
-                },
-            },
-            "304": {"description": "The reply is still the one with the `ETag` that `If-None-Match` names."},
-            **_errors(400, 404, 429, 503),
-        },
-    }
-
-
-def _healthz() -> dict[str, Any]:
-    return {
-        "operationId": "alive",
-        "tags": ["operations"],
-        "summary": "Is the process alive",
-        "parameters": [REQUEST_ID],
-        "responses": {
-            "200": _json(
-                "Yes; and what it was built from.",
-                _ref("Alive"),
-                {"status": "SUCCESS", "message": "alive", "version": "1.0.0", "commit": "0123abc"},
-            ),
-            **_errors(429),
-        },
-    }
-
-
-def _readyz() -> dict[str, Any]:
-    return {
-        "operationId": "ready",
-        "tags": ["operations"],
-        "summary": "Can it write and read now",
-        "parameters": [REQUEST_ID],
-        "responses": {
-            "200": _json("Yes.", _ref("Success"), {"status": "SUCCESS", "message": "ready"}),
-            **_errors(429, 503, 507),
-        },
     }
 
 
@@ -244,14 +171,32 @@ def _answer(status: dict[str, Any], more: dict[str, Any] | None = None) -> dict[
     }
 
 
+def _operation(
+    name: str, tag: str, summary: str, answer: dict[str, Any], *errors: int, before: Sequence[dict[str, Any]] = ()
+) -> dict[str, Any]:
+    """An operation that takes the parameters `before` and X-Request-ID."""
+    known = "Comes back in the reply and stands in the log; made up when it is missing or not of this form."
+    return {
+        "operationId": name,
+        "tags": [tag],
+        "summary": summary,
+        "parameters": [*before, {**_parameter("header", "X-Request-ID", known), "example": "checkout-42"}],
+        "responses": {"200": answer, **{str(code): _json(ERRORS[code], _ref("Error")) for code in errors}},
+    }
+
+
+def _parameter(where: str, name: str, description: str) -> dict[str, Any]:
+    return {"name": name, "in": where, "description": description, "schema": TEXT}
+
+
 def _ref(name: str) -> dict[str, Any]:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
-def _json(description: str, schema: dict[str, Any], example: object = None) -> dict[str, Any]:
+def _content(schema: dict[str, Any], example: object) -> dict[str, Any]:
     content = {"schema": schema} if example is None else {"schema": schema, "example": example}
-    return {"description": description, "content": {"application/json": content}}
+    return {"content": {"application/json": content}}
 
 
-def _errors(*codes: int) -> dict[str, Any]:
-    return {str(code): _json(ERRORS[code], _ref("Error")) for code in codes}
+def _json(description: str, schema: dict[str, Any], example: object = None) -> dict[str, Any]:
+    return {"description": description, **_content(schema, example)}

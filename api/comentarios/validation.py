@@ -111,10 +111,6 @@ def _email_fault(value: object) -> str | None:
     return None
 
 
-def _comment_fault(value: object) -> str | None:
-    return _text_fault(value, MAX_COMMENT)
-
-
 def _content_id_fault(value: object) -> str | None:
     if type(value) is not str:
         return "should be a string or an integer"
@@ -128,7 +124,7 @@ def _content_id_fault(value: object) -> str | None:
 
 _FAULTS: dict[str, Callable[[object], str | None]] = {
     "email": _email_fault,
-    "comment": _comment_fault,
+    "comment": lambda value: _text_fault(value, MAX_COMMENT),
     "content_id": _content_id_fault,
 }
 

@@ -3,11 +3,6 @@ output "state_bucket_name" {
   value       = module.state.name
 }
 
-output "operators_group_name" {
-  description = "IAM group whose members may operate this project, with MFA."
-  value       = aws_iam_group.operators.name
-}
-
 output "pipeline_role_arn" {
   description = "Role that GitHub's workflow assumes; empty without github_repository."
   value       = one(aws_iam_role.pipeline[*].arn) == null ? "" : one(aws_iam_role.pipeline[*].arn)

@@ -21,94 +21,79 @@ resource "aws_iam_openid_connect_provider" "github" {
   client_id_list = ["sts.amazonaws.com"]
 }
 
-data "aws_iam_policy_document" "pipeline_trust" {
-  count = local.pipeline_count
-
-  statement {
-    actions = ["sts:AssumeRoleWithWebIdentity"]
-
-    principals {
-      type        = "Federated"
-      identifiers = [local.github_oidc_provider_arn]
-    }
-
-    condition {
-      test     = "StringEquals"
-      variable = "${local.github_issuer}:aud"
-      values   = ["sts.amazonaws.com"]
-    }
-
-    # The environment's subject: the environment has reviewers and a branch. A branch's subject would bypass them.
-    condition {
-      test     = "StringEquals"
-      variable = "${local.github_issuer}:sub"
-      values   = ["repo:${local.github_subject}:environment:${var.github_environment}"]
-    }
-  }
-}
-
-data "aws_iam_policy_document" "pipeline" {
-  # AWS has no resource for logging in to ECR.
-  #checkov:skip=CKV_AWS_356:ecr:GetAuthorizationToken and EC2's Describe actions take no resource but *
-  statement {
-    sid       = "LogInToTheRegistry"
-    actions   = ["ecr:GetAuthorizationToken"]
-    resources = ["*"]
-  }
-
-  statement {
-    sid = "PushTheApi"
-    actions = [
-      "ecr:BatchCheckLayerAvailability",
-      "ecr:BatchGetImage",
-      "ecr:CompleteLayerUpload",
-      "ecr:DescribeImages",
-      "ecr:DescribeRepositories",
-      "ecr:InitiateLayerUpload",
-      "ecr:PutImage",
-      "ecr:UploadLayerPart",
-    ]
-    resources = [aws_ecr_repository.api.arn]
-  }
-
-  statement {
-    sid       = "FindTheHosts"
-    actions   = ["ec2:DescribeInstances", "ec2:DescribeSecurityGroups"]
-    resources = ["*"]
-  }
-
-  statement {
-    sid       = "OpenAndCloseSsh"
-    actions   = ["ec2:AuthorizeSecurityGroupIngress", "ec2:RevokeSecurityGroupIngress"]
-    resources = ["arn:${local.partition}:ec2:${local.region}:${local.account_id}:security-group/*"]
-
-    condition {
-      test     = "StringEquals"
-      variable = "aws:ResourceTag/Project"
-      values   = [var.project]
-    }
-
-    condition {
-      test     = "StringEquals"
-      variable = "aws:ResourceTag/SshAccess"
-      values   = ["pipeline"]
-    }
-  }
-}
-
 resource "aws_iam_role" "pipeline" {
   count = local.pipeline_count
 
-  name                 = "${local.iam_prefix}-pipeline"
-  description          = "What the workflow of ${var.github_repository} may do."
-  assume_role_policy   = data.aws_iam_policy_document.pipeline_trust[0].json
+  name        = "${local.iam_prefix}-pipeline"
+  description = "What the workflow of ${var.github_repository} may do."
+  assume_role_policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [
+      {
+        Effect    = "Allow"
+        Action    = "sts:AssumeRoleWithWebIdentity"
+        Principal = { Federated = local.github_oidc_provider_arn }
+        # The environment's subject: the environment has reviewers and a branch. A branch's subject would bypass them.
+        Condition = {
+          StringEquals = {
+            "${local.github_issuer}:aud" = "sts.amazonaws.com"
+            "${local.github_issuer}:sub" = "repo:${local.github_subject}:environment:${var.github_environment}"
+          }
+        }
+      },
+    ]
+  })
   max_session_duration = 3600
 }
 
 resource "aws_iam_role_policy" "pipeline" {
   count = local.pipeline_count
 
-  name   = "${local.iam_prefix}-pipeline"
-  role   = aws_iam_role.pipeline[0].id
-  policy = data.aws_iam_policy_document.pipeline.json
+  name = "${local.iam_prefix}-pipeline"
+  role = aws_iam_role.pipeline[0].id
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [
+      # AWS has no resource for logging in to ECR.
+      {
+        Sid      = "LogInToTheRegistry"
+        Effect   = "Allow"
+        Action   = "ecr:GetAuthorizationToken"
+        Resource = "*"
+      },
+      {
+        Sid    = "PushTheApi"
+        Effect = "Allow"
+        Action = [
+          "ecr:BatchCheckLayerAvailability",
+          "ecr:BatchGetImage",
+          "ecr:CompleteLayerUpload",
+          "ecr:DescribeImages",
+          "ecr:DescribeRepositories",
+          "ecr:InitiateLayerUpload",
+          "ecr:PutImage",
+          "ecr:UploadLayerPart",
+        ]
+        Resource = aws_ecr_repository.api.arn
+      },
+      {
+        Sid      = "FindTheHosts"
+        Effect   = "Allow"
+        Action   = ["ec2:DescribeInstances", "ec2:DescribeSecurityGroups"]
+        Resource = "*"
+      },
+      {
+        Sid      = "OpenAndCloseSsh"
+        Effect   = "Allow"
+        Action   = ["ec2:AuthorizeSecurityGroupIngress", "ec2:RevokeSecurityGroupIngress"]
+        Resource = "arn:${local.partition}:ec2:${local.region}:${local.account_id}:security-group/*"
+        Condition = {
+          StringEquals = {
+            "aws:ResourceTag/Project"   = var.project
+            "aws:ResourceTag/SshAccess" = "pipeline"
+          }
+        }
+      },
+    ]
+  })
 }

@@ -129,8 +129,8 @@ run "one_host" {
 
   assert {
     condition = (
-      output.instance_addresses == [aws_eip.this[0].public_ip] && output.instance_ssh_addresses == output.instance_addresses &&
-      output.site_url == "http://${aws_eip.this[0].public_ip}" && output.edge_domain == "" && output.database_url_parameter == ""
+      output.instance_addresses == [aws_eip.this[0].public_ip] && aws_instance.this[0].tags_all["ssh_address"] == "public" &&
+      output.site_url == "http://${aws_eip.this[0].public_ip}" && aws_instance.this[0].tags_all["edge_domain"] == "" && aws_instance.this[0].tags_all["database_url_parameter"] == ""
     )
     error_message = "The outputs do not say where the host is."
   }

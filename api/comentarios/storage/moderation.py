@@ -65,7 +65,8 @@ class Moderation:
         if email:
             filters["lower(email) = lower(?)"] = (email,)
         if text:
-            filters[r"lower(comment) LIKE lower(?) ESCAPE '\'"] = (f"%{_literal(text)}%",)
+            literal = re.sub(r"([\\%_])", r"\\\1", text)
+            filters[r"lower(comment) LIKE lower(?) ESCAPE '\'"] = (f"%{literal}%",)
         if since_ms is not None:
             filters["created_ms >= ?"] = (since_ms,)
         if until_ms is not None:
@@ -210,8 +211,3 @@ def _digest(address: str) -> str:
 def _redacted(text: str, named: Callable[[str], bool]) -> str:
     """`text` without the addresses that are `named`."""
     return ADDRESS.sub(lambda found: found[0].replace(found[1], ERASED) if named(found[1]) else found[0], text)
-
-
-def _literal(text: str) -> str:
-    """`text` in a pattern of LIKE."""
-    return re.sub(r"([\\%_])", r"\\\1", text)

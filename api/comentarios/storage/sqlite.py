@@ -113,11 +113,11 @@ class SqliteEngine:
         with _translated():
             if self._writer is None:
                 self._writer = self._connect()
-                # `_begin` waits instead.
+                # `begin` waits instead.
                 self._writer.execute("PRAGMA busy_timeout = 0")
             connection = self._writer
             try:
-                self._begin(connection)
+                begin(connection, self._busy_seconds)
                 if comments:
                     connection.executemany(INSERT, comments)
                 else:
@@ -127,9 +127,6 @@ class SqliteEngine:
                 self._writer = None
                 connection.close()
                 raise
-
-    def _begin(self, connection: sqlite3.Connection) -> None:
-        begin(connection, self._busy_seconds)
 
     def slice(self, content_id: str, after: int, limit: int) -> Slice:
         items, count, *last = self._row(SLICE, (content_id, after, limit))

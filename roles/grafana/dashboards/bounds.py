@@ -16,7 +16,6 @@ COMPARISON = re.compile(r"[<>]=? *([\d.]+(?: *\* *[\d.]+)*)")
 GROUPS: list[dict[str, Any]] = [
     group for path in sorted(RULES.glob("*.yml")) for group in yaml.safe_load(path.read_text())["groups"]
 ]
-RULE_GROUPS = tuple(group["name"] for group in GROUPS)
 EXPRESSIONS: dict[str, str] = {
     rule["alert"]: rule["expr"] for group in GROUPS for rule in group["rules"] if "alert" in rule
 }

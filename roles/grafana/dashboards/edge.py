@@ -1,6 +1,6 @@
 """The edge, and the monitoring itself."""
 
-from .bounds import OBJECTIVE, RULE_GROUPS
+from .bounds import OBJECTIVE
 from .host import certificate
 from .panels import HALF, HOST, QUARTER, SIXTH, THIRD, Board, Limits, Query, Word
 
@@ -15,10 +15,6 @@ JOBS = ("api", "edge", "node", "alertmanager", "prometheus", "grafana")
 PARTS = ("node", "alertmanager", "prometheus", "grafana")
 MONITORING = f'job=~"prometheus|alertmanager|node|grafana", {HOST}'
 PROMETHEUS = f'job="prometheus", {HOST}'
-
-
-def by_class(digit: str) -> Query:
-    return total("haproxy_frontend_http_responses_total", f'{PUBLIC}, code="{digit}xx"', f"{digit}xx")
 
 
 def error_ratio() -> Query:
@@ -54,7 +50,10 @@ def requests(b: Board, title: str, width: int, link: str = "") -> None:
         title,
         "Answers in a second by the first digit of their status.",
         "reqps",
-        *(by_class(digit) for digit in "2345"),
+        *(
+            total("haproxy_frontend_http_responses_total", f'{PUBLIC}, code="{digit}xx"', f"{digit}xx")
+            for digit in "2345"
+        ),
         width=width,
         link=link,
     )
@@ -163,7 +162,6 @@ def board() -> Board:
         "Targets of each job that answer.",
         "none",
         Query(f"sum by (host, job) (up{{{HOST}}})", "{{job}}", JOBS),
-        width=THIRD,
         alerts=("EdgeDown", "HostDown", "TargetDown", "TargetAbsent"),
     )
     b.graph(
@@ -172,25 +170,9 @@ def board() -> Board:
         "s",
         Query(f"max by (host, job) (scrape_duration_seconds{{{HOST}}})", "{{job}}", JOBS),
         limits=Limits(None, 5),
-        width=THIRD,
-    )
-    b.graph(
-        "Samples of a scrape",
-        "Samples that each job delivers. A scrape with more than 10,000 is refused.",
-        "short",
-        Query(f"sum by (host, job) (scrape_samples_scraped{{{HOST}}})", "{{job}}", JOBS),
-        limits=Limits(None, 10000),
-        width=THIRD,
     )
 
     b.row("Prometheus", "level lines, no failure, the database below its bound.")
-    b.graph(
-        "Series",
-        "Series in memory. Each costs a few kilobytes.",
-        "short",
-        Query(f"prometheus_tsdb_head_series{{{PROMETHEUS}}}", "series"),
-        width=THIRD,
-    )
     b.graph(
         "Size of the database",
         "Share of the room that the metrics may take on the disk. At 100 % the oldest go.",
@@ -202,18 +184,6 @@ def board() -> Board:
             "used",
         ),
         top=1,
-        width=THIRD,
-    )
-    b.graph(
-        "Rules",
-        "Time that the evaluation of each group of rules takes.",
-        "s",
-        Query(
-            f"max by (host, rule_group) (prometheus_rule_group_last_duration_seconds{{{HOST}}})",
-            "{{rule_group}}",
-            RULE_GROUPS,
-        ),
-        width=THIRD,
     )
     b.graph(
         "Failures",
@@ -223,24 +193,7 @@ def board() -> Board:
         total("prometheus_notifications_dropped_total", HOST, "notifications"),
         total("prometheus_tsdb_wal_writes_failed_total", HOST, "writes"),
         limits=Limits(None, 0.001),
-        width=THIRD,
         alerts=("RuleEvaluationFailing", "PrometheusStorageFailing"),
-    )
-    b.graph(
-        "Memory of the monitoring",
-        "Resident memory of each part.",
-        "bytes",
-        Query(f"process_resident_memory_bytes{{{MONITORING}}}", "{{job}}", PARTS),
-        stacked=True,
-        width=THIRD,
-    )
-    b.graph(
-        "CPU of the monitoring",
-        "Cores that each part uses.",
-        "suffix: cores",
-        Query(f"rate(process_cpu_seconds_total{{{MONITORING}}}[$__rate_interval])", "{{job}}", PARTS),
-        stacked=True,
-        width=THIRD,
     )
     b.number(
         "Configuration",
@@ -264,6 +217,5 @@ def board() -> Board:
             f"max by (host, job) (process_open_fds{{{HOST}}} / process_max_fds{{{HOST}}})", "{{job}}", ("api", *PARTS)
         ),
         limits=Limits.of("FileDescriptorsLow"),
-        width=HALF,
     )
     return b

@@ -1,6 +1,6 @@
 """The host by the USE method: utilisation, saturation and errors of CPU, memory, disk and network."""
 
-from .panels import HALF, HOST, QUARTER, THIRD, Board, Limits, Query, Word
+from .panels import FULL, HALF, HOST, QUARTER, THIRD, Board, Limits, Query, Word
 
 NODE = f'job="node", {HOST}'
 CPUS = f'count by (host) (node_cpu_seconds_total{{{NODE}, mode="idle"}})'
@@ -155,12 +155,7 @@ def board() -> Board:
         Query(traffic("node_vmstat_pswpin"), "in"),
         Query(traffic("node_vmstat_pswpout"), "out"),
         limits=Limits.of("Swapping"),
-    )
-    b.graph(
-        "Memory errors: kills",
-        "Processes that the kernel killed for want of memory.",
-        "short",
-        Query(f"increase(node_vmstat_oom_kill{{{NODE}}}[$__rate_interval])", "kills"),
+        width=FULL,
     )
 
     b.row("Disk", "below 80 % of room and inodes, pressure near 0.")

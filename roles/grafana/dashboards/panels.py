@@ -102,10 +102,6 @@ class Limits:
         steps = [md.Threshold(value=bound, color=colour) for bound, colour in zip(starts, colours, strict=True)]
         return d.ThresholdsConfig().mode(md.ThresholdsMode.ABSOLUTE).steps(steps)
 
-    @property
-    def drawn(self) -> bool:
-        return self.red is not None
-
 
 NONE = Limits(None, None)
 
@@ -201,30 +197,20 @@ class Board:
     def _annotate(self) -> None:
         """What happened, as lines through every graph; backups, four an hour, when somebody asks for them."""
 
-        def annotation(name: str, expr: str, title: str, colour: str) -> d.AnnotationQuery:
-            query = d.AnnotationQuery().name(name).datasource(DATASOURCE).icon_color(colour).expr(expr)
-            return query.title_format(title).step("60s").placement(None)  # type: ignore[arg-type]
-
         switched = "comentarios_release_timestamp_seconds"
         backup = f"comentarios_backup_last_success_timestamp_seconds{{{HOST}}}"
         firing = f'ALERTS{{alertstate="firing", alertname!="Watchdog", {HOST}}}'
-        # The values of all but the last are times, in seconds since 1970.
-        for query in (
-            annotation(
-                "Releases", f'{switched}{{kind!="rollback", {HOST}}} * 1000', "Release {{version}} {{host}}", "blue"
-            )
-            .enable(True)
-            .use_value_for_time(True),
-            annotation(
-                "Rollbacks", f'{switched}{{kind="rollback", {HOST}}} * 1000', "Back to {{version}} {{host}}", "orange"
-            )
-            .enable(True)
-            .use_value_for_time(True),
-            annotation("Backups", f"{backup} * 1000", "Backup {{host}}", "green")
-            .enable(False)
-            .use_value_for_time(True),
-            annotation("Alerts", firing, "{{alertname}} {{host}}", "red").enable(True),
+        for name, expr, title, colour in (
+            ("Releases", f'{switched}{{kind!="rollback", {HOST}}} * 1000', "Release {{version}} {{host}}", "blue"),
+            ("Rollbacks", f'{switched}{{kind="rollback", {HOST}}} * 1000', "Back to {{version}} {{host}}", "orange"),
+            ("Backups", f"{backup} * 1000", "Backup {{host}}", "green"),
+            ("Alerts", firing, "{{alertname}} {{host}}", "red"),
         ):
+            query = d.AnnotationQuery().name(name).datasource(DATASOURCE).icon_color(colour).expr(expr)
+            query.title_format(title).step("60s").placement(None).enable(name != "Backups")  # type: ignore[arg-type]
+            if name != "Alerts":
+                # The values of the others are times, in milliseconds since 1970.
+                query.use_value_for_time(True)
             self._board.annotation(query)
 
     def row(self, title: str, good: str) -> None:
@@ -277,7 +263,7 @@ class Board:
                 panel.override_by_regexp(rf"/^{name}( \S*)?$/", [md.DynamicConfigValue("color", value)])
         if stacked:
             panel.stacking(c.StackingConfig().mode(mc.StackingMode.NORMAL))
-        if limits.drawn:
+        if limits.red is not None:
             panel.thresholds_style(c.GraphThresholdsStyleConfig().mode(mc.GraphThresholdsStyleMode.DASHED))
         if top is not None:
             panel.max(top)

@@ -47,7 +47,7 @@ run "a_repository_whose_tokens_carry_numbers" {
   command = plan
 
   assert {
-    condition     = jsondecode(data.aws_iam_policy_document.pipeline_trust[0].json).Statement[0].Condition.StringEquals["token.actions.githubusercontent.com:sub"] == "repo:alice@123456/comentarios@456789:environment:production"
+    condition     = jsondecode(aws_iam_role.pipeline[0].assume_role_policy).Statement[0].Condition.StringEquals["token.actions.githubusercontent.com:sub"] == "repo:alice@123456/comentarios@456789:environment:production"
     error_message = "The role must trust the environment's subject with the numbers, and no other."
   }
 }
@@ -67,7 +67,7 @@ run "a_named_environment" {
   }
 
   assert {
-    condition     = jsondecode(data.aws_iam_policy_document.pipeline_trust[0].json).Statement[0].Condition.StringEquals["token.actions.githubusercontent.com:sub"] == "repo:alice/comentarios:environment:staging"
+    condition     = jsondecode(aws_iam_role.pipeline[0].assume_role_policy).Statement[0].Condition.StringEquals["token.actions.githubusercontent.com:sub"] == "repo:alice/comentarios:environment:staging"
     error_message = "Each environment's role must trust GitHub's environment of that name alone."
   }
 }
@@ -85,7 +85,7 @@ run "an_account_that_knows_github_already" {
   }
 
   assert {
-    condition     = strcontains(data.aws_iam_policy_document.pipeline_trust[0].json, var.github_oidc_provider_arn)
+    condition     = strcontains(aws_iam_role.pipeline[0].assume_role_policy, var.github_oidc_provider_arn)
     error_message = "The role must trust the given provider."
   }
 }

@@ -42,31 +42,23 @@ resource "aws_s3_bucket_public_access_block" "this" {
   restrict_public_buckets = true
 }
 
-data "aws_iam_policy_document" "this" {
-  statement {
-    sid    = "TlsOnly"
-    effect = "Deny"
-    # IAM ignores the case of action names. moto does not, so it skips this statement: it does not evaluate
-    # aws:SecureTransport and would refuse every request (docs/decisions.md).
-    actions   = ["S3:*"]
-    resources = [aws_s3_bucket.this.arn, "${aws_s3_bucket.this.arn}/*"]
-
-    principals {
-      type        = "*"
-      identifiers = ["*"]
-    }
-
-    condition {
-      test     = "Bool"
-      variable = "aws:SecureTransport"
-      values   = ["false"]
-    }
-  }
-}
-
 resource "aws_s3_bucket_policy" "this" {
   bucket = aws_s3_bucket.this.id
-  policy = data.aws_iam_policy_document.this.json
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [
+      {
+        Sid    = "TlsOnly"
+        Effect = "Deny"
+        # IAM ignores the case of action names. moto does not, so it skips this statement: it does not evaluate
+        # aws:SecureTransport and would refuse every request (docs/decisions.md).
+        Action    = "S3:*"
+        Resource  = [aws_s3_bucket.this.arn, "${aws_s3_bucket.this.arn}/*"]
+        Principal = "*"
+        Condition = { Bool = { "aws:SecureTransport" = "false" } }
+      },
+    ]
+  })
 
   # S3 answers 409 to concurrent changes of a bucket's access settings.
   depends_on = [aws_s3_bucket_public_access_block.this]

@@ -19,8 +19,6 @@ VARIABLES = {
     "ansible_managed": "",
     "_stack_acme_address": "172.17.0.1:8089",
     "_stack_edge_dir": "/var/lib/comentarios-edge",
-    "backup_sqlite_file": "/var/lib/comentarios/comentarios.db",
-    "backup_work_dir": "/var/lib/comentarios-backup",
     "stack_acme_directory": "https://acme.example.com/directory",
     "stack_acme_root": "",
     "stack_domain": "example.com",

@@ -432,19 +432,12 @@ def test_every_region_in_use_is_seen(server: Server, tmp_path: Path) -> None:
     again.close()
 
 
-def test_s3_signed_beforehand_and_unsigned_bodies(server: Server) -> None:
+def test_s3_unsigned_bodies(server: Server) -> None:
     s3 = server.client("s3")
     s3.create_bucket(Bucket="state")
     where = {"Bucket": "state", "Key": "a/b c+d~é"}
-    put = s3.generate_presigned_url("put_object", Params=where)
-    assert requests.put(put, data=b"by address").status_code == 200
-    get = s3.generate_presigned_url("get_object", Params=where)
-    assert requests.get(get).content == b"by address"
-    assert requests.get(get.replace("state/a", "state/b")).status_code == 403
-    assert requests.get(get[:-1] + ("0" if get[-1] != "0" else "1")).status_code == 403
-    expired = s3.generate_presigned_url("get_object", Params=where, ExpiresIn=0)
-    time.sleep(1.1)
-    assert "ExpiredToken" in requests.get(expired).text
+    beforehand = s3.generate_presigned_url("put_object", Params=where)
+    assert "MissingAuthenticationToken" in requests.put(beforehand, data=b"by address").text
     plain = boto3.Session().client(
         "s3",
         endpoint_url=server.url,
@@ -455,8 +448,7 @@ def test_s3_signed_beforehand_and_unsigned_bodies(server: Server) -> None:
     )
     plain.put_object(**where, Body=b"not signed")
     assert s3.get_object(**where)["Body"].read() == b"not signed"
-    # None of the signatures that were given out is in the journal.
-    assert "X-Amz-Signature" not in server.journal.read_text() and server.keys.access not in server.journal.read_text()
+    assert server.keys.access not in server.journal.read_text()
     server.kill()
     server.start()
     assert s3.get_object(**where)["Body"].read() == b"not signed"

@@ -58,9 +58,9 @@ def pipeline() -> None:
     target = _target()
     terraform.ensure_up(target)
     _images(target)
-    ssh_access.open_(target, ADDRESS)
+    ssh_access.ssh_open(target, ADDRESS)
     assert host.hosts(target)
-    ssh_access.close(target)
+    ssh_access.ssh_close(target)
 
 
 def host_() -> None:

@@ -20,7 +20,7 @@ def test_nothing_is_found(checkov: Path) -> None:
     )
     report = json.loads(done.stdout)
     assert report["summary"]["parsing_errors"] == 0
-    assert report["summary"]["passed"] > 150, "checkov did not look at the folder"
+    assert report["summary"]["passed"] > 100, "checkov did not look at the folder"
     found = [f"{check['check_id']} {check['resource']}" for check in report["results"]["failed_checks"]]
     assert found == []
 

@@ -190,7 +190,7 @@ def test_another_name_is_not_served(up, domain):
 
 def test_certificate_is_watched(up, domain):
     """The host's own check takes it, and Prometheus gets to know until when."""
-    done = up.ssh("sudo systemctl start comentarios-certificate.service")
+    done = up.ssh("sudo systemctl start comentarios-certbot.service")
     assert done.returncode == 0, done.stderr
     metrics = up.ssh("cat /var/lib/node_exporter/textfile/certificate.prom").stdout
     assert f'comentarios_certificate_valid{{domain="{DOMAIN}"}} 1' in metrics

@@ -50,6 +50,8 @@ def test_published_port_stays_inside(up, neighbour):
 )
 def test_logins(up, user, options):
     """Root does not get in with the key that lets the user in; nor does the user with anything but the key."""
+    # So that only sshd's setting refuses root.
+    assert up.ssh("sudo install -D -m 0600 .ssh/authorized_keys /root/.ssh/authorized_keys").returncode == 0
     key = up.target.variables["ANSIBLE_PRIVATE_KEY_FILE"]
     done = subprocess.run(
         [

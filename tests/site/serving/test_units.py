@@ -11,7 +11,7 @@ from tests.support.site import Site
 
 UNITS = sorted({path.name.removesuffix(".j2") for path in ROOT.glob("roles/*/*/**/comentarios-*.service*")})
 # Without a domain there is no certificate to look after: tests/site/changing/test_domain.py has one.
-OF_A_DOMAIN = {"comentarios-certbot.service", "comentarios-certificate.service"}
+OF_A_DOMAIN = {"comentarios-certbot.service"}
 
 
 @pytest.mark.parametrize("unit", [unit for unit in UNITS if unit not in OF_A_DOMAIN])

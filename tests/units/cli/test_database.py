@@ -57,7 +57,7 @@ def target(tmp_path: Path) -> Target:
 
 def test_move(world: World, target: Target) -> None:
     """First the host gets this checkout's configuration, with which its edge can hold writes."""
-    database.move(target, PARAMETER)
+    database.move_database(target, PARAMETER)
     assert world.done == ["release", "terraform", "move"]
     assert world.said[0] == f"✓ moved to {PARAMETER}: release 2 on comentarios-1; writes waited 2 s"
 
@@ -65,19 +65,19 @@ def test_move(world: World, target: Target) -> None:
 def test_an_interrupted_move_carries_on(world: World, target: Target) -> None:
     """The host's tag names the database already: another release before the move would be refused."""
     world.tag = PARAMETER
-    database.move(target, PARAMETER)
+    database.move_database(target, PARAMETER)
     assert world.done == ["move"]
 
 
 def test_back(world: World, target: Target) -> None:
     world.tag, world.settings = PARAMETER, ""
-    database.move(target, "sqlite")
+    database.move_database(target, "sqlite")
     assert world.done == ["release", "terraform", "move"]
 
 
 def test_nothing_to_move(world: World, target: Target) -> None:
     world.tag, world.moves = PARAMETER, False
-    database.move(target, PARAMETER)
+    database.move_database(target, PARAMETER)
     assert world.said == [f"✓ nothing to move: {PARAMETER} is the live database already"]
 
 
@@ -97,19 +97,19 @@ def test_settings_that_name_another(world: World, target: Target, to: str, setti
     """The next `make up` would undo it."""
     world.settings, world.tag = settings, tag
     with pytest.raises(CommandError, match=says):
-        database.move(target, to)
+        database.move_database(target, to)
     assert "move" not in world.done
 
 
 @pytest.mark.parametrize("to", ["", "7", "postgresql", "/other/database_url", "/comentarios-2/database_url"])
 def test_no_database(world: World, target: Target, to: str) -> None:
     with pytest.raises(CommandError, match=r"is not a database: give the parameter of SSM Parameter Store"):
-        database.move(target, to)
+        database.move_database(target, to)
     assert not world.done
 
 
 def test_several_hosts(world: World, target: Target) -> None:
     world.hosts = 2
     with pytest.raises(CommandError, match=r"several hosts \(comentarios-1, comentarios-2\): set instance_count to 1"):
-        database.move(target, PARAMETER)
+        database.move_database(target, PARAMETER)
     assert not world.done

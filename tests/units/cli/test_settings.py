@@ -91,7 +91,7 @@ ON_AWS = f"terraform:\n  admin_cidrs: [203.0.113.7/32]\n  ssh_public_key: {KEY}\
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A checkout without files of one's own, with the variables of this one."""
     # They are read once.
-    settings.terraform_variables(), settings.bootstrap_variables(), settings.ansible_variables()
+    settings.terraform_variables(), settings.terraform_variables("bootstrap"), settings.ansible_variables()
     for module in (settings, targets):
         monkeypatch.setattr(module, "ROOT", tmp_path)
     (tmp_path / "terraform" / "bootstrap").mkdir(parents=True)
@@ -241,6 +241,6 @@ def test_every_variable_of_terraform_is_known() -> None:
         "project",
         "iam_prefix",
     } <= set(names)
-    every = [*names.values(), *settings.bootstrap_variables().values()]
+    every = [*names.values(), *settings.terraform_variables("bootstrap").values()]
     assert all(one["type"] in settings.TYPES for one in every)
     assert {name for name, one in names.items() if one["required"]} == {"admin_cidrs", "ssh_public_key"}

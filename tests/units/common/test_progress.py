@@ -188,5 +188,5 @@ def test_terminal_has_a_moving_line() -> None:
         text += piece
     assert process.wait() == 0
     plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text.decode())
-    assert re.search(r". building \d:\d\d layer 3", plain), plain
+    assert re.search(r". building \d:\d\d:\d\d layer 3", plain), plain
     assert re.search(r"✓ building \(\d+\.\d s\)\r\n$", plain), plain

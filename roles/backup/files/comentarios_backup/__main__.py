@@ -1,7 +1,5 @@
 """``comentarios-backup``: run, list, restore. Prints JSON; errors are one line on stderr."""
 
-from __future__ import annotations
-
 import argparse
 import fcntl
 import json
@@ -14,9 +12,12 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+# Role stack installs it beside this program.
+from comentarios_release.textfile import write_metrics
 
 from .postgresql import Postgresql
 from .settings import BackupError, ForeignError, Settings
@@ -25,40 +26,28 @@ from .stack import Stack
 from .store import AT, CONNECTIONS, Store, made_at
 
 METRICS = {
-    "last_success_timestamp_seconds": "When the newest backup was made and verified.",
-    "size_bytes": "Size of the newest backup, compressed.",
-    "comments": "Comments in the newest backup.",
-    "duration_seconds": "How long the newest backup took.",
+    "comentarios_backup_last_success_timestamp_seconds": "When the newest backup was made and verified.",
+    "comentarios_backup_size_bytes": "Size of the newest backup, compressed.",
+    "comentarios_backup_comments": "Comments in the newest backup.",
+    "comentarios_backup_duration_seconds": "How long the newest backup took.",
 }
-
-
-@dataclass(frozen=True)
-class Work:
-    """Temporary files of a backup or a restore.
-
-    Attributes:
-        copy: the copy of the database, in a folder that its user may read and write.
-        packed: the compressed copy, in root's folder.
-    """
-
-    copy: Path
-    packed: Path
 
 
 def run(settings: Settings) -> dict[str, Any]:
     """Makes a backup: a consistent copy that is opened, counted, uploaded and verified in S3."""
     begin, database = time.time(), _database(settings)
-    with _work_folder(settings, database.user) as work:
-        database.dump(work.copy)
+    with _work_folder(settings, database.user) as (copy, packed):
+        database.dump(copy)
         try:
-            comments = database.check(work.copy)
+            comments = database.check(copy)
         finally:
             database.forget()
         store = Store(settings)
         name = store.new_name(begin) + f"-{secrets.token_hex(2)}{database.suffix}"
-        made = store.put(work.copy, work.packed, name, comments, Stack().release())
+        made = store.put(copy, packed, name, comments, Stack().release())
     values = (begin, made.size, made.comments, time.time() - begin)
-    _publish(settings.metrics_file, dict(zip(METRICS, values, strict=True)))
+    metrics = {name: (meaning, "", value) for (name, meaning), value in zip(METRICS.items(), values, strict=True)}
+    write_metrics(settings.metrics_file, metrics)
     return asdict(made)
 
 
@@ -93,16 +82,16 @@ def restore(settings: Settings, name: str) -> dict[str, Any]:
     chosen = store.get(name)
     if not name.partition(AT)[0].endswith(database.suffix):
         raise BackupError(f"{name} is of another kind of database: choose one that ends in {database.suffix}")
-    with _work_folder(settings, database.user) as work:
-        store.fetch(chosen, work.packed, work.copy)
+    with _work_folder(settings, database.user) as (copy, packed):
+        store.fetch(chosen, packed, copy)
         try:
-            comments = database.check(work.copy)
+            comments = database.check(copy)
             if comments != chosen.comments:
                 raise BackupError(
                     f"{chosen.name} holds {comments} comments and was made with {chosen.comments}: choose another"
                 )
             with stack.held():
-                kept, before = _swapped(stack, database, work.copy)
+                kept, before = _swapped(stack, database, copy)
         finally:
             database.forget()
     # Only newer backups know what was hidden or erased later, unless the database before did.
@@ -132,8 +121,10 @@ def _database(settings: Settings) -> Sqlite | Postgresql:
 
 
 @contextmanager
-def _work_folder(settings: Settings, user: int) -> Iterator[Work]:
-    """Empty work folders. A second process waits."""
+def _work_folder(settings: Settings, user: int) -> Iterator[tuple[Path, Path]]:
+    """Places for a copy of the database, in a folder that its user may read and write, and for the compressed one, in
+    root's folder. A second process waits.
+    """
     # The user can pass through root's folder to the copy's folder, but not list it.
     settings.work_dir.mkdir(parents=True, exist_ok=True)
     settings.work_dir.chmod(0o711)
@@ -143,29 +134,17 @@ def _work_folder(settings: Settings, user: int) -> Iterator[Work]:
         folder = settings.work_dir / "now"
         # The leftover of an interrupted run.
         shutil.rmtree(folder, ignore_errors=True)
-        work = Work(folder / "database" / "copy", folder / "packed")
-        work.copy.parent.mkdir(parents=True)
+        database = folder / "database"
+        database.mkdir(parents=True)
         folder.chmod(0o711)
-        work.copy.parent.chmod(0o770)
-        os.chown(work.copy.parent, user, -1)
+        database.chmod(0o770)
+        os.chown(database, user, -1)
         try:
-            yield work
+            yield database / "copy", folder / "packed"
         finally:
             shutil.rmtree(folder, ignore_errors=True)
     finally:
         os.close(descriptor)
-
-
-def _publish(file: Path, values: dict[str, float]) -> None:
-    lines = []
-    for name, value in values.items():
-        full = f"comentarios_backup_{name}"
-        lines += [f"# HELP {full} {METRICS[name]}", f"# TYPE {full} gauge", f"{full} {value:.3f}"]
-    # Renamed, so that the node exporter never reads an incomplete file.
-    new = file.with_name(f"{file.name}.new")
-    new.write_text("\n".join(lines) + "\n")
-    new.chmod(0o644)
-    new.replace(file)
 
 
 def main() -> int:
@@ -177,17 +156,14 @@ def main() -> int:
         "--from", dest="name", default=""
     )
     arguments = parser.parse_args()
+    given = [arguments.name] if arguments.command == "restore" else []
     # Both signals make a restore put the old database back.
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: sys.exit("interrupted"))
     try:
         settings = Settings.read()
-        act: dict[str, Callable[[], Any]] = {
-            "run": lambda: run(settings),
-            "list": lambda: list_(settings),
-            "restore": lambda: restore(settings, arguments.name),
-        }
-        done = act[arguments.command]()
+        act: dict[str, Callable[..., Any]] = {"run": run, "list": list_, "restore": restore}
+        done = act[arguments.command](settings, *given)
     except (BackupError, OSError) as error:
         print(error, file=sys.stderr)
         return 1

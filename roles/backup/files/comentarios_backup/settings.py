@@ -1,11 +1,9 @@
 """The settings in /etc/comentarios/backup.json, written by role backup."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 FILE = Path("/etc/comentarios/backup.json")
 
@@ -38,7 +36,7 @@ class Settings:
     metrics_file: Path
 
     @classmethod
-    def read(cls, file: Path = FILE) -> Settings:
+    def read(cls, file: Path = FILE) -> Self:
         """Raises BackupError if the file is missing or cannot be read."""
         paths = ("sqlite_file", "work_dir", "metrics_file")
         try:

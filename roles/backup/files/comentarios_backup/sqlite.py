@@ -1,7 +1,5 @@
 """SQLite: runs each step in a separate process, as the owner of the database's folder."""
 
-from __future__ import annotations
-
 import json
 import os
 import secrets

@@ -4,8 +4,6 @@
 links, FIFOs, any bytes in the database. So nothing there can use more rights than that user has.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -1,14 +1,14 @@
 """The API's containers, which are stopped while the database is swapped."""
 
-from __future__ import annotations
-
-import http.client
 import json
 import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from subprocess import PIPE
+
+# Role stack installs it beside this program.
+from comentarios_release.edge import get
 
 from .settings import BackupError
 
@@ -52,11 +52,7 @@ class Stack:
         return running
 
     def start(self, containers: list[str]) -> None:
-        """Starts the containers, and waits until the edge reaches one.
-
-        Raises:
-            BackupError: none is ready within a minute.
-        """
+        """Starts the containers, and waits until the edge reaches one."""
         if not containers:
             return
         self._run("docker", "start", *containers)
@@ -69,7 +65,7 @@ class Stack:
     def _ready(self, containers: list[str]) -> bool:
         network = "{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}"
         addresses = [self._run("docker", "inspect", "--format", network, one).split() for one in containers]
-        return all(address and _answers(address[0]) for address in addresses)
+        return all(address and get(f"http://{address[0]}:{PORT}/readyz")[0] == 200 for address in addresses)
 
     @staticmethod
     def _run(*command: str) -> str:
@@ -84,15 +80,3 @@ class Stack:
 
 def _last(text: str) -> str:
     return (text.strip().splitlines() or ["no output"])[-1]
-
-
-def _answers(address: str) -> bool:
-    connection = http.client.HTTPConnection(address, PORT, timeout=2)
-    try:
-        connection.request("GET", "/readyz")
-        # Only the status: a container's output is never read here without a limit.
-        return connection.getresponse().status == 200
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()

@@ -1,7 +1,5 @@
 """The backups in S3: one object each, described by its metadata."""
 
-from __future__ import annotations
-
 import gzip
 import hashlib
 import os
@@ -61,11 +59,7 @@ class Store:
         )
 
     def put(self, file: Path, packed: Path, name: str, comments: int, release: str) -> Backup:
-        """Compresses a file, uploads it, and verifies it in S3.
-
-        Raises:
-            BackupError: S3 does not take it, or has something else.
-        """
+        """Compresses a file, uploads it, and verifies it in S3."""
         digest = _pack(file, packed)
         facts = {"comments": str(comments), "release": release, "sha256": digest}
         with packed.open("rb") as body, _explained(f"{self._url(name)} cannot be written"):
@@ -118,11 +112,7 @@ class Store:
             ) from None
 
     def fetch(self, backup: Backup, packed: Path, file: Path) -> None:
-        """Downloads a backup and decompresses it into another file.
-
-        Raises:
-            BackupError: it is not what was uploaded.
-        """
+        """Downloads a backup and decompresses it into another file."""
         free = shutil.disk_usage(packed.parent).free
         if free < 2 * backup.size:
             raise BackupError(

@@ -1,7 +1,5 @@
 """``comentarios-release``: the command on the host that Ansible and the verbs call. Prints JSON; errors on stderr."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import shutil
@@ -81,7 +79,8 @@ class Command:
         changed = files.changes(wanted, in_place)
         if live:
             changed |= files.differing(files.listing(configuration, secrets=False), before)
-            if not changed and self._running() == [record.identity] * record.replicas:
+            running = [one.release for one in self._engine.containers("api") if one.runs]
+            if not changed and running == [record.identity] * record.replicas:
                 return {"changed": False, "number": live.number}
         record.changed = sorted(changed)
         difference = {"diff": [_difference(name, in_place, wanted) for name in record.changed]}
@@ -120,7 +119,8 @@ class Command:
             )
         configuration = self._put_together(files.listing(self._records.configuration(to.number)))
         record = self._described(configuration, "rollback", live, to.image)
-        self._pull(record.images)
+        for image in record.images:
+            self._engine.ensure_image(image)
         record.origin = to.origin
         wanted, in_place = files.listing(configuration), files.listing(self._settings.stack_dir)
         record.changed = sorted(files.changes(wanted, in_place))
@@ -162,11 +162,7 @@ class Command:
         return {}
 
     def wait(self, number: int) -> Result:
-        """Waits until a release has ended.
-
-        Raises:
-            ReleaseError: it failed; why.
-        """
+        """Waits until a release has ended."""
         idle = 0
         while (record := self._records.get(number)).finished is None:
             if record.undo_failures >= UNDO_TRIES:
@@ -184,7 +180,8 @@ class Command:
                 )
             self._sleep(0.3)
         if record.outcome != GOOD:
-            raise ReleaseError(f"release {record.number} of {record.tag} {_ended(record)}: {record.reason}")
+            ended = {"rolled back": "was rolled back", "cancelled": "was undone"}.get(record.outcome, record.outcome)
+            raise ReleaseError(f"release {record.number} of {record.tag} {ended}: {record.reason}")
         return {"seconds": round(record.finished - record.started, 1)}
 
     def cancel(self) -> Result:
@@ -288,10 +285,6 @@ class Command:
             replicas=int(services["api"]["deploy"]["replicas"]),
         )
 
-    def _pull(self, images: Sequence[str]) -> None:
-        for image in images:
-            self._engine.ensure_image(image)
-
     def _check(self, configuration: Path, services: Result, before: Result, changed: set[str]) -> None:
         """Pulls the images, and has each program check its files.
 
@@ -302,7 +295,8 @@ class Command:
             for name in sorted(changed):
                 if name.endswith(".json"):
                     files.read_json(configuration / name)
-            self._pull(sorted({service["image"] for service in services.values()}))
+            for image in sorted({service["image"] for service in services.values()}):
+                self._engine.ensure_image(image)
         except ReleaseError as error:
             raise ReleaseError(f"{error}. Nothing was changed") from None
         for service, (folder, *_) in CHECKS.items():
@@ -314,10 +308,6 @@ class Command:
                 continue
             if problem := image and self._engine.check(configuration, service, image, user):
                 raise ReleaseError(f"{service} refuses its configuration, nothing was changed: {problem}")
-
-    def _running(self) -> Sequence[str]:
-        """The releases of the running replicas."""
-        return [one.release for one in self._engine.containers("api") if one.runs]
 
     def _begin(self, record: Record) -> Result:
         record.commit = self._engine.commit(record.image)
@@ -354,10 +344,6 @@ def _difference(name: str, before: dict[str, Path], after: dict[str, Path]) -> d
         "before": text(before, "a secret\n"),
         "after": text(after, "another secret\n"),
     }
-
-
-def _ended(record: Record) -> str:
-    return {"rolled back": "was rolled back", "cancelled": "was undone"}.get(record.outcome, record.outcome)
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -1,16 +1,15 @@
 """The edge: its live release, its counters and its configuration."""
 
-from __future__ import annotations
-
 import errno
 import os
 import re
 import socket
 import time
-import urllib.request
 from collections.abc import Callable
-from http.client import HTTPException, HTTPResponse
+from contextlib import closing
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from .engine import Engine
 from .files import write
@@ -51,11 +50,7 @@ class Edge:
         return found[1] if found else None
 
     def switch(self, identity: str) -> None:
-        """When this returns the release gets every new request; those under way stay where they are.
-
-        Raises:
-            ReleaseError: the edge does not find the release's replicas.
-        """
+        """When this returns the release gets every new request; those under way stay where they are."""
         name = f"release-{identity}"
         write(self._live, f"global\n    setenv LIVE_RELEASE {name}\n")
         if not self._runs():
@@ -151,11 +146,7 @@ class Edge:
         return re.findall(r"^(\d+)\s+worker", self._tell("show proc"), re.MULTILINE)
 
     def _tell(self, commands: str) -> str:
-        """Sends a command to HAProxy's master process, whose socket is on the host.
-
-        Raises:
-            ReleaseError: it does not answer.
-        """
+        """Sends a command to HAProxy's master process, whose socket is on the host."""
         path = str(self._settings.edge_socket)
         try:
             with socket.socket(socket.AF_UNIX) as connection:
@@ -171,11 +162,7 @@ class Edge:
 
 
 def _read(read: Callable[[int], bytes], seconds: float) -> bytes:
-    """Reads to the end.
-
-    Raises:
-        OSError: it is longer than an answer is, or takes longer than so many seconds altogether.
-    """
+    """Reads to the end. What is longer than an answer is, or takes longer than so many seconds in all, is an error."""
     end, answer = time.monotonic() + seconds, bytearray()
     while part := read(65536):
         answer += part
@@ -195,16 +182,6 @@ def _until(seconds: float, holds: Callable[[], bool]) -> bool:
     return True
 
 
-class _AsItIs(urllib.request.HTTPErrorProcessor):
-    """Treats redirects and errors like any other answer."""
-
-    def http_response(self, request: urllib.request.Request, response: HTTPResponse) -> HTTPResponse:
-        return response
-
-
-_opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _AsItIs)
-
-
 def get(url: str, timeout: float = 2, limit: int | None = 200) -> tuple[int, str]:
     """Status and body of a GET, or 0 and the reason for the failure.
 
@@ -212,11 +189,14 @@ def get(url: str, timeout: float = 2, limit: int | None = 200) -> tuple[int, str
         timeout: seconds, for the connection and for the whole body.
         limit: characters of the body that are wanted, in one line; None for all of it, as it is.
     """
-    try:
-        with _opener.open(url, timeout=timeout) as reply:
+    parts = urlsplit(url)
+    with closing(HTTPConnection(parts.hostname or "", parts.port, timeout=timeout)) as connection:
+        try:
+            connection.request("GET", parts.path)
+            reply = connection.getresponse()
             return reply.status, _short(_read(reply.read1, timeout), limit)
-    except (OSError, HTTPException) as error:
-        return 0, str(getattr(error, "reason", error))
+        except (OSError, HTTPException) as error:
+            return 0, str(error)
 
 
 def _short(body: bytes, limit: int | None) -> str:

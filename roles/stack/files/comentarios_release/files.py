@@ -1,7 +1,5 @@
 """Atomic writes, and the configuration as a tree of files."""
 
-from __future__ import annotations
-
 import json
 import os
 import re
@@ -51,11 +49,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """The file's content; None if it does not exist.
-
-    Raises:
-        ReleaseError: it is not JSON.
-    """
+    """The file's content; None if it does not exist."""
     try:
         return json.loads(path.read_text())
     except FileNotFoundError:

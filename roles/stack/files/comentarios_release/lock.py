@@ -1,7 +1,5 @@
 """A lock for this host, which the kernel releases when the process ends."""
 
-from __future__ import annotations
-
 import fcntl
 import json
 import time

@@ -1,7 +1,5 @@
 """The releases of this host: one folder each, with its record and its configuration."""
 
-from __future__ import annotations
-
 import shutil
 import time
 from dataclasses import asdict, dataclass, field, fields
@@ -147,22 +145,14 @@ class Records:
         self.save(record)
 
     def before(self, live: Record) -> Record:
-        """The last good release before the live one, for ``make rollback``.
-
-        Raises:
-            ReleaseError: there is none.
-        """
+        """The last good release before the live one, for ``make rollback``."""
         for record in reversed(self.all()):
             if record.outcome == GOOD and record.kind != "rollback" and record.number < live.origin:
                 return record
         raise ReleaseError("there is no good release before the live one to go back to: `make releases` lists them")
 
     def find(self, wanted: str) -> Record:
-        """The good release with this number or tag; the newest if there are several.
-
-        Raises:
-            ReleaseError: there is none, or it failed.
-        """
+        """The good release with this number or tag; the newest if there are several."""
         named = [record for record in self.all() if wanted in (str(record.number), record.tag)]
         good = [record for record in named if record.outcome == GOOD]
         if good:

@@ -1,7 +1,5 @@
 """Runs a release step by step. After an interruption, it continues with the step that was interrupted."""
 
-from __future__ import annotations
-
 import re
 import signal
 import time
@@ -82,16 +80,13 @@ class Rollout:
             try:
                 self._undo()
             except (ReleaseError, OSError) as error:
-                self._undo_failed(error)
+                # systemd restarts the program, which tries again.
+                self._record.undo_failures += 1
+                self._record.reason = f"undoing it has failed {self._record.undo_failures} times: {error}"
+                self._records.save(self._record)
+                textfile.publish(self._settings.textfile, self._records.live(), False)
                 raise
         self._finish()
-
-    def _undo_failed(self, error: Exception) -> None:
-        """Records the failure and publishes it as a metric. systemd restarts the program, which tries again."""
-        self._record.undo_failures += 1
-        self._record.reason = f"undoing it has failed {self._record.undo_failures} times: {error}"
-        self._records.save(self._record)
-        textfile.publish(self._settings.textfile, self._records.live(), False)
 
     def _forward(self) -> None:
         steps: dict[str, Callable[[], None]] = {
@@ -120,10 +115,9 @@ class Rollout:
         if missing > 0:
             # The replicas mount the secrets when they start.
             files.add_secrets(self._configuration, self._settings.stack_dir)
-            scale = f"api={len(kept) + missing}"
-            arguments = ("up", "--detach", "--no-deps", "--no-recreate", "--no-build", "--pull", "never")
-            self._compose(*arguments, "--scale", scale, "api")
-        self._record.baseline = self._measure(before)
+            self._scale(self._configuration, self._record.identity, len(kept) + missing)
+        now = self._edge.sample()
+        self._record.baseline = Baseline.of(now.since(before or Sample()), now).as_dict() if now else None
 
     def _wait_ready(self) -> None:
         self._ready(self._is_new, self._record.replicas)
@@ -181,13 +175,10 @@ class Rollout:
         for one in replicas:
             if not one.runs or self._restarted(one):
                 raise BadRelease(f"replica {one.name} ended (status {one.exit_code}); {self._last_lines([one])}")
-            url = f"http://{one.address}:8000/readyz"
-            status, body = self._probe(url)
-            unready[one.id] = 0 if status == 200 else unready.get(one.id, 0) + 1
+            problem = self._unready(one)
+            unready[one.id] = unready.get(one.id, 0) + 1 if problem else 0
             if unready[one.id] >= 3:
-                raise BadRelease(
-                    f"{url} of {one.name} answered {status or 'nothing'}: {body}; {self._last_lines([one])}"
-                )
+                raise BadRelease(f"replica {one.name}: {problem}; {self._last_lines([one])}")
 
     def _undo(self) -> None:
         """Makes the previous release live again, with its configuration; then removes the new replicas."""
@@ -202,9 +193,7 @@ class Rollout:
                 self._engine.start(one for one in self._engine.containers("api") if belongs(one) and not one.runs)
                 missing = before.replicas - sum(belongs(one) for one in self._engine.containers("api"))
                 if missing > 0:
-                    scale = f"api={len(self._engine.containers('api')) + missing}"
-                    arguments = ("up", "--detach", "--no-deps", "--no-recreate", "--no-build", "--scale", scale, "api")
-                    self._engine.compose(configuration, before.identity, *arguments)
+                    self._scale(configuration, before.identity, len(self._engine.containers("api")) + missing)
                 self._ready(belongs, before.replicas)
                 if self._record.move:
                     self._move("undo", before.identity)
@@ -327,11 +316,7 @@ class Rollout:
         return ""
 
     def _ready(self, belongs: Callable[[Container], bool], count: int) -> None:
-        """Waits until this number of replicas is ready.
-
-        Raises:
-            ReleaseError: a replica ended, or time is up; the probe's result and the replica's last lines.
-        """
+        """Waits until this number of replicas is ready."""
         end = self._clock() + self._record.ready_seconds
         while True:
             replicas = [one for one in self._engine.containers("api") if belongs(one)]
@@ -342,10 +327,8 @@ class Rollout:
                         f"replica {one.name} of {one.image} ended at its start (status {one.exit_code}); "
                         f"{self._last_lines([one])}"
                     )
-                url = f"http://{one.address}:8000/readyz"
-                status, body = self._probe(url)
-                if status != 200:
-                    problems.append((one, f"{url} answered {status or 'nothing'}: {body}"))
+                if problem := self._unready(one):
+                    problems.append((one, problem))
             if len(replicas) >= count and not problems:
                 return
             if self._clock() > end:
@@ -359,23 +342,25 @@ class Rollout:
                 )
             self._sleep(0.3)
 
+    def _unready(self, replica: Container) -> str:
+        """Empty if the replica is ready, otherwise what it answered."""
+        url = f"http://{replica.address}:8000/readyz"
+        status, body = self._probe(url)
+        return "" if status == 200 else f"{url} answered {status or 'nothing'}: {body}"
+
     def _restarted(self, replica: Container) -> bool:
         """Whether the engine has restarted the replica during this release."""
         known = self._previous is not None and replica.release == self._previous.identity
         return replica.restarts > self._restarts.setdefault(replica.id, replica.restarts if known else 0)
 
-    def _measure(self, before: Sample | None) -> dict[str, float] | None:
-        now = self._edge.sample()
-        if now is None:
-            return None
-        return Baseline.of(now.since(before or Sample()), now).as_dict()
-
     def _last_lines(self, replicas: list[Container]) -> str:
         shown = [one for one in replicas if self._is_new(one)][:1]
         return "".join(f"the last lines of {one.name}:\n{self._engine.logs(one)}" for one in shown)
 
-    def _compose(self, *arguments: str) -> None:
-        self._engine.compose(self._configuration, self._record.identity, *arguments)
+    def _scale(self, configuration: Path, identity: str, count: int) -> None:
+        """Starts replicas of a release until there are so many of all releases."""
+        arguments = ("up", "--detach", "--no-deps", "--no-recreate", "--no-build", "--scale", f"api={count}", "api")
+        self._engine.compose(configuration, identity, *arguments)
 
     def _is_new(self, container: Container) -> bool:
         return container.release == self._record.identity

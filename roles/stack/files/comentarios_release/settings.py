@@ -1,11 +1,9 @@
 """Folders on this host and limits of a release, from the file that role stack writes."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 FILE = Path("/etc/comentarios/release.json")
 
@@ -47,13 +45,9 @@ class Settings:
         return self.stack_dir / "staged" / run
 
     @classmethod
-    def read(cls, file: Path = FILE) -> Settings:
-        """The settings in the file.
-
-        Raises:
-            ReleaseError: it is missing, or from another version.
-        """
-        paths = {field.name for field in fields(cls) if field.type == "Path"}
+    def read(cls, file: Path = FILE) -> Self:
+        """The settings in the file."""
+        paths = {field.name for field in fields(cls) if field.type is Path}
         try:
             values: dict[str, Any] = json.loads(file.read_text())
             return cls(**values | {name: Path(values[name]) for name in paths & values.keys()})

@@ -1,13 +1,12 @@
 """Compares the new release with the old one: errors at the edge and latency of the replicas. Pure computation."""
 
-from __future__ import annotations
-
 import csv
 import math
 import re
 from collections import defaultdict, deque
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
+from typing import Self
 
 # Below these numbers there is no judgement.
 LEAST_ERRORS = 5
@@ -31,7 +30,7 @@ class Sample:
     errors: float = 0
     buckets: dict[float, float] = field(default_factory=dict)
 
-    def since(self, earlier: Sample) -> Sample:
+    def since(self, earlier: "Sample") -> "Sample":
         """The increase since an earlier sample. Counters that were reset (a reload, a new replica) count from zero."""
         answered, failed = self.requests - earlier.requests, self.errors - earlier.errors
         if answered < 0 or failed < 0:
@@ -39,7 +38,7 @@ class Sample:
         buckets = {bound: count - earlier.buckets.get(bound, 0) for bound, count in self.buckets.items()}
         return Sample(answered, failed, self.buckets if min(buckets.values(), default=0) < 0 else buckets)
 
-    def __add__(self, other: Sample) -> Sample:
+    def __add__(self, other: "Sample") -> "Sample":
         bounds = self.buckets.keys() | other.buckets.keys()
         buckets = {bound: self.buckets.get(bound, 0) + other.buckets.get(bound, 0) for bound in bounds}
         return Sample(self.requests + other.requests, self.errors + other.errors, buckets)
@@ -87,7 +86,7 @@ class Baseline:
     slow: float
 
     @classmethod
-    def of(cls, window: Sample, whole: Sample) -> Baseline:
+    def of(cls, window: Sample, whole: Sample) -> Self:
         """From the time just before the switch or, with too few requests, from the edge's whole lifetime."""
         errors = window if window.requests >= LEAST_REQUESTS else whole
         times = window if window.timed >= LEAST_REQUESTS else whole
