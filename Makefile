@@ -41,7 +41,7 @@ env: venvtest ## the environment for Terraform, Ansible and others: eval "$(make
 alerts: venv ## alerts and silences on each host
 silence: venv ## silence ALERT= FOR= 30m, 2h (default) or 1d; FOR=0 ends it; HOST=
 ssh: venv ## a shell on the host, or one command: CMD='docker compose ls'; HOST=
-logs: venv ## follow the logs of all hosts; HOST=, SERVICE=, LEVEL=, REQUEST= (an id), SINCE= (1h), GREP=, FOLLOW=no
+logs: venv ## follow the logs of all hosts; HOST= (one that is gone, too), SERVICE=, LEVEL=, REQUEST= (an id), SINCE= (1h), GREP=, FOLLOW=no
 tunnel: venv ## forward Grafana, Prometheus and Alertmanager to 127.0.0.1; GRAFANA_PORT=, PROMETHEUS_PORT=, ALERTMANAGER_PORT=
 image: venv ## build the API's image and push it to ECR
 outdated: venvtest ## newer versions of Python's and Debian's packages and of images; known vulnerabilities

@@ -113,9 +113,9 @@ data "aws_iam_policy_document" "host" {
   # Only with the header `If-None-Match: *`, so S3 refuses existing keys. Multipart uploads and copies lack the header and
   # are refused, too.
   statement {
-    sid       = "WriteNewBackups"
+    sid       = "WriteNewBackupsAndLogs"
     actions   = ["s3:PutObject"]
-    resources = ["${module.backup.arn}/${local.backup_prefix}*"]
+    resources = ["${module.backup.arn}/${local.backup_prefix}*", "${module.backup.arn}/logs/*"]
 
     condition {
       test     = "StringEquals"

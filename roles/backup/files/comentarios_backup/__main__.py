@@ -1,4 +1,4 @@
-"""``comentarios-backup``: run, list, restore. Prints JSON; errors are one line on stderr."""
+"""``comentarios-backup``: run, list, restore, logs. Prints JSON; errors are one line on stderr."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from . import logs
 from .postgresql import Postgresql
 from .settings import BackupError, ForeignError, Settings
 from .sqlite import Sqlite
@@ -176,6 +177,7 @@ def main() -> int:
     commands.add_parser("restore", help="replace the database by a backup").add_argument(
         "--from", dest="name", default=""
     )
+    commands.add_parser("logs", help="send what was logged since the last time")
     arguments = parser.parse_args()
     # Both signals make a restore put the old database back.
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -186,6 +188,7 @@ def main() -> int:
             "run": lambda: run(settings),
             "list": lambda: list_(settings),
             "restore": lambda: restore(settings, arguments.name),
+            "logs": lambda: logs.send(settings),
         }
         done = act[arguments.command]()
     except (BackupError, OSError) as error:
