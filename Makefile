@@ -19,7 +19,7 @@ export PYTHONPYCACHEPREFIX := $(CURDIR)/.state/pycache
 export PYTHONUTF8 := 1
 
 .DEFAULT_GOAL := help
-VERBS := up down status env alerts silence ssh logs tunnel image images outdated sbom release rollback releases move-database ssh-open ssh-close plan dev doctor backup backups restore drill comments hide unhide erase audit check test bench prove
+VERBS := up down status env alerts silence ssh logs tunnel image images outdated sbom release rollback releases move-database ssh-open ssh-close plan dev doctor backup backups restore drill comments hide unhide erase audit check test bench capacity prove
 .PHONY: help venv venvtest clean $(VERBS)
 
 help: ## list the verbs
@@ -50,6 +50,7 @@ images: venv ## list the API's images in ECR, the newest first
 check: venvtest ## linters, types and unit tests; no root, no Docker, no network
 test: venvtest ## the full test suite, in a sandbox of its own; TIERS= some of check, parts, site
 bench: venvtest ## benchmark the API and the edge
+capacity: venvtest ## measure what a host of each instance type carries: a quarter of an hour on a quiet machine
 prove: venvtest ## the long proofs: fifty kills, ten thousand bodies, releases under load
 release: venv ## build, push and roll out the working tree without losing a request; TAG= an image in ECR, REBUILD=yes, WATCH= seconds
 rollback: venv ## roll back to the last good release, image and configuration; TO= one of `make releases`

@@ -23,6 +23,7 @@ VERBS = {
     "backup": "backup.backup",
     "backups": "backup.backups",
     "bench": "testing.bench",
+    "capacity": "testing.capacity",
     "check": "testing.check",
     "clean": "up.clean",
     "comments": "comments.comments",
@@ -58,7 +59,9 @@ VERBS = {
 
 
 # These need no sandbox, or check its owner themselves.
-CHECKS_ITSELF = {"bench", "check", "clean", "dev", "doctor", "down", "outdated", "prove", "sbom", "test", "up"}
+CHECKS_ITSELF = {
+    "bench", "capacity", "check", "clean", "dev", "doctor", "down", "outdated", "prove", "sbom", "test", "up",
+}  # fmt: skip
 
 # These work when nothing is up, or find out what is.
 FROM_NOTHING = CHECKS_ITSELF | {"env", "status"}
