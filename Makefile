@@ -19,7 +19,7 @@ export PYTHONPYCACHEPREFIX := $(CURDIR)/.state/pycache
 export PYTHONUTF8 := 1
 
 .DEFAULT_GOAL := help
-VERBS := up down status env alerts silence ssh logs tunnel image images outdated sbom release rollback releases move-database ssh-open ssh-close plan dev doctor backup backups restore drill comments hide unhide erase audit check test bench prove
+VERBS := up down status env alerts silence ssh logs tunnel image images outdated sbom release rollback releases move-database ssh-open ssh-close plan dev doctor backup backups restore drill comments hide unhide erase audit check test bench capacity prove
 .PHONY: help venv venvtest clean $(VERBS)
 
 help: ## list the verbs
@@ -41,7 +41,7 @@ env: venvtest ## the environment for Terraform, Ansible and others: eval "$(make
 alerts: venv ## alerts and silences on each host
 silence: venv ## silence ALERT= FOR= 30m, 2h (default) or 1d; FOR=0 ends it; HOST=
 ssh: venv ## a shell on the host, or one command: CMD='docker compose ls'; HOST=
-logs: venv ## follow the logs of all hosts; HOST=, SERVICE=, LEVEL=, REQUEST= (an id), SINCE= (1h), GREP=, FOLLOW=no
+logs: venv ## follow the logs of all hosts; HOST= (one that is gone, too), SERVICE=, LEVEL=, REQUEST= (an id), SINCE= (1h), GREP=, FOLLOW=no
 tunnel: venv ## forward Grafana, Prometheus and Alertmanager to 127.0.0.1; GRAFANA_PORT=, PROMETHEUS_PORT=, ALERTMANAGER_PORT=
 image: venv ## build the API's image and push it to ECR
 outdated: venvtest ## newer versions of Python's and Debian's packages and of images; known vulnerabilities
@@ -50,6 +50,7 @@ images: venv ## list the API's images in ECR, the newest first
 check: venvtest ## linters, types and unit tests; no root, no Docker, no network
 test: venvtest ## the full test suite, in a sandbox of its own; TIERS= some of check, parts, site
 bench: venvtest ## benchmark the API and the edge
+capacity: venvtest ## measure what a host of each instance type carries: a quarter of an hour on a quiet machine
 prove: venvtest ## the long proofs: fifty kills, ten thousand bodies, releases under load
 release: venv ## build, push and roll out the working tree without losing a request; TAG= an image in ECR, REBUILD=yes, WATCH= seconds
 rollback: venv ## roll back to the last good release, image and configuration; TO= one of `make releases`

@@ -31,13 +31,15 @@ MODULES = {
     "ssh_access": "ssh-close ssh-open",
     "status": "status",
     "supply": "outdated sbom",
-    "testing": "bench check prove test",
+    "testing": "bench capacity check prove test",
     "up": "clean down plan up",
 }
 VERBS = {verb: f"{module}.{verb.replace('-', '_')}" for module, verbs in MODULES.items() for verb in verbs.split()}
 
 # These need no sandbox, or check its owner themselves.
-CHECKS_ITSELF = {"bench", "check", "clean", "dev", "doctor", "down", "outdated", "prove", "sbom", "test", "up"}
+CHECKS_ITSELF = {
+    "bench", "capacity", "check", "clean", "dev", "doctor", "down", "outdated", "prove", "sbom", "test", "up",
+}  # fmt: skip
 
 # These work when nothing is up, or find out what is.
 FROM_NOTHING = CHECKS_ITSELF | {"env", "status"}

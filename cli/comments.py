@@ -8,7 +8,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from cli import backup, host, release
+from cli import backup, host, inputs, release
 from cli.targets import Target
 from cli.terraform import account, client
 from common.errors import CommandError
@@ -21,7 +21,6 @@ exec docker exec --interactive "$id" python -m comentarios.moderate"""
 # Lines that a table has at most.
 ROWS = 50
 ERASE_SECONDS = 3600
-UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 def comments(
@@ -127,7 +126,9 @@ def _retention(target: Target) -> str:
     s3 = client(target, "s3")
     bucket = target.names.backup_bucket(account(target), s3.meta.region_name)
     rules = s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]
-    kept = [rule["Expiration"]["Days"] for rule in rules if "Expiration" in rule]
+    # Logs do not have what is erased.
+    ours = (rule for rule in rules if not rule.get("Filter", {}).get("Prefix", "").startswith("logs/"))
+    kept = [rule["Expiration"]["Days"] for rule in ours if "Expiration" in rule]
     if not kept:
         return "existing backups still have it, and nothing expires while the site is parked"
     deleted = max(rule.get("NoncurrentVersionExpiration", {}).get("NoncurrentDays", 0) for rule in rules)
@@ -140,17 +141,7 @@ def _retention(target: Target) -> str:
 
 
 def _milliseconds(name: str, given: str) -> int | None:
-    """A time of the form that `cli/inputs.py` describes; without a zone, it is UTC."""
-    if not given:
-        return None
-    try:
-        if given[-1] in UNITS:
-            moment = datetime.now(UTC) - timedelta(**{UNITS[given[-1]]: int(given[:-1])})
-        else:
-            moment = datetime.fromisoformat(given.removesuffix("Z")).replace(tzinfo=UTC)
-    except ValueError as error:
-        raise CommandError(f"{name}={given} is not a time: {error}") from None
-    return round(moment.timestamp() * 1000)
+    return round(inputs.moment(name, given).timestamp() * 1000) if given else None
 
 
 def _when(milliseconds: int) -> str:

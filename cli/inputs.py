@@ -6,12 +6,14 @@ option, a template or shell code in any of these.
 
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 
 from common.errors import CommandError
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
-TIME = r"[1-9][0-9]{0,3}[smhd]|[0-9]{4}(-[0-9]{2}){2}T[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{3})?)?Z?"
-NOT_A_TIME = "is not a time: give 10m, 2h or 1d, or a date as in 2026-01-31T12:00:00Z"
+TIME = r"yesterday|[1-9][0-9]{0,3}[smhd]|[0-9]{4}(-[0-9]{2}){2}T[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{3})?)?Z?"
+NOT_A_TIME = "is not a time: give 10m, 2h, 1d or yesterday, or a date as in 2026-01-31T12:00:00Z"
+UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 ID = r"[1-9][0-9]{0,17}"
 NUMBER = r"[0-9]{1,6}"
 PORT = (r"[0-9]{1,5}", "is not a port: set it to a number from 1 to 65535")
@@ -85,3 +87,20 @@ def check(environment: Mapping[str, str]) -> None:
         if value and not re.fullmatch(pattern, value):
             shown = "".join(letter if letter.isprintable() else "?" for letter in value)
             raise CommandError(f"{name}={shown} {refusal}")
+
+
+def moment(name: str, given: str) -> datetime:
+    """The time that SINCE or UNTIL names: without a zone in UTC, as are days.
+
+    Raises:
+        CommandError: there is no such day or hour.
+    """
+    now = datetime.now(UTC)
+    if given == "yesterday":
+        return now.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=1)
+    if given[-1] in UNITS:
+        return now - timedelta(**{UNITS[given[-1]]: int(given[:-1])})
+    try:
+        return datetime.fromisoformat(given.removesuffix("Z")).replace(tzinfo=UTC)
+    except ValueError as error:
+        raise CommandError(f"{name}={given} is not a time: {error}") from None

@@ -1,13 +1,17 @@
-"""``make logs``: follows the logs of the stack on every host, with filters."""
+"""``make logs``: follows the logs of the stack on every host, or shows those of a host that is gone, with filters."""
 
+import gzip
 import os
 import shlex
 import subprocess
 import sys
 import threading
 
-from cli import host
+from botocore.exceptions import BotoCoreError, ClientError
+
+from cli import host, inputs
 from cli.targets import Target
+from cli.terraform import account, client
 from common.errors import CommandError
 
 # The API and the edge write JSON; Prometheus, Alertmanager and Grafana write level=…
@@ -33,6 +37,26 @@ def command(
     colour: bool = False,
 ) -> str:
     """The command for a host's shell. It fails when the logs cannot be read, but not when no line matches."""
+    filters = _filters(level, request, grep)
+    # The engine does not know days.
+    if since == "yesterday":
+        since = f"{inputs.moment('SINCE', since):%Y-%m-%dT%H:%M:%SZ}"
+    since = f"{int(since[:-1]) * 24}h" if since.endswith("d") else since
+    # With a filter all lines that are kept; otherwise the newest ones.
+    begin = ["--since", since] if since else [] if filters else ["--tail", "100"]
+    following = [] if follow == "no" else ["--follow"]
+    services = ["--", service] if service else []
+    plain = [] if colour else ["--ansi", "never"]
+    return _piped(shlex.join([*COMPOSE, *plain, "logs", *following, *begin, *services]), filters)
+
+
+def _piped(source: str, filters: list[list[str]]) -> str:
+    parts = [source, *(f"{{ {shlex.join(['grep', '--line-buffered', *one])} || [ $? -eq 1 ]; }}" for one in filters)]
+    return shlex.join(["bash", "-c", f"set -o pipefail; {' | '.join(parts)}"])
+
+
+def _filters(level: str, request: str, grep: str) -> list[list[str]]:
+    """The arguments of each grep that a line must pass."""
     filters = []
     if level:
         words = "|".join(WORDS[one] for one in LEVELS[LEVELS.index(level) :])
@@ -42,16 +66,7 @@ def command(
         filters.append(["-E", "-e", rf'id": ?"{request.replace(".", "[.]")}"'])
     if grep:
         filters.append(["-iF", "-e", grep])
-    # The engine does not know days.
-    since = f"{int(since[:-1]) * 24}h" if since.endswith("d") else since
-    # With a filter all lines that are kept; otherwise the newest ones.
-    begin = ["--since", since] if since else [] if filters else ["--tail", "100"]
-    following = [] if follow == "no" else ["--follow"]
-    services = ["--", service] if service else []
-    plain = [] if colour else ["--ansi", "never"]
-    parts = [shlex.join([*COMPOSE, *plain, "logs", *following, *begin, *services])]
-    parts += [f"{{ {shlex.join(['grep', '--line-buffered', *one])} || [ $? -eq 1 ]; }}" for one in filters]
-    return shlex.join(["bash", "-c", f"set -o pipefail; {' | '.join(parts)}"])
+    return filters
 
 
 def logs(
@@ -64,7 +79,12 @@ def logs(
     grep: str = "",
     follow: str = "",
 ) -> int:
-    """Follows the logs of all hosts, or of one, until Ctrl-C; with several, each line has its host's name."""
+    """Follows the logs of all hosts, or of one, until Ctrl-C; with several, each line has its host's name.
+
+    Of a host that does not run, what it has sent to S3 is shown.
+    """
+    if host_ and host_ not in (one.name for one in host.hosts(target)):
+        return _gone(target, host_, service, since, _filters(level, request, grep))
     found = host.several(target, host_)
     asked = command(service, level, request, since, grep, follow, colour=sys.stdout.isatty())
     # With a terminal on the host, following ends with the connection; without one, at the next line.
@@ -90,6 +110,43 @@ def logs(
     failed = [one.name for one, reader in zip(found, readers, strict=True) if reader.wait()]
     if failed:
         raise CommandError(f"{', '.join(failed)}: the logs cannot be read (see above and `make status`)")
+    return 0
+
+
+def _gone(target: Target, name: str, service: str, since: str, filters: list[list[str]]) -> int:
+    """Prints what a host of this name, or instance of this id, has sent: from the quarter-hour of SINCE on.
+
+    Raises:
+        CommandError: S3 has nothing of it; which hosts it has something of.
+    """
+    if service:
+        filters = [["-E", "-e", rf"^{service}(-[0-9]+)? +\|"], *filters]
+    s3 = client(target, "s3")
+    bucket = target.names.backup_bucket(account(target), s3.meta.region_name)
+    # Sorts before every name when it is empty.
+    begin = f"{inputs.moment('SINCE', since):%Y%m%dT%H%M%SZ}" if since else ""
+    try:
+        pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix="logs/")
+        # logs/<name>.<instance>/<begin>-<end>.gz
+        kept = [tuple(one["Key"].split("/")[1:]) for page in pages for one in page.get("Contents", [])]
+        known = sorted({host_ for host_, _ in kept})
+        of = {one for one in known if name in (one, *one.rsplit(".", 1))}
+        if not of:
+            running = ", ".join(one.name for one in host.hosts(target)) or "none"
+            raise CommandError(
+                f"HOST={name} is not known: running: {running}; with logs in S3: {', '.join(known) or 'none'}"
+            )
+        wanted = sorted((span, one) for one, span in kept if one in of and span.partition("-")[2] > f"{begin}.gz")
+        for span, one in wanted if since or filters else wanted[-1:]:
+            body = s3.get_object(Bucket=bucket, Key=f"logs/{one}/{span}")["Body"].read()
+            # Before what a program prints by itself.
+            sys.stdout.flush()
+            shown = subprocess.run(shlex.split(_piped("cat", filters)), input=gzip.decompress(body), check=False)
+            if shown.returncode:
+                # The reader has closed the pipe: `make logs | head`.
+                break
+    except (BotoCoreError, ClientError) as error:
+        raise CommandError(f"the logs in s3://{bucket} cannot be read: {error}") from None
     return 0
 
 

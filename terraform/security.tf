@@ -124,10 +124,10 @@ resource "aws_iam_role_policy" "host" {
       # Only with the header `If-None-Match: *`, so S3 refuses existing keys. Multipart uploads and copies lack the header and
       # are refused, too.
       {
-        Sid       = "WriteNewBackups"
+        Sid       = "WriteNewBackupsAndLogs"
         Effect    = "Allow"
         Action    = "s3:PutObject"
-        Resource  = "${module.backup.arn}/${local.backup_prefix}*"
+        Resource  = ["${module.backup.arn}/${local.backup_prefix}*", "${module.backup.arn}/logs/*"]
         Condition = { StringEquals = { "s3:if-none-match" = "*" } }
       },
       {

@@ -11,6 +11,8 @@ module "backup" {
     "${local.backup_prefix}daily-" = var.backup_retention_days
     # The names of the others start with the year.
     "${local.backup_prefix}2" = 2
+    # The hosts' logs, which have the addresses of some clients.
+    "logs/" = 14
   }
 }
 

@@ -90,23 +90,19 @@ class Comments:
             raise ApiError(404, f"content_id {content_id} not found")
         started = time.perf_counter()
         try:
-            if known and (newest := self._storage.newest(content_id)) and self._matches(known, newest):
-                return Reply(304, b"", self._cached_by(newest))
+            if known and (newest := self._storage.newest(content_id)) and _names(known, tag := self._tag(newest)):
+                return Reply(304, b"", _cached_by(tag))
             page = self._storage.page(content_id, after, limit or MAX_LIMIT, self._max_reply_bytes)
         finally:
             self._metrics.list_seconds.observe(time.perf_counter() - started)
         if page.newest is None or (page.length == 0 and after == 0):
             raise ApiError(404, f"content_id {content_id} not found")
-        headers = self._cached_by(page.newest)
+        headers = _cached_by(self._tag(page.newest))
         if page.next_after is not None:
             query = f"limit={limit}&" if limit else ""
             link = f"{LIST_PATH}{quote(content_id, safe='')}?{query}after={make_cursor(page.next_after)}"
             headers += (("Link", f'<{link}>; rel="next"'),)
         return Reply(200, page.array, headers)
-
-    def _cached_by(self, newest: Stored) -> Headers:
-        """Headers of a page that clients may cache but must revalidate."""
-        return ("ETag", self._tag(newest)), ("Cache-Control", "no-cache")
 
     def _tag(self, newest: Stored) -> str:
         """The newest comment identifies the thread's content, together with the last time that an operator changed any.
@@ -115,6 +111,12 @@ class Comments:
         """
         return f'"{newest.id:x}-{newest.created_ms:x}-{newest.revision:x}-{self._build}"'
 
-    def _matches(self, known: str, newest: Stored) -> bool:
-        tags = [tag.strip().removeprefix("W/") for tag in known.split(",")]
-        return self._tag(newest) in tags or tags == ["*"]
+
+def _cached_by(tag: str) -> Headers:
+    """Headers of a page that clients may cache but must revalidate."""
+    return ("ETag", tag), ("Cache-Control", "no-cache")
+
+
+def _names(known: str, tag: str) -> bool:
+    """Whether an If-None-Match names the tag, as nearly all do whose thread has not changed, or every tag."""
+    return known in (tag, "*") or tag in [one.strip().removeprefix("W/") for one in known.split(",")]

@@ -1,11 +1,11 @@
 """What surrounds every request, and the short way for the two that matter.
 
 Flask routes, parses and dispatches in about 60 µs; the ordinary POST and GET of the contract need none of that.
-They are answered here, by the functions that Flask's views call too. Whatever is out of the ordinary (a query, a
-HEAD, a chunked body, another content type, a wrong path) goes through Flask.
+They are answered here, by the functions that Flask's views call too. Whatever is out of the ordinary (a query that is
+no page's, a HEAD, a chunked body, another content type, a wrong path) goes through Flask.
 """
 
-import os
+import random
 import re
 import sys
 import time
@@ -21,12 +21,15 @@ from .logs import answering, request_line
 from .metrics import NO_ROUTE, Metrics
 from .metrics import PATH as METRICS_PATH
 from .replies import Reply
+from .validation import parse_cursor, parse_limit
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 METHODS = frozenset(HTTPMethod)
+# A page's query as the links to next pages have it. Any other form goes through Flask.
+QUERY = re.compile(r"(?:limit=(?P<limit>[0-9]+)(?:&|$))?(?:after=(?P<after>[A-Za-z0-9_-]+))?")
 # Bytes of a refused body that are read and discarded.
 DISCARDED = 1024 * 1024
 
@@ -54,7 +57,8 @@ class Gateway:
         method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
         request_id = environ.get("HTTP_X_REQUEST_ID", "")
         if not REQUEST_ID.fullmatch(request_id):
-            request_id = os.urandom(16).hex()
+            # Random enough for an id. The system's random numbers would hand Python's lock to another thread.
+            request_id = f"{random.getrandbits(128):032x}"
         outcome = ""
         answering.set(request_id)
 
@@ -104,10 +108,11 @@ class Gateway:
         """The reply and the rule that it is counted under; None if Flask should answer."""
         try:
             if method == "GET" and path.startswith(LIST_PATH):
-                content_id = path[len(LIST_PATH) :]
-                if content_id and not environ.get("QUERY_STRING"):
+                content_id, query = path[len(LIST_PATH) :], QUERY.fullmatch(environ.get("QUERY_STRING", ""))
+                if content_id and query:
+                    limit, after = parse_limit(query["limit"]), parse_cursor(query["after"])
                     known = environ.get("HTTP_IF_NONE_MATCH", "")
-                    return self._comments.page(content_id, known=known), LIST_RULE
+                    return self._comments.page(content_id, after, limit, known), LIST_RULE
             elif (
                 method == "POST"
                 and path == NEW_PATH

@@ -1,7 +1,10 @@
 """Loaded by Granian's worker only: the parent process, which only waits for signals, does not load Flask."""
 
 import ctypes
+import os
 import signal
+import socket
+import sys
 
 from flask import Flask
 
@@ -12,12 +15,13 @@ M_MMAP_THRESHOLD, M_ARENA_MAX = -3, -8
 
 
 def create_app() -> Flask:
-    """The application, in a process that gives memory back, and whose main thread looks for signals every second.
+    """The application, in a process on one CPU that gives memory back and looks for signals every second.
 
-    That thread sleeps until SIGTERM. One that comes just before it falls asleep does not wake it (CPython's
+    The main thread sleeps until SIGTERM. One that comes just before it falls asleep does not wake it (CPython's
     `lock.acquire`), and Granian sends no second.
     """
     _give_memory_back()
+    _stay_on_one_cpu()
     signal.signal(signal.SIGALRM, lambda *_: None)
     signal.setitimer(signal.ITIMER_REAL, 1, 1)
     return app.create_app()
@@ -33,3 +37,19 @@ def _give_memory_back() -> None:
     if mallopt:
         mallopt(M_MMAP_THRESHOLD, 64 * 1024)
         mallopt(M_ARENA_MAX, 2)
+
+
+def _stay_on_one_cpu() -> None:
+    """Only one thread at a time runs Python. On several CPUs each hands its lock to one that has to wake up elsewhere,
+    a dozen times for a list, which takes four times the CPU time (docs/decisions.md).
+
+    Replicas have neighbouring addresses, and so different CPUs. macOS has no such call.
+    """
+    if sys.platform != "linux":
+        return
+    try:
+        address = socket.gethostbyname(socket.gethostname())
+    except OSError:
+        address = "127.0.0.1"
+    allowed = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {allowed[int(address.rpartition(".")[2]) % len(allowed)]})

@@ -51,6 +51,7 @@ def settings_in(folder: Path) -> Settings:
     return Settings(
         bucket=BUCKET,
         prefix=f"{folder.name}/",
+        logs=f"logs/{folder.name}/",
         region="us-east-1",
         database_url="",
         sqlite_file=folder / "data" / "comentarios.db",

@@ -1,4 +1,4 @@
-"""The sandbox's host with fewer cores than its instance type has: what a burstable type may use all the time."""
+"""The sandbox's host with the cores and the memory of another instance type, of which a T3's cores are its baseline."""
 
 from __future__ import annotations
 
@@ -10,10 +10,15 @@ from contextlib import contextmanager
 from tests.support.releases import Releases
 
 
+def container(releases: Releases) -> str:
+    """The name of the container that the host is."""
+    return f"{os.environ['SANDBOX_NAME']}-{releases.site.host.instance_id}"
+
+
 @contextmanager
-def capped(releases: Releases, cores: float) -> Iterator[None]:
-    """The host with so many cores for as long as the block runs."""
-    host = f"{os.environ['SANDBOX_NAME']}-{releases.site.host.instance_id}"
+def capped(releases: Releases, cores: float, mebibytes: int = 0) -> Iterator[None]:
+    """The host with so many cores, and so much memory, for as long as the block runs; 0: the memory that it has."""
+    host = container(releases)
     # In cgroups of version 1 nothing may be allowed more than what it is in.
     format_ = "'{{.Name}} {{.HostConfig.NanoCpus}}'"
     listed = releases.run(f"docker ps --quiet | xargs docker inspect --format {format_}").stdout
@@ -25,13 +30,16 @@ def capped(releases: Releases, cores: float) -> Iterator[None]:
         for name, value in wanted.items():
             assert releases.run(f"docker update --cpus {value} {name}").returncode == 0
 
-    def outside(value: float) -> None:
-        subprocess.run(["docker", "update", "--cpus", str(value), host], check=True, capture_output=True)
+    def outside(value: float, memory: str) -> None:
+        update = ["docker", "update", "--cpus", str(value), "--memory", memory, "--memory-swap", memory, host]
+        subprocess.run(update, check=True, capture_output=True)
 
+    inspected = ["docker", "inspect", "--format", "{{.HostConfig.Memory}}", host]
+    had = subprocess.run(inspected, check=True, capture_output=True, text=True).stdout.strip()
     inside(dict.fromkeys(limits, cores))
     try:
-        outside(cores)
+        outside(cores, f"{mebibytes}m" if mebibytes else had)
         yield
     finally:
-        outside(min(2, os.cpu_count() or 2))
+        outside(min(2, os.cpu_count() or 2), had)
         inside(limits)

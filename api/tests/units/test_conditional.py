@@ -22,8 +22,8 @@ def ask(client: FlaskClient, known: str, url: str = PATH, method: str = "GET") -
     return client.open(url, method=method, headers={"If-None-Match": known})
 
 
-# Without a query the gateway answers, with one Flask.
-@pytest.mark.parametrize("url", [PATH, f"{PATH}?limit=2", f"{PATH}?limit=1000"])
+# With another query than a page's Flask answers, without one the gateway.
+@pytest.mark.parametrize("url", [PATH, f"{PATH}?limit=2", f"{PATH}?limit=1000", f"{PATH}?limit=2&x=1"])
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_list_that_has_not_changed(client: FlaskClient, post: Post, url: str, method: str) -> None:
     for _ in range(3):

@@ -34,6 +34,33 @@ def fill(app: Flask) -> Fill:
     return store
 
 
+@pytest.mark.parametrize(
+    "query",
+    [
+        "limit=2",
+        "limit=2&",
+        "limit=1&after={}",
+        "after={}",
+        "limit=0",
+        "limit=1001",
+        "limit=99999",
+        "after=x",
+        "limit=2&after=é",
+    ]
+    + ["after={}&limit=2", "limit=2&limit=3", "limit=", "after=", "limit=2after={}", "limit=%32", "limit=٢"],
+)
+def test_query_means_the_same_on_both_ways(client: FlaskClient, fill: Fill, query: str) -> None:
+    """The gateway answers those of the links to next pages, Flask those with anything else."""
+    fill(5)
+    query = query.format(make_cursor(2))
+    one, other = client.get(f"{PATH}?{query}"), client.get(f"{PATH}?{query}&x=1")
+    ids = re.compile(r'"request_id":"[^"]+"')
+    assert (one.status_code, ids.sub("", one.text)) == (other.status_code, ids.sub("", other.text))
+    assert [one.headers.get(name) for name in ("Link", "ETag")] == [
+        other.headers.get(name) for name in ("Link", "ETag")
+    ]
+
+
 def replies(client: FlaskClient, url: str) -> Iterator[TestResponse]:
     """The replies from `url` on, by their links."""
     following: str | None = url

@@ -51,6 +51,13 @@ def test_path_that_is_not_utf8(running: servers.Server, path: str) -> None:
     assert json.loads(reply.partition(b"\r\n\r\n")[2])["status"] == "BAD-REQUEST"
 
 
+def test_no_thread_leaves_its_cpu(running: servers.Server) -> None:
+    """Of several CPUs, each thread would hand Python's lock to one on another."""
+    worker = running.worker()
+    allowed = {frozenset(os.sched_getaffinity(int(one))) for one in os.listdir(f"/proc/{worker}/task")}
+    assert len(allowed) == 1 and len(allowed.pop()) == 1
+
+
 def test_nothing_comes_with_304(running: servers.Server) -> None:
     """Another request can follow on the same connection."""
     servers.post(running.url, {**BODY, "content_id": "kept"})

@@ -86,7 +86,7 @@ def test_backups_expire_and_states_do_not(buckets: Buckets) -> None:
         rules = buckets.settings[name]["lifecycle"]
         return {rule["Filter"]["Prefix"]: rule["Expiration"]["Days"] for rule in rules if "Expiration" in rule}
 
-    assert days(BACKUP) == {"database/2": 2, "database/daily-": 30}
+    assert days(BACKUP) == {"database/2": 2, "database/daily-": 30, "logs/": 14}
     assert days(BUCKET) == {}
 
 

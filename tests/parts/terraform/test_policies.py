@@ -43,6 +43,7 @@ HOST_MAY: list[Case] = [
     ("ecr:GetAuthorizationToken", "*", {}),
     ("ecr:BatchGetImage", REPOSITORY, {}),
     ("s3:PutObject", f"{BACKUPS}/database/2026.db", {"s3:if-none-match": "*"}),
+    ("s3:PutObject", f"{BACKUPS}/logs/comentarios-1.i-0/2026.gz", {"s3:if-none-match": "*"}),
     ("s3:GetObject", f"{BACKUPS}/database/2026.db", {}),
     ("s3:ListBucket", BACKUPS, {"s3__prefix": "database/"}),
     ("ssm:GetParameter", PARAMETER, {}),
@@ -55,6 +56,9 @@ HOST_MAY_NOT: list[Case] = [
     ("s3:PutObject", f"{BACKUPS}/elsewhere/2026.db", {}),
     # Over one that is there: S3 refuses that by itself only where this header came along.
     ("s3:PutObject", f"{BACKUPS}/database/2026.db", {}),
+    ("s3:PutObject", f"{BACKUPS}/logs/comentarios-1.i-0/2026.gz", {}),
+    ("s3:GetObject", f"{BACKUPS}/logs/comentarios-1.i-0/2026.gz", {}),
+    ("s3:ListBucket", BACKUPS, {"s3__prefix": "logs/"}),
     ("s3:PutObjectAcl", f"{BACKUPS}/database/2026.db", {}),
     ("s3:PutBucketVersioning", BACKUPS, {}),
     ("s3:PutBucketPolicy", BACKUPS, {}),

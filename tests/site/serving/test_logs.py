@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 import uuid
 from urllib.parse import urlsplit
 
@@ -43,6 +44,20 @@ def test_one_id_finds_the_lines_of_edge_and_api(up: Site, request_id: str) -> No
     assert {service for service, _ in found} == {"edge", "api"}
     assert {line.get("id") or line["request_id"] for _, line in found} == {request_id}
     assert lines(up, REQUEST=request_id, SERVICE="edge", SINCE="1h") == [one for one in found if one[0] == "edge"]
+
+
+def test_host_that_is_gone(up: Site, request_id: str) -> None:
+    """By the instance's id, as if its name were another host's by now: what it has sent to S3."""
+    assert up.ssh("systemctl is-active comentarios-logs.timer").returncode == 0
+    # The second that has not ended is sent the next time.
+    time.sleep(1)
+    sent = up.ssh("sudo systemctl start comentarios-logs.service", timeout=120)
+    assert sent.returncode == 0, up.ssh("sudo journalctl -u comentarios-logs -n 20").stdout
+    found = lines(up, REQUEST=request_id, HOST=up.host.instance_id, SINCE="1h")
+    assert len([service for service, _ in found if service == "api"]) == 1000
+    assert {service for service, _ in found} == {"edge", "api"}
+    journal = up.make("logs", HOST=up.host.instance_id, GREP="Send the logs to S3", SINCE="yesterday")
+    assert journal.returncode == 0 and "journal  | " in journal.stdout
 
 
 def test_others_are_left_out(up: Site, request_id: str) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import os
 import shlex
 import subprocess
 import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +20,8 @@ from cli import logs
 from cli.targets import Target
 from common.errors import CommandError
 
+# Changes at midnight, when one test in a day may fail.
+YESTERDAY = datetime.now(UTC) - timedelta(days=1)
 ID = "97f0c3e0a1b24d5e"
 LINES = f"""\
 api-1           | {{"time": "2026-11-25T10:00:00.000Z", "level": "info", "status": 503, "request_id": "{ID}"}}
@@ -86,6 +92,7 @@ def test_dot_of_a_requests_id_is_a_dot(host: Path) -> None:
         ({"SINCE": "10m"}, "--follow --since 10m"),
         ({"SINCE": "2d", "SERVICE": "api"}, "--follow --since 48h -- api"),
         ({"SINCE": "2026-01-31T12:00:00Z", "FOLLOW": "no"}, "--since 2026-01-31T12:00:00Z"),
+        ({"SINCE": "yesterday", "FOLLOW": "no"}, f"--since {YESTERDAY:%Y-%m-%d}T00:00:00Z"),
         ({"LEVEL": "error"}, "--follow"),
         # Behind the check of what people give, too.
         ({"SERVICE": "api; id"}, "--follow --tail 100 -- api; id"),
@@ -167,3 +174,60 @@ class TestHosts:
         self.given(monkeypatch, {})
         with pytest.raises(CommandError, match="no host is running"):
             logs.logs(target)
+
+
+class Bucket:
+    """What S3 answers about the logs of two hosts that had one name, and of another."""
+
+    meta = type("Meta", (), {"region_name": "us-east-1"})
+    objects = {
+        "logs/site-1.i-old/20260131T100000Z-20260131T101500Z.gz": "api-1  | first\nedge-1  | second\n",
+        "logs/site-1.i-old/20260131T101500Z-20260131T103000Z.gz": "api-1  | third\njournal  | fourth\n",
+        "logs/site-1.i-new/20260131T103000Z-20260131T104500Z.gz": "api-1  | fifth\n",
+        "logs/site-2.i-two/20260131T100000Z-20260131T101500Z.gz": "api-1  | other\n",
+    }
+
+    def get_paginator(self, _: str) -> Bucket:
+        return self
+
+    def paginate(self, **asked: str) -> Iterator[dict[str, Any]]:
+        assert asked == {"Bucket": "comentarios-1-us-east-1-backup", "Prefix": "logs/"}
+        yield {}
+        yield {"Contents": [{"Key": key} for key in self.objects]}
+
+    def get_object(self, **asked: str) -> dict[str, Any]:
+        return {"Body": io.BytesIO(gzip.compress(self.objects[asked["Key"]].encode()))}
+
+
+class TestGone:
+    """A host that does not run: what it has sent to S3."""
+
+    @pytest.fixture
+    def target(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Target:
+        monkeypatch.setattr(logs, "client", lambda *_: Bucket())
+        monkeypatch.setattr(logs, "account", lambda _: "1")
+        monkeypatch.setattr(hosts, "hosts", lambda _: [hosts.Host("site-3", "192.0.2.1", "admin", "i-three")])
+        return Target("sandbox", tmp_path, {})
+
+    @pytest.mark.parametrize(
+        ("given", "words"),
+        [
+            ({"host_": "site-1"}, "fifth"),
+            ({"host_": "i-old"}, "third fourth"),
+            ({"host_": "site-1.i-old"}, "third fourth"),
+            ({"host_": "site-1", "since": "2026-01-31T10:20"}, "third fourth fifth"),
+            ({"host_": "site-1", "since": "2026-01-31T10:15:00Z", "service": "api"}, "third fifth"),
+            ({"host_": "site-1", "grep": "R"}, "first third fourth"),
+            ({"host_": "site-1", "service": "api", "grep": "f"}, "first fifth"),
+            ({"host_": "i-old", "since": "2026-02-01T00:00"}, ""),
+        ],
+    )
+    def test_what_is_shown(
+        self, target: Target, capfd: pytest.CaptureFixture[str], given: dict[str, str], words: str
+    ) -> None:
+        assert logs.logs(target, **given) == 0
+        assert [line.split(" | ")[1] for line in capfd.readouterr().out.splitlines()] == words.split()
+
+    def test_unknown_one(self, target: Target) -> None:
+        with pytest.raises(CommandError, match="HOST=site is not known: running: site-3; with logs in S3: site-1.i-n"):
+            logs.logs(target, "site")

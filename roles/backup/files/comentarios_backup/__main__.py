@@ -1,4 +1,4 @@
-"""``comentarios-backup``: run, list, restore. Prints JSON; errors are one line on stderr."""
+"""``comentarios-backup``: run, list, restore, logs. Prints JSON; errors are one line on stderr."""
 
 import argparse
 import fcntl
@@ -19,6 +19,7 @@ from typing import Any
 # Role stack installs it beside this program.
 from comentarios_release.textfile import write_metrics
 
+from . import logs
 from .postgresql import Postgresql
 from .settings import BackupError, ForeignError, Settings
 from .sqlite import Sqlite
@@ -155,6 +156,7 @@ def main() -> int:
     commands.add_parser("restore", help="replace the database by a backup").add_argument(
         "--from", dest="name", default=""
     )
+    commands.add_parser("logs", help="send what was logged since the last time")
     arguments = parser.parse_args()
     given = [arguments.name] if arguments.command == "restore" else []
     # Both signals make a restore put the old database back.
@@ -162,7 +164,7 @@ def main() -> int:
         signal.signal(number, lambda *_: sys.exit("interrupted"))
     try:
         settings = Settings.read()
-        act: dict[str, Callable[..., Any]] = {"run": run, "list": list_, "restore": restore}
+        act: dict[str, Callable[..., Any]] = {"run": run, "list": list_, "restore": restore, "logs": logs.send}
         done = act[arguments.command](settings, *given)
     except (BackupError, OSError) as error:
         print(error, file=sys.stderr)

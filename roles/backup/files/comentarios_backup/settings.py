@@ -20,6 +20,7 @@ class ForeignError(BackupError):
 class Settings:
     """Attributes:
     bucket, prefix: where the backups are in S3; the prefix ends with a slash.
+    logs: prefix of the host's own logs.
     region: the bucket's.
     database_url: PostgreSQL's URL; empty: the SQLite file.
     sqlite_file: the API's database.
@@ -29,6 +30,7 @@ class Settings:
 
     bucket: str
     prefix: str
+    logs: str
     region: str
     database_url: str
     sqlite_file: Path

@@ -77,6 +77,16 @@ class Store:
             raise BackupError(f"{self._url(name)} differs from what was uploaded: try again")
         return stored
 
+    def send(self, file: Path, key: str) -> None:
+        """Uploads a file as it is, below a key that is new.
+
+        Raises:
+            BackupError: S3 does not take it.
+        """
+        bucket = self._settings.bucket
+        with file.open("rb") as body, _explained(f"s3://{bucket}/{key} cannot be written"):
+            self._s3.put_object(Bucket=bucket, Key=key, Body=body, ChecksumAlgorithm="SHA256", IfNoneMatch="*")
+
     def names(self) -> list[str]:
         """All backups, the oldest first. Overwritten versions follow the current one."""
         current, overwritten = set(), []

@@ -1,0 +1,67 @@
+"""Sends the host's logs to S3, where they remain when the host does not."""
+
+from __future__ import annotations
+
+import gzip
+import subprocess
+import time
+from typing import Any
+
+from .settings import BackupError, Settings
+from .store import Store
+
+CONTAINERS = ("docker", "ps", "--all", "--filter=label=com.docker.compose.service", "--format={{.Names}}")
+JOURNAL = ("journalctl", "--quiet", "--no-pager", "--output=short-iso", "--utc")
+# Seconds of the past that a host sends at first.
+FIRST = 3600
+
+
+def send(settings: Settings) -> dict[str, Any]:
+    """Sends what was logged since the last time, and says under which name; empty: there was no such time.
+
+    Raises:
+        BackupError: it cannot be read or sent. The next time begins where this one did.
+    """
+    settings.work_dir.mkdir(parents=True, exist_ok=True)
+    reached, packed = settings.work_dir / "logs.reached", settings.work_dir / "logs.gz"
+    end = int(time.time())
+    begin = int(reached.read_text()) if reached.exists() else end - FIRST
+    if begin >= end:
+        # The clock was set back, or this is the same second.
+        return {"name": "", "size": 0}
+    with gzip.open(packed, "wb") as file:
+        # Not by Compose, which on a busy machine ends before it has read everything.
+        for name in _containers():
+            command = ["docker", "logs", f"--since={begin}", f"--until={end}", name]
+            _copy(command, f"{name.partition('-')[2]}  | ".encode(), file)
+        _copy([*JOURNAL, f"--since=@{begin}", f"--until=@{end}"], b"journal  | ", file)
+    name = f"{settings.logs}{_stamp(begin)}-{_stamp(end)}.gz"
+    Store(settings).send(packed, name)
+    # Renamed: half a number would be another time.
+    new = reached.with_suffix(".new")
+    new.write_text(str(end))
+    new.replace(reached)
+    size = packed.stat().st_size
+    packed.unlink()
+    return {"name": name, "size": size}
+
+
+def _containers() -> list[str]:
+    listed = subprocess.run(CONTAINERS, capture_output=True, text=True)
+    if listed.returncode:
+        raise BackupError(f"docker does not list the containers: {listed.stderr.strip()}")
+    return sorted(listed.stdout.split())
+
+
+def _copy(command: list[str], before: bytes, file: gzip.GzipFile) -> None:
+    """Writes the lines of a command as they come: they may be more than memory holds."""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        assert process.stdout
+        for line in process.stdout:
+            file.write(before + line)
+    if process.returncode:
+        raise BackupError(f"{command[0]} cannot read the logs: exit status {process.returncode}")
+
+
+def _stamp(seconds: int) -> str:
+    return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(seconds))

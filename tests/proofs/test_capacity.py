@@ -1,0 +1,126 @@
+"""What one host carries: the highest rate at which 99 % of the replies take at most 250 ms and none fails.
+
+`make capacity` runs it, and prints each cell as it is measured and the table at the end. A T3 gets its baseline, which
+it may use all the time; what it can do for as long as it has credits is not measured. c7i.large has two cores of its
+own, one of which is all that this machine can give beside the load.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Iterator
+from ipaddress import IPv4Interface, IPv4Network
+from typing import NamedTuple
+
+import pytest
+import tables
+from postgres import Postgres
+
+from cli import terraform
+from common.paths import ROOT
+from tests.support import counters, crowd
+from tests.support.capped import capped
+from tests.support.releases import Releases
+from tests.support.site import Site
+
+
+class Type(NamedTuple):
+    """What a host of a type has: cores, MiB of memory, and what it carries for a first guess."""
+
+    cores: float
+    memory: int
+    guess: int
+
+
+TYPES = {
+    "t3.micro": Type(0.2, 1024, 200),
+    # With the memory of the smaller one; both have the same baseline.
+    "t3.small, t3.medium": Type(0.4, 2048, 440),
+    "c7i.large": Type(1.0, 4096, 900),
+}
+REPLICAS = (4, 2, 1)
+PARAMETER = "/comentarios/database_url"
+SECONDS_A_MONTH = 730 * 3600
+COLUMNS = (
+    "instance type",
+    "cores",
+    "database",
+    "replicas",
+    "requests/s",
+    "p99 ms",
+    "first at its limit",
+    "CPU, % of the cores: API, edge, others",
+    "memory MiB",
+    "USD per million",
+)
+
+
+@pytest.fixture(scope="module", params=["SQLite", "PostgreSQL"])
+def database(up: Site, releases: Releases, request: pytest.FixtureRequest) -> Iterator[str]:
+    """The site with the threads in a database, and with four replicas. PostgreSQL is outside of the host, as RDS is."""
+    crowd.fill(releases)
+    server = None
+    if request.param == "PostgreSQL":
+        network = IPv4Network(os.environ["SANDBOX_SUBNET"])
+        server = Postgres.create(IPv4Interface(f"{network[1]}/{network.prefixlen}"))
+    try:
+        if server:
+            terraform.client(up.target, "ssm").put_parameter(
+                Name=PARAMETER, Type="SecureString", Value=server.network_url, Overwrite=True
+            )
+            moved = up.make("move-database", WATCH="0", TO=PARAMETER, TF_VAR_database_url_parameter=PARAMETER)
+            assert moved.returncode == 0, moved.stdout[-3000:]
+        crowd.configure(releases, crowd.PROXIES, max(REPLICAS))
+        yield request.param
+    finally:
+        if server:
+            server.remove()
+
+
+@pytest.fixture(scope="module", params=REPLICAS)
+def replicas(releases: Releases, database: str, request: pytest.FixtureRequest) -> int:
+    """So many replicas: of the running ones, the others are stopped, which takes less time than a release."""
+    command = "docker ps --quiet --filter label=com.docker.compose.service=api"
+    running = releases.run(command).stdout.split()
+    assert len(running) >= request.param, running
+    if surplus := running[request.param :]:
+        assert releases.run(f"docker stop {' '.join(surplus)}").returncode == 0
+        time.sleep(1)
+    return int(request.param)
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_what_a_host_carries(
+    releases: Releases, database: str, replicas: int, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    type_ = TYPES[name]
+    calm: dict[int, tuple[crowd.Crowd, counters.Used]] = {}
+
+    def step(rate: int) -> bool:
+        with counters.used(releases) as used:
+            found = crowd.phase(releases, rate)
+        if found.calm:
+            calm[rate] = found, used
+        return found.calm
+
+    with capped(releases, type_.cores, type_.memory):
+        rate = crowd.carried(step, type_.guess)
+    assert rate, "the site carries nothing"
+    found, used = calm[rate]
+    shares = ", ".join(f"{100 * used.cpu[one] / type_.cores:.0f}" for one in ("api", "edge", "others"))
+    usd = " / ".join(f"{price / (rate * SECONDS_A_MONTH) * 1e6:.3f}" for price in _prices(name))
+    limit = used.limit(type_.cores, type_.memory)
+    p99 = f"{1000 * crowd.p99(found.seen):.0f}"
+    row = (name, type_.cores, database, replicas, rate, p99, limit, shares, f"{used.memory:.0f}", usd)
+    tables.add_row(COLUMNS, row)
+    with capsys.disabled():
+        print(f"| {' | '.join(map(str, row))} |", flush=True)
+
+
+def _prices(types: str) -> list[float]:
+    """US dollars a month."""
+    text = (ROOT / "terraform/cost.md").read_text()
+    found = [re.search(rf"^\| `{one}`.*?\*\*([\d.]+)\*\*", text, re.MULTILINE) for one in types.split(", ")]
+    return [float(one[1]) for one in found if one]
