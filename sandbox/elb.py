@@ -42,17 +42,15 @@ defaults
     timeout server {idle}s
     timeout http-request {idle}s
 """
-# The second backend has the same servers without checks.
+# A backend's time to connect is that of its checks, too: they have a backend of their own, which the first one follows.
 GROUP = """\
-backend {name}
+backend checks-{name}
     option httpchk GET {check[HealthCheckPath]}
     http-check expect status {check[Matcher][HttpCode]}
+    timeout connect {check[HealthCheckTimeoutSeconds]}s
     timeout check {check[HealthCheckTimeoutSeconds]}s
     default-server check inter {check[HealthCheckIntervalSeconds]}s
     default-server fall {check[UnhealthyThresholdCount]} rise {check[HealthyThresholdCount]}
-{servers}
-backend any-{name}
-{servers}
 """
 
 Described = dict[str, Any]  # as the API describes it
@@ -131,7 +129,8 @@ def configuration(balancer: Described, groups: list[Described], idle: str) -> st
     """HAProxy's configuration.
 
     Args:
-        groups: target groups, each with its `Servers` as lines for HAProxy, and its `Delay` of deregistration.
+        groups: target groups, each with its `Delay` of deregistration in seconds, and with the name, the address with
+            its port and the port for checks of each of its `Servers`.
         idle: the load balancer's idle timeout in seconds.
     """
     names = {group["TargetGroupArn"]: group["TargetGroupName"] for group in groups}
@@ -153,7 +152,13 @@ def configuration(balancer: Described, groups: list[Described], idle: str) -> st
         else:
             raise CommandError(f"load balancer {balancer['LoadBalancerName']}: port {port} must forward or redirect")
     for group in groups:
-        parts.append(GROUP.format(name=group["TargetGroupName"], check=group, servers="\n".join(group["Servers"])))
+        name, servers = group["TargetGroupName"], group["Servers"]
+        parts.append(GROUP.format(name=name, check=group))
+        parts += [f"    server {server} {address} port {port}\n" for server, address, port in servers]
+        parts.append(f"backend {name}\n")
+        parts += [f"    server {server} {address} track checks-{name}/{server}\n" for server, address, _ in servers]
+        parts.append(f"backend any-{name}\n")
+        parts += [f"    server {server} {address}\n" for server, address, _ in servers]
     return "".join(parts)
 
 
@@ -171,10 +176,11 @@ def _content(
         for target in (one["Target"] for one in elb.describe_target_health(**of)["TargetHealthDescriptions"]):
             if address := running.get(target["Id"]):
                 port = target["Port"] if group["HealthCheckPort"] == "traffic-port" else group["HealthCheckPort"]
-                line = f"    server {target['Id']}-{target['Port']} {address}:{target['Port']} port {port}"
+                server = (f"{target['Id']}-{target['Port']}", f"{address}:{target['Port']}", port)
                 # As on AWS, a new target gets requests after it has passed one check.
-                if line in known.get(f"{FOLDER}/haproxy.cfg", "") or _passes(group, f"http://{address}:{port}"):
-                    group["Servers"].append(line)
+                before = " ".join(server[:2]) in known.get(f"{FOLDER}/haproxy.cfg", "")
+                if before or _passes(group, f"http://{address}:{port}"):
+                    group["Servers"].append(server)
     attributes = _attributes(elb.describe_load_balancer_attributes(LoadBalancerArn=arn))
     idle = attributes.get("idle_timeout.timeout_seconds", "60")  # AWS's default
     content = {f"{FOLDER}/haproxy.cfg": configuration(balancer, groups, idle)}

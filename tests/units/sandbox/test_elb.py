@@ -19,7 +19,7 @@ GROUP: dict[str, Any] = {
     "UnhealthyThresholdCount": 2,
     "Matcher": {"HttpCode": "200-299"},
     "Delay": "45",
-    "Servers": ["    server i-1-80 10.0.0.4:80 port 80"],
+    "Servers": [("i-1-80", "10.0.0.4:80", "81")],
 }
 FORWARD = {"Type": "forward", "TargetGroupArn": "arn:group"}
 REDIRECT = {"Type": "redirect", "RedirectConfig": {"Protocol": "HTTPS", "Port": "443", "StatusCode": "HTTP_301"}}
@@ -52,9 +52,14 @@ def test_health_checks_and_delay_are_the_target_groups() -> None:
         assert line in made
 
 
-def test_targets_are_checked_in_one_backend_and_not_in_the_other() -> None:
+def test_targets_are_checked_followed_and_there_without_checks() -> None:
     made = lines(listener(80))
-    assert made.count("server i-1-80 10.0.0.4:80 port 80") == 2
+    servers = [line for line in made if line.startswith("server ")]
+    assert servers == [
+        "server i-1-80 10.0.0.4:80 port 81",
+        "server i-1-80 10.0.0.4:80 track checks-site/i-1-80",
+        "server i-1-80 10.0.0.4:80",
+    ]
     assert "use_backend any-site if { nbsrv(site) eq 0 }" in made
 
 
