@@ -16,6 +16,8 @@ from typing import Any
 from common.errors import CommandError
 from common.progress import failure, logged
 
+# How the last line may begin: with a hint at `--help`, or with what failed and not why.
+NO_REASON = ("Run '", "See '", "Error: failed to start containers")
 # The errors of all versions for objects that do not exist.
 ABSENT = re.compile(r"no such|not found", re.IGNORECASE)
 
@@ -39,9 +41,9 @@ def docker(*arguments: str, stdin: str | bytes | None = None, timeout: float = 1
         raise CommandError(f"docker {arguments[0]} took longer than {timeout:.0f} s") from None
     output, errors = (stream.decode(errors="replace") for stream in (done.stdout, done.stderr))
     if check and done.returncode:
-        # Newer clients end with a hint at `--help`. If `docker exec` cannot start, the error is on standard output.
+        # If `docker exec` cannot start, the error is on standard output.
         said = (errors + output if done.returncode in {126, 127} else errors).splitlines()
-        lines = [line for line in said if line.strip() and not line.startswith(("Run '", "See '"))]
+        lines = [line for line in said if line.strip() and not line.startswith(NO_REASON)]
         raise CommandError(f"docker {' '.join(arguments[:2])}: {(lines or [f'exit status {done.returncode}'])[-1]}")
     return output
 

@@ -11,6 +11,7 @@ import time
 import urllib.request
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 
 import yaml
 
@@ -21,7 +22,7 @@ from common.errors import CommandError
 from common.images import base as base_image
 from common.images import newest
 from common.progress import fail, say, step
-from sandbox import checks, ec2, hosts, images, registry, server
+from sandbox import checks, ec2, elb, hosts, images, registry, server
 
 # Where `common.config.stored` says, for Ansible.
 REPOSITORY = (
@@ -81,7 +82,7 @@ def build(config: Config) -> None:
 
 
 def sync(config: Config) -> None:
-    """Creates, starts, stops and removes hosts as EC2 lists them, and waits up to 60 s for each one's port 22."""
+    """Creates, starts, stops and removes hosts as EC2 lists them; waits for their port 22, and for load balancers."""
     if not server.answers(config):
         raise CommandError("the sandbox is not up: run `make up` (or `python -m sandbox up`)")
     host_image = images.chosen(config).get("host")
@@ -92,7 +93,13 @@ def sync(config: Config) -> None:
             say(f"  {line}")
         for instance in ec2.instances(config):
             if instance.state == "running":
-                _wait_for_ssh(instance)
+                where = f"{instance.id} does not answer on {instance.private_ip}:22"
+                _wait(partial(_has_ssh, instance), f"{where} within 60 s: see its `docker logs`")
+        for balancer in elb.balancers(config):
+            where = f"load balancer {balancer['DNSName']} at {elb.url(balancer)}"
+            # The process of the APIs makes them, which alone can read certificates.
+            _wait(partial(elb.answers, balancer), f"{where} does not answer within 60 s: see {server.log(config)}")
+            say(f"  {where}")
 
 
 def status(config: Config) -> int:
@@ -112,6 +119,9 @@ def status(config: Config) -> int:
     for identity in sorted(present.keys() - listed.keys()):
         known = "EC2 does not list it" if answers else "its state in EC2 is unknown"
         parts.append((f"host {identity}", False, f"container {present[identity]['State']['Status']}; {known}"))
+    for balancer in elb.balancers(config) if answers else []:
+        where = f"{elb.url(balancer)} ({balancer['DNSName']})"
+        parts.append((f"load balancer {balancer['LoadBalancerName']}", elb.answers(balancer), where))
     if answers and (problem := checks.blocked(config)):
         parts.append(("firewall", False, problem))
     if present and not answers:
@@ -196,17 +206,21 @@ def _network(config: Config) -> None:
             raise CommandError(f"port {port} of {config.gateway} is in use: set {variable} to a free port")
 
 
-def _wait_for_ssh(instance: ec2.Instance) -> None:
+def _has_ssh(instance: ec2.Instance) -> bool:
+    try:
+        with socket.create_connection((instance.private_ip, 22), timeout=2) as connection:
+            return connection.recv(4) == b"SSH-"
+    except OSError:
+        return False
+
+
+def _wait(attempt: Callable[[], bool], error: str) -> None:
+    """Waits up to 60 s until an attempt succeeds."""
     deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        try:
-            with socket.create_connection((instance.private_ip, 22), timeout=2) as connection:
-                if connection.recv(4) == b"SSH-":
-                    return
-        except OSError:
-            pass
+    while not attempt():
+        if time.monotonic() > deadline:
+            raise CommandError(error)
         time.sleep(0.3)
-    raise CommandError(f"{instance.id} does not answer on {instance.private_ip}:22 within 60 s: see its `docker logs`")
 
 
 COMMANDS: dict[str, Callable[[Config], int | None]] = {

@@ -105,6 +105,11 @@ class Apis:
         with self._lock:
             return self._machine.deleted()
 
+    def certificate(self, arn: str) -> str:
+        """A certificate of ACM with its chain and private key, in PEM: no request gives the key away."""
+        with self._lock:
+            return self._machine.certificate(arn)
+
     def close(self) -> None:
         """Ends moto's process."""
         self._machine.close()

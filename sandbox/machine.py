@@ -118,6 +118,11 @@ class Machine:
         secret: Secret | None = self._call("secret", key)
         return secret
 
+    def certificate(self, arn: str) -> str:
+        """A certificate of ACM with its chain and private key, in PEM; empty if there is none with this ARN."""
+        content: str = self._call("certificate", arn)
+        return content
+
     def close(self) -> None:
         """Ends the process."""
         self._pipe.close()
@@ -334,6 +339,10 @@ class _Moto:
                 if one.access_key_id == key and one.status == "Active":
                     return Secret(one.secret_access_key)
         return None
+
+    def certificate(self, arn: str) -> str:
+        held = _module("moto.acm").acm_backends[ACCOUNT][REGION]._certificates.get(arn)
+        return b"\n".join((held.cert, held.chain, held.key)).decode() if held else ""
 
     def _held(self) -> tuple[set[str], set[str]]:
         """All EBS volumes, and the tags of ECR's images as ``repository:tag`` of the store."""

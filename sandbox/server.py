@@ -29,7 +29,7 @@ def serve(config: Config) -> None:
     from moto.moto_server.werkzeug_app import MotoRequestHandler
     from werkzeug.serving import make_server
 
-    from sandbox import ecr, hosts, images
+    from sandbox import ecr, elb, hosts, images
     from sandbox.aws import Apis
     from sandbox.metadata import Metadata
 
@@ -50,6 +50,8 @@ def serve(config: Config) -> None:
             for line in hosts.sync(config, host_image, deleted.volumes) if host_image else []:
                 print(line, flush=True)
             ecr.sync(config, deleted.tags)
+            for line in elb.sync(config, apis.certificate):
+                print(line, flush=True)
         except Exception:
             # A host that cannot be created now (its port is in use, say) is tried again; `sync` shows the reason.
             traceback.print_exc()
@@ -80,9 +82,8 @@ def start(config: Config) -> None:
     if _pid(config) and answers(config):
         return
     stop(config)
-    log = config.state / "logs" / "server.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("a") as output:
+    log(config).parent.mkdir(parents=True, exist_ok=True)
+    with log(config).open("a") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "sandbox", "serve"],
             cwd=ROOT,
@@ -98,8 +99,8 @@ def start(config: Config) -> None:
         if answers(config):
             return
         time.sleep(0.2)
-    last = (log.read_text().strip().splitlines() or ["no output"])[-1].removeprefix("✗ ")
-    raise CommandError(f"the sandbox's AWS APIs did not start: {last} (whole log: {log})")
+    last = (log(config).read_text().strip().splitlines() or ["no output"])[-1].removeprefix("✗ ")
+    raise CommandError(f"the sandbox's AWS APIs did not start: {last} (whole log: {log(config)})")
 
 
 def stop(config: Config) -> None:
@@ -114,6 +115,11 @@ def stop(config: Config) -> None:
         else:
             os.kill(pid, signal.SIGKILL)
     _pid_file(config).unlink(missing_ok=True)
+
+
+def log(config: Config) -> Path:
+    """The file with what the process prints."""
+    return config.state / "logs" / "server.log"
 
 
 def _pid_file(config: Config) -> Path:

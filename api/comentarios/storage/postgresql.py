@@ -57,6 +57,15 @@ MIGRATION_LOCK = 7_304_001
 WRITE_LOCK = 7_304_002
 
 
+def patience(seconds: int) -> dict[str, Any]:
+    """libpq's options that end a connection to a machine that is gone after so many seconds, whatever it waits for.
+
+    TCP notices by itself only what it cannot send. Keepalives notice while it waits for a reply.
+    """
+    timeouts = {"connect_timeout": seconds, "tcp_user_timeout": seconds * 1000}
+    return timeouts | {"keepalives_idle": 1, "keepalives_interval": 1}
+
+
 @contextmanager
 def _translated() -> Iterator[None]:
     try:
@@ -167,7 +176,6 @@ class PostgresqlEngine:
         if self._pool is None:
             with self._opening:
                 if self._pool is None:
-                    seconds = max(1, round(self._seconds))
                     self._pool = ConnectionPool(
                         self._url,
                         min_size=1,
@@ -176,11 +184,7 @@ class PostgresqlEngine:
                         reconnect_timeout=self._seconds,
                         open=True,
                         configure=self._configure,
-                        kwargs={
-                            "autocommit": True,
-                            "connect_timeout": seconds,
-                            "tcp_user_timeout": seconds * 1000,
-                        },
+                        kwargs={"autocommit": True, **patience(max(1, round(self._seconds)))},
                     )
         return self._pool
 

@@ -1,15 +1,18 @@
 """A PostgreSQL that goes away and comes back."""
 
+import os
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from ipaddress import IPv4Interface
 from typing import Any
 
 import pytest
 from comentarios.app import create_app
 from comentarios.config import Settings
 from comentarios.draining import Draining
-from comentarios.storage import Moderation, NewComment, open_storage
+from comentarios.storage import Moderation, NewComment, StorageError, open_storage
 from flask.testing import FlaskClient
 from postgres import Postgres
 from threads import in_threads
@@ -59,6 +62,47 @@ def test_goes_away_and_comes_back(postgres: Postgres, client: FlaskClient) -> No
         postgres.start()
     assert_recovers(client)
     assert len(client.get("/api/comment/list/1").get_json()) == 2
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[tuple[Postgres, Callable[[], object]]]:
+    """A server that only the network reaches, and what makes it unreachable: nothing is answered any more."""
+    name, inside, outside = (f"pg{end}{os.getpid()}" for end in ("", "i", "o"))
+    address = IPv4Interface(f"198.18.{os.getpid() % 256}.2/24")
+
+    def ip(*arguments: str) -> object:
+        return subprocess.run(["ip", *arguments], check=True)
+
+    ip("netns", "add", name)
+    ip("link", "add", outside, "type", "veth", "peer", "name", inside, "netns", name)
+    ip("address", "add", f"{address.network[1]}/24", "dev", outside)
+    ip("link", "set", outside, "up")
+    ip("-n", name, "address", "add", str(address), "dev", inside)
+    ip("-n", name, "link", "set", inside, "up")
+    server = Postgres.create(address, name)
+    # Its own side is up, so this machine sends on.
+    yield server, lambda: ip("-n", name, "address", "flush", "dev", inside)
+    server.remove()
+    ip("link", "delete", outside)
+    ip("netns", "delete", name)
+
+
+def test_machine_is_gone_while_it_is_waited_for(elsewhere: tuple[Postgres, Callable[[], object]]) -> None:
+    """What was sent has arrived, so TCP has nothing to send again and would wait for hours."""
+    server, vanish = elsewhere
+    storage = open_storage(Settings(database_url=server.network_url))
+
+    def wait() -> None:
+        with pytest.raises(StorageError):
+            storage.engine.rows("SELECT pg_sleep(2.5)")
+
+    waiting = threading.Thread(target=wait, daemon=True)
+    waiting.start()
+    time.sleep(1)
+    vanish()
+    waiting.join(8)
+    assert not waiting.is_alive(), "it still waits"
+    storage.close()
 
 
 def test_not_there_at_the_start(postgres: Postgres) -> None:

@@ -21,6 +21,7 @@ NOT_FOUND = 'OCI runtime exec failed: exec failed: exec: "sandbox-attach": execu
         ("echo 'what it did so far'; echo 'losetup: no free device' >&2; exit 1", "losetup: no free device"),
         ("echo 'what it did so far'; exit 1", "exit status 1"),
         ("printf 'Error: no\\n\\nRun '\"'\"'docker exec --help'\"'\"' for more\\n' >&2; exit 1", "Error: no"),
+        ("printf 'Error: in use\\nError: failed to start containers: x\\n' >&2; exit 1", "Error: in use"),
     ],
 )
 def test_last_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, line: str) -> None:
