@@ -10,13 +10,13 @@ from __future__ import annotations
 import ipaddress
 import json
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import requests
 
 from common import files
-from common.config import Config
+from common.config import Config, stored
 from common.docker import copy_into, docker, inspect
 from common.errors import CommandError
 from sandbox import ec2, images
@@ -57,17 +57,20 @@ Described = dict[str, Any]  # as the API describes it
 
 
 def balancers(config: Config) -> list[Described]:
-    """Those with a listener, each with its `Listeners`, and with the `Address` that its DNS name leads to here."""
-    elb, found = ec2.client(config, "elbv2"), []
+    """Those with a listener, each with its `Region`, its `Listeners` and the `Address` that its DNS name leads to here."""
+    return [one for region in ec2.regions(config) for one in _balancers(config, region)]
+
+
+def _balancers(config: Config, region: str) -> Iterator[Described]:
+    elb = ec2.client(config, "elbv2", region)
     for one in elb.describe_load_balancers()["LoadBalancers"]:
         listeners = elb.describe_listeners(LoadBalancerArn=one["LoadBalancerArn"])["Listeners"]
         ids = [zone["SubnetId"] for zone in one["AvailabilityZones"]]
-        subnets = ec2.client(config, "ec2").describe_subnets(SubnetIds=ids)["Subnets"]
+        subnets = ec2.client(config, "ec2", region).describe_subnets(SubnetIds=ids)["Subnets"]
         first = min(ipaddress.IPv4Network(subnet["CidrBlock"]) for subnet in subnets)
         # The last address of a subnet, which AWS gives to no instance.
         if listeners:
-            found.append(one | {"Listeners": listeners, "Address": str(first.broadcast_address)})
-    return found
+            yield one | {"Region": region, "Listeners": listeners, "Address": str(first.broadcast_address)}
 
 
 def url(balancer: Described) -> str:
@@ -97,7 +100,9 @@ def sync(config: Config, certificate: Callable[[str], str]) -> list[str]:
     Raises:
         CommandError: a listener does what is not supported, or its certificate is gone.
     """
-    wanted, done = {one["LoadBalancerName"]: one for one in balancers(config)}, []
+    # Two regions may have one of the same name.
+    wanted = {stored(one["Region"], one["LoadBalancerName"]).replace("/", "-"): one for one in balancers(config)}
+    done = []
     records = config.state / "balancers"
     for record in records.glob("*.json"):
         if record.stem not in wanted:
@@ -166,7 +171,7 @@ def _content(
     config: Config, balancer: Described, certificate: Callable[[str], str], known: dict[str, str]
 ) -> dict[str, str]:
     """The files of a load balancer's HAProxy by their paths."""
-    elb, arn = ec2.client(config, "elbv2"), balancer["LoadBalancerArn"]
+    elb, arn = ec2.client(config, "elbv2", balancer["Region"]), balancer["LoadBalancerArn"]
     running = {one.id: one.private_ip for one in ec2.instances(config) if one.state == "running"}
     groups = elb.describe_target_groups(LoadBalancerArn=arn)["TargetGroups"]
     for group in groups:

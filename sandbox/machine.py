@@ -341,7 +341,8 @@ class _Moto:
         return None
 
     def certificate(self, arn: str) -> str:
-        held = _module("moto.acm").acm_backends[ACCOUNT][REGION]._certificates.get(arn)
+        region = arn.split(":")[3]
+        held = _module("moto.acm").acm_backends[ACCOUNT][region]._certificates.get(arn)
         return b"\n".join((held.cert, held.chain, held.key)).decode() if held else ""
 
     def _held(self) -> tuple[set[str], set[str]]:
