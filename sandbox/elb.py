@@ -57,7 +57,7 @@ Described = dict[str, Any]  # as the API describes it
 
 
 def balancers(config: Config) -> list[Described]:
-    """Those with a listener, each with its `Region`, its `Listeners` and the `Address` that its DNS name leads to here."""
+    """Those with a listener, each with its `Region`, its `Listeners`, and the `Address` that its DNS name leads to."""
     return [one for region in ec2.regions(config) for one in _balancers(config, region)]
 
 
