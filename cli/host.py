@@ -37,6 +37,9 @@ def hosts(target: Target) -> list[Host]:
     """Every running host that Terraform created, by one request to the EC2 API.
 
     inventory/aws_ec2.yml sends the same request; through Ansible it takes four seconds.
+
+    Raises:
+        CommandError: EC2 does not answer.
     """
     # SSH keeps the hosts' keys in this folder.
     target.state.mkdir(parents=True, exist_ok=True)
@@ -70,7 +73,11 @@ def _host(instance: dict[str, Any], user: str) -> Host:
 
 
 def several(target: Target, name: str = "") -> list[Host]:
-    """The host of this name, or all."""
+    """The host of this name, or all.
+
+    Raises:
+        CommandError: there is none, or none of that name.
+    """
     found = [chosen(target, name)] if name else hosts(target)
     if not found:
         raise CommandError("no host is running: run `make up`")
@@ -78,7 +85,11 @@ def several(target: Target, name: str = "") -> list[Host]:
 
 
 def chosen(target: Target, name: str = "") -> Host:
-    """The host of this name, or the first one."""
+    """The host of this name, or the first one.
+
+    Raises:
+        CommandError: there is none, or none of that name.
+    """
     found = several(target)
     for host in found:
         if name in ("", host.name):
@@ -147,6 +158,9 @@ def greet(target: Target, timeout: float = 300) -> list[Host]:
 
     Args:
         timeout: seconds that a host may take to boot.
+
+    Raises:
+        CommandError: there is no host, or one does not accept the connection; why.
     """
     found = several(target)
     deadline = time.monotonic() + timeout

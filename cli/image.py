@@ -82,7 +82,11 @@ def ensure(target: Target, tag: str = "", rebuild: bool = False) -> str:
 
 
 def _fits(target: Target, wanted: str) -> None:
-    """Checks that the hosts can run the image, which has the architecture of the machine that built it."""
+    """Checks that the hosts can run the image, which has the architecture of the machine that built it.
+
+    Raises:
+        CommandError: a host has another architecture.
+    """
     built = architecture.named((inspect("image", f"{LOCAL}:{wanted}") or {}).get("Architecture", ""))
     for one in host.hosts(target):
         if one.architecture != built:

@@ -81,7 +81,11 @@ INPUTS: dict[str, tuple[str, str]] = {
 
 
 def check(environment: Mapping[str, str]) -> None:
-    """Checks every input that is given."""
+    """Checks every input that is given.
+
+    Raises:
+        CommandError: the form of one is wrong.
+    """
     for name, (pattern, refusal) in INPUTS.items():
         value = environment.get(name, "")
         if value and not re.fullmatch(pattern, value):

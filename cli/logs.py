@@ -82,6 +82,9 @@ def logs(
     """Follows the logs of all hosts, or of one, until Ctrl-C; with several, each line has its host's name.
 
     Of a host that does not run, what it has sent to S3 is shown.
+
+    Raises:
+        CommandError: there is no host, or the logs of one cannot be read.
     """
     if host_ and host_ not in (one.name for one in host.hosts(target)):
         return _gone(target, host_, service, since, _filters(level, request, grep))

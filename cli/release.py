@@ -167,7 +167,11 @@ def _of_run(target: Target, one: host.Host, run: str) -> list[dict[str, Any]]:
 
 
 def listing(target: Target, one: host.Host) -> dict[str, Any]:
-    """A host's releases: ``live`` (a number), ``releases`` (the oldest first), ``by`` (who is releasing)."""
+    """A host's releases: ``live`` (a number), ``releases`` (the oldest first), ``by`` (who is releasing).
+
+    Raises:
+        CommandError: the host does not answer, or has no release.
+    """
     known = _known(target, one)
     if not known["releases"]:
         raise CommandError(f"{one.name} has no release: run `make up`")
@@ -175,7 +179,11 @@ def listing(target: Target, one: host.Host) -> dict[str, Any]:
 
 
 def live(target: Target) -> dict[str, str]:
-    """The name of each host and the tag of its live image; empty on a host without a release."""
+    """The name of each host and the tag of its live image; empty on a host without a release.
+
+    Raises:
+        CommandError: EC2 or a host does not answer.
+    """
     known = {one.name: _known(target, one) for one in host.hosts(target)}
     return {
         name: next((entry["tag"] for entry in listed["releases"] if entry["number"] == listed["live"]), "")

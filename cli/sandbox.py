@@ -14,7 +14,11 @@ from common.row import Row
 
 
 def run(command: str) -> None:
-    """Runs a command and shows its lines as they come."""
+    """Runs a command and shows its lines as they come.
+
+    Raises:
+        CommandError: it failed; the command's own line.
+    """
     error = f"python -m sandbox {command} failed"
     step = Step(f"sandbox: {command}")
     # Without a moving line, the command's own lines say what is running.
@@ -36,7 +40,11 @@ def run(command: str) -> None:
 
 
 def checks() -> list[Row]:
-    """What the sandbox finds of this machine."""
+    """What the sandbox finds of this machine.
+
+    Raises:
+        CommandError: it cannot tell; the command's own line.
+    """
     done = subprocess.run(_command("check"), cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
         raise CommandError((done.stderr.strip().splitlines() or ["no output"])[-1].removeprefix("✗ "))

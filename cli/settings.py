@@ -81,7 +81,11 @@ def path(target: Target) -> Path:
 
 
 def read(target: Target) -> Settings:
-    """The checked settings of a target; empty if there is no file."""
+    """The checked settings of a target; empty if there is no file.
+
+    Raises:
+        CommandError: the file is not YAML, a name is unknown, or a value has the wrong type.
+    """
     file, made = path(target), _sections(target)
     known: dict[str, tuple[Callable[[], dict[str, dict[str, Any]]], str]] = {
         "ansible": (ansible_variables, "Ansible variable"),
@@ -98,7 +102,11 @@ def read(target: Target) -> Settings:
 
 
 def aws(target: Target) -> dict[str, str]:
-    """The AWS account that an environment is for: ``profile``, ``region`` and ``account``, as far as they are given."""
+    """The AWS account that an environment is for: ``profile``, ``region`` and ``account``, as far as they are given.
+
+    Raises:
+        CommandError: the file is not YAML, or one of them is unknown or not valid.
+    """
     file, made = path(target), _sections(target).aws
     for name, value in made.items():
         _known(file, name, AWS, "setting of the section aws")
@@ -131,7 +139,11 @@ def _sections(target: Target) -> Settings:
 
 
 def _refuse_tfvars(file: Path) -> None:
-    """Terraform reads some variables files by itself, in every environment."""
+    """Terraform reads some variables files by itself, in every environment.
+
+    Raises:
+        CommandError: there is one; its variables belong in the settings.
+    """
     for pattern in ("*.tfvars*", "bootstrap/*.tfvars*"):
         for found in sorted((ROOT / "terraform").glob(pattern)):
             raise CommandError(
@@ -199,7 +211,11 @@ def terraform_variables(folder: str = "") -> dict[str, dict[str, Any]]:
 
 
 def require(target: Target) -> None:
-    """Writes the settings, and checks that every variable that Terraform requires on AWS is set."""
+    """Writes the settings, and checks that every variable that Terraform requires on AWS is set.
+
+    Raises:
+        CommandError: the settings lack a variable.
+    """
     given = write(target).terraform
     lacking = [name for name, one in terraform_variables().items() if one["required"] and name not in given]
     if lacking and not target.is_sandbox:

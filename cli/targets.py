@@ -200,6 +200,9 @@ def provider_mirror() -> Path | None:
 
     Terraform reads the standard ones by itself; a machine that cannot reach the registry may have it elsewhere. A CLI
     configuration of the user's own, when TF_CLI_CONFIG_FILE names one that exists, comes first.
+
+    Raises:
+        CommandError: TF_CLI_CONFIG_FILE cannot be read.
     """
     own = os.environ.get("TF_CLI_CONFIG_FILE")
     if own:

@@ -71,7 +71,11 @@ def apply_terraform(target: Target) -> None:
 
 
 def _give_terraform_its_variables(target: Target) -> None:
-    """Writes them for the sandbox. For AWS they are in the settings; the caller joins those who may log in."""
+    """Writes them for the sandbox. For AWS they are in the settings; the caller joins those who may log in.
+
+    Raises:
+        CommandError: the settings lack a variable, or the engine cannot run the instance type.
+    """
     if target.sandbox:
         _variables(target, target.sandbox)
     else:
@@ -177,7 +181,11 @@ def down(target: Target, delete_data: str = "", *, images: bool = False) -> None
 
 
 def _refuse_others(target: Target, delete: bool) -> None:
-    """Checks that no other environment is in the sandbox, unless all are to be deleted."""
+    """Checks that no other environment is in the sandbox, unless all are to be deleted.
+
+    Raises:
+        CommandError: there is one.
+    """
     if delete or not target.state.exists() or not terraform.answers(target):
         return
     if others := sorted(_networks(target).keys() - {_place(target)}):
@@ -319,7 +327,11 @@ def _variables(target: Target, config: Config) -> None:
 
 
 def _fits(target: Target, kind: str) -> None:
-    """Checks that the engine can run a host of an instance type, before Terraform creates the instance."""
+    """Checks that the engine can run a host of an instance type, before Terraform creates the instance.
+
+    Raises:
+        CommandError: the type has another architecture.
+    """
     here = architecture.of_engine()
     try:
         (known,) = terraform.client(target, "ec2").describe_instance_types(InstanceTypes=[kind])["InstanceTypes"]
@@ -339,6 +351,9 @@ def _vpc(target: Target, config: Config) -> str:
 
     The unnamed one has the whole network, and its hosts take the first addresses of both halves. Every other one has
     32 addresses of its own.
+
+    Raises:
+        CommandError: the network is full.
     """
     if not target.names.suffix:
         return str(config.subnet)

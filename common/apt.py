@@ -28,6 +28,9 @@ def install(*packages: str, where_known: tuple[str, ...] = ()) -> None:
 
     Args:
         where_known: packages that only some releases of the distribution have.
+
+    Raises:
+        CommandError: this process may not install packages, or apt-get failed.
     """
     if not may_install():
         raise CommandError(f"run `apt-get install {' '.join(packages)}` as root")

@@ -79,7 +79,11 @@ def builder() -> dict[str, str]:
 
 
 def build(folder: Path, tag: str, *, labels: tuple[str, ...], arguments: dict[str, str], log: Path) -> None:
-    """Builds an image from a folder, with the output in a log."""
+    """Builds an image from a folder, with the output in a log.
+
+    Raises:
+        CommandError: the build failed; its cause and the log.
+    """
     command = ["docker", "build", "--tag", tag, *(f"--label={label}" for label in labels)]
     if builder()["DOCKER_BUILDKIT"] == "0":
         # Otherwise it keeps the container of a failed step.

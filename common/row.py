@@ -26,7 +26,11 @@ def tried(what: str, attempt: Callable[[], str]) -> Row:
 
 
 def require(rows: Iterable[Row]) -> None:
-    """Stops at the first row that is bad."""
+    """Stops at the first row that is bad.
+
+    Raises:
+        CommandError: what was found, and what to do.
+    """
     for row in rows:
         if row.state == BAD:
             raise CommandError(f"{row.found}: {row.help}" if row.help else row.found)

@@ -38,7 +38,11 @@ def bounding(status: Path = Path("/proc/1/status")) -> list[str]:
 
 
 def create(*arguments: str) -> None:
-    """``docker create`` with all capabilities of machine and engine, except those in WITHHELD."""
+    """``docker create`` with all capabilities of machine and engine, except those in WITHHELD.
+
+    Raises:
+        CommandError: the engine refuses for another reason.
+    """
     wanted = [name for name in bounding() if name not in WITHHELD]
     while True:
         given = [part for name in wanted for part in ("--cap-add", name)]

@@ -87,7 +87,11 @@ class Journal:
         self._write_end()
 
     def check(self, entry: Entry, answer: Answer) -> None:
-        """Compares the answer to an entry with its first answer."""
+        """Compares the answer to an entry with its first answer.
+
+        Raises:
+            CommandError: they differ.
+        """
         digest = self._bound(entry, answer)
         if json.loads(self._lines[entry.number]).get("digest") != digest:
             raise self._spoilt(
@@ -98,7 +102,11 @@ class Journal:
         self.count, self._digest = entry.number, digest
 
     def reserve(self, entry: Entry) -> None:
-        """Reserves space for the entry, so that a full disk is noticed before anything changes."""
+        """Reserves space for the entry, so that a full disk is noticed before anything changes.
+
+        Raises:
+            OSError: the disk is full.
+        """
         os.posix_fallocate(self._descriptor, self._size, len(self._line(entry, "0" * 64)))
 
     def release(self) -> None:

@@ -140,7 +140,11 @@ def _headers(environ: Environ) -> dict[str, str]:
 
 
 def _payload(service: str, headers: dict[str, str], body: bytes) -> str:
-    """The body's digest as it was signed."""
+    """The body's digest as it was signed.
+
+    Raises:
+        Refused: the body has another digest.
+    """
     actual = hashlib.sha256(body).hexdigest()
     given = headers.get("x-amz-content-sha256")
     if service in S3 and given in UNSIGNED:
