@@ -11,7 +11,11 @@ from common.progress import say, step
 
 
 def backup(target: Target, host_: str = "") -> None:
-    """Makes a backup now and prints what is in it."""
+    """Makes a backup now and prints what is in it.
+
+    Raises:
+        CommandError: it failed; the message is the host's.
+    """
     with step("backup: copying, checking and uploading the comments"):
         made = _call(target, "run", host_)
     say(f"  {made['name']}: {made['comments']} comments, {made['size']} bytes, release {made['release'] or 'none'}")

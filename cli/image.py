@@ -65,6 +65,9 @@ def ensure(target: Target, tag: str = "", rebuild: bool = False) -> str:
 
     Args:
         rebuild: builds the working tree's image again, with today's packages of Debian.
+
+    Raises:
+        CommandError: the tag is not in ECR, or the build or the push failed.
     """
     if tag:
         if not in_ecr(target, tag):

@@ -55,7 +55,11 @@ def _client(service: str, environment: frozenset[tuple[str, str]], is_sandbox: b
 
 
 def account(target: Target) -> str:
-    """The AWS account's number; proves that the credentials are valid."""
+    """The AWS account's number; proves that the credentials are valid.
+
+    Raises:
+        CommandError: credentials or region are missing, expired or refused, or belong to another account.
+    """
     help_ = "run `make up`" if target.is_sandbox else "sign in and set AWS_PROFILE and AWS_REGION as docs/aws.md shows"
     try:
         # STS works without a region, nothing else does.

@@ -24,7 +24,11 @@ CONFIGURATION = {
 
 
 def up(config: Config, image: str) -> None:
-    """Starts the registry unless it already runs from this image."""
+    """Starts the registry unless it already runs from this image.
+
+    Raises:
+        CommandError: it does not answer within 15 s.
+    """
     # Slow imports that only this function needs.
     import bcrypt
 

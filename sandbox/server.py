@@ -78,7 +78,11 @@ def running(config: Config) -> bool:
 
 
 def start(config: Config) -> None:
-    """Starts the process unless it runs."""
+    """Starts the process unless it runs.
+
+    Raises:
+        CommandError: it ended, or does not answer within START_SECONDS; the last line of its log.
+    """
     if _pid(config) and answers(config):
         return
     stop(config)

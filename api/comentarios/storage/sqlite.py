@@ -113,11 +113,11 @@ class SqliteEngine:
         with _translated():
             if self._writer is None:
                 self._writer = self._connect()
-                # `begin` waits instead.
+                # `_begin` waits instead.
                 self._writer.execute("PRAGMA busy_timeout = 0")
             connection = self._writer
             try:
-                begin(connection, self._busy_seconds)
+                self._begin(connection)
                 if comments:
                     connection.executemany(INSERT, comments)
                 else:
@@ -127,6 +127,9 @@ class SqliteEngine:
                 self._writer = None
                 connection.close()
                 raise
+
+    def _begin(self, connection: sqlite3.Connection) -> None:
+        begin(connection, self._busy_seconds)
 
     def slice(self, content_id: str, after: int, limit: int) -> Slice:
         items, count, *last = self._row(SLICE, (content_id, after, limit))

@@ -38,7 +38,11 @@ class Postgresql:
         self._run("pg_dump", "--format=custom", "--compress=0", "--no-owner", f"--file={copy}", self._url)
 
     def check(self, copy: Path) -> int:
-        """Restores a copy into a temporary database, which ``swap`` uses; returns its number of comments."""
+        """Restores a copy into a temporary database, which ``swap`` uses; returns its number of comments.
+
+        Raises:
+            BackupError: it is corrupt, or no database of comments.
+        """
         listed = self._run("pg_restore", "--list", str(copy))
         if " TABLE public comments " not in listed:
             raise BackupError("this is another kind of database: it has no table of comments like the API's")

@@ -52,7 +52,11 @@ class Stack:
         return running
 
     def start(self, containers: list[str]) -> None:
-        """Starts the containers, and waits until the edge reaches one."""
+        """Starts the containers, and waits until the edge reaches one.
+
+        Raises:
+            BackupError: none is ready within a minute.
+        """
         if not containers:
             return
         self._run("docker", "start", *containers)

@@ -59,7 +59,11 @@ class Store:
         )
 
     def put(self, file: Path, packed: Path, name: str, comments: int, release: str) -> Backup:
-        """Compresses a file, uploads it, and verifies it in S3."""
+        """Compresses a file, uploads it, and verifies it in S3.
+
+        Raises:
+            BackupError: S3 does not take it, or has something else.
+        """
         digest = _pack(file, packed)
         facts = {"comments": str(comments), "release": release, "sha256": digest}
         with packed.open("rb") as body, _explained(f"{self._url(name)} cannot be written"):
@@ -122,7 +126,11 @@ class Store:
             ) from None
 
     def fetch(self, backup: Backup, packed: Path, file: Path) -> None:
-        """Downloads a backup and decompresses it into another file."""
+        """Downloads a backup and decompresses it into another file.
+
+        Raises:
+            BackupError: it is not what was uploaded.
+        """
         free = shutil.disk_usage(packed.parent).free
         if free < 2 * backup.size:
             raise BackupError(

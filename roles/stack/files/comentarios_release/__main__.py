@@ -162,7 +162,11 @@ class Command:
         return {}
 
     def wait(self, number: int) -> Result:
-        """Waits until a release has ended."""
+        """Waits until a release has ended.
+
+        Raises:
+            ReleaseError: it failed; why.
+        """
         idle = 0
         while (record := self._records.get(number)).finished is None:
             if record.undo_failures >= UNDO_TRIES:

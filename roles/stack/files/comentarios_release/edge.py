@@ -50,7 +50,11 @@ class Edge:
         return found[1] if found else None
 
     def switch(self, identity: str) -> None:
-        """When this returns the release gets every new request; those under way stay where they are."""
+        """When this returns the release gets every new request; those under way stay where they are.
+
+        Raises:
+            ReleaseError: the edge does not find the release's replicas.
+        """
         name = f"release-{identity}"
         write(self._live, f"global\n    setenv LIVE_RELEASE {name}\n")
         if not self._runs():
@@ -146,7 +150,11 @@ class Edge:
         return re.findall(r"^(\d+)\s+worker", self._tell("show proc"), re.MULTILINE)
 
     def _tell(self, commands: str) -> str:
-        """Sends a command to HAProxy's master process, whose socket is on the host."""
+        """Sends a command to HAProxy's master process, whose socket is on the host.
+
+        Raises:
+            ReleaseError: it does not answer.
+        """
         path = str(self._settings.edge_socket)
         try:
             with socket.socket(socket.AF_UNIX) as connection:
@@ -162,7 +170,11 @@ class Edge:
 
 
 def _read(read: Callable[[int], bytes], seconds: float) -> bytes:
-    """Reads to the end. What is longer than an answer is, or takes longer than so many seconds in all, is an error."""
+    """Reads to the end.
+
+    Raises:
+        OSError: it is longer than an answer is, or takes longer than so many seconds altogether.
+    """
     end, answer = time.monotonic() + seconds, bytearray()
     while part := read(65536):
         answer += part

@@ -132,7 +132,11 @@ class Engine:
         return bool(self.docker("image", "inspect", "--format", "{{.Id}}", image, check=False).strip())
 
     def ensure_image(self, image: str) -> None:
-        """Pulls the image unless it is on this host."""
+        """Pulls the image unless it is on this host.
+
+        Raises:
+            ReleaseError: it is not available; the message names it.
+        """
         if self.has_image(image):
             return
         for left in range(PULLS - 1, -1, -1):
@@ -194,6 +198,9 @@ class Engine:
         Args:
             source, target: names of the secrets with the databases' URLs; empty for SQLite.
             told: gets each line that the step prints; the step continues when this returns.
+
+        Raises:
+            ReleaseError: the step failed; why.
         """
         options = ["--rm", "--interactive", "--name", MOVER, "--no-healthcheck", "--read-only", "--cap-drop", "ALL"]
         options += ["--security-opt", "no-new-privileges:true", "--memory", "256m", "--pids-limit", "64"]

@@ -49,7 +49,11 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """The file's content; None if it does not exist."""
+    """The file's content; None if it does not exist.
+
+    Raises:
+        ReleaseError: it is not JSON.
+    """
     try:
         return json.loads(path.read_text())
     except FileNotFoundError:

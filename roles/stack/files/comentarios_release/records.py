@@ -145,14 +145,22 @@ class Records:
         self.save(record)
 
     def before(self, live: Record) -> Record:
-        """The last good release before the live one, for ``make rollback``."""
+        """The last good release before the live one, for ``make rollback``.
+
+        Raises:
+            ReleaseError: there is none.
+        """
         for record in reversed(self.all()):
             if record.outcome == GOOD and record.kind != "rollback" and record.number < live.origin:
                 return record
         raise ReleaseError("there is no good release before the live one to go back to: `make releases` lists them")
 
     def find(self, wanted: str) -> Record:
-        """The good release with this number or tag; the newest if there are several."""
+        """The good release with this number or tag; the newest if there are several.
+
+        Raises:
+            ReleaseError: there is none, or it failed.
+        """
         named = [record for record in self.all() if wanted in (str(record.number), record.tag)]
         good = [record for record in named if record.outcome == GOOD]
         if good:

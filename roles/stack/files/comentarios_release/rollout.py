@@ -316,7 +316,11 @@ class Rollout:
         return ""
 
     def _ready(self, belongs: Callable[[Container], bool], count: int) -> None:
-        """Waits until this number of replicas is ready."""
+        """Waits until this number of replicas is ready.
+
+        Raises:
+            ReleaseError: a replica ended, or time is up; the probe's result and the replica's last lines.
+        """
         end = self._clock() + self._record.ready_seconds
         while True:
             replicas = [one for one in self._engine.containers("api") if belongs(one)]

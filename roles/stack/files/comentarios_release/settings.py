@@ -46,7 +46,11 @@ class Settings:
 
     @classmethod
     def read(cls, file: Path = FILE) -> Self:
-        """The settings in the file."""
+        """The settings in the file.
+
+        Raises:
+            ReleaseError: it is missing, or from another version.
+        """
         paths = {field.name for field in fields(cls) if field.type is Path}
         try:
             values: dict[str, Any] = json.loads(file.read_text())
