@@ -68,13 +68,13 @@ def regions(config: Config) -> list[str]:
     return [region["RegionName"] for region in client(config, "ec2").describe_regions()["Regions"]]
 
 
-def instances(config: Config) -> list[Instance]:
-    """Every instance that is not terminated, in each region the oldest first."""
-    return [one for region in regions(config) for one in _instances(config, client(config, "ec2", region))]
+def instances(config: Config, address: str = "") -> list[Instance]:
+    """Every instance that is not terminated, in each region the oldest first, or those with a private address."""
+    return [one for region in regions(config) for one in _instances(config, client(config, "ec2", region), address)]
 
 
-def _instances(config: Config, ec2: Any) -> list[Instance]:
-    found = [one for one in _listed(ec2) if one["State"]["Name"] not in GONE]
+def _instances(config: Config, ec2: Any, address: str) -> list[Instance]:
+    found = [one for one in _listed(ec2, address) if one["State"]["Name"] not in GONE]
     if not found:
         return []
     sizes = {
@@ -123,8 +123,9 @@ def terminated(config: Config) -> set[str]:
     return {one["InstanceId"] for one in everywhere if one["State"]["Name"] in GONE}
 
 
-def _listed(ec2: Any) -> list[dict[str, Any]]:
-    pages = ec2.get_paginator("describe_instances").paginate()
+def _listed(ec2: Any, address: str = "") -> list[dict[str, Any]]:
+    filters = [{"Name": "private-ip-address", "Values": [address]}] if address else []
+    pages = ec2.get_paginator("describe_instances").paginate(Filters=filters)
     return [one for page in pages for reservation in page["Reservations"] for one in reservation["Instances"]]
 
 
