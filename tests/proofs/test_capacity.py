@@ -82,15 +82,19 @@ def database(up: Site, releases: Releases, request: pytest.FixtureRequest) -> It
 
 
 @pytest.fixture(scope="module", params=REPLICAS)
-def replicas(releases: Releases, database: str, request: pytest.FixtureRequest) -> int:
-    """So many replicas: of the running ones, the others are stopped, which takes less time than a release."""
+def replicas(releases: Releases, database: str, request: pytest.FixtureRequest) -> Iterator[int]:
+    """So many replicas: the others are stopped meanwhile, which takes less time than a release."""
     command = "docker ps --quiet --filter label=com.docker.compose.service=api"
     running = releases.run(command).stdout.split()
     assert len(running) >= request.param, running
     if surplus := running[request.param :]:
         assert releases.run(f"docker stop {' '.join(surplus)}").returncode == 0
         time.sleep(1)
-    return int(request.param)
+    yield int(request.param)
+    if surplus:
+        assert releases.run(f"docker start {' '.join(surplus)}").returncode == 0
+        # Until they serve.
+        time.sleep(5)
 
 
 @pytest.mark.parametrize("name", TYPES)
