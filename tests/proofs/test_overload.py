@@ -12,7 +12,7 @@ from tests.support.capped import capped
 from tests.support.releases import Releases
 
 CORES = 0.4  # what a t3.small may use for as long as it likes
-GUESS = 400  # requests a second that it carries, about
+GUESS = 800  # requests a second that it carries, about
 SECONDS, RECOVERY = 20, 10.0  # of a phase, and until all is well again
 
 

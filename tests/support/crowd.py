@@ -21,7 +21,7 @@ STEP_SECONDS = 5
 SENT = 0.95
 PROXIES = ["0.0.0.0/0"]
 # The search for that rate: how far apart its first steps are, and how near to each other its last ones; where it ends.
-APART, NEAR, LEAST = 1.3, 1.08, 20
+APART, NEAR, LEAST = 1.2, 1.1, 20
 
 FILL = f"""
 import sqlite3, time

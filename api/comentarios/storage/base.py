@@ -207,7 +207,8 @@ class Storage:
         return Page(b"".join((*parts, b"]")), count, after if more else None, _as_of(newest, revision))
 
     def newest(self, content_id: str) -> Stored | None:
-        self.ensure_migrated()
+        if not self._migrated:
+            self.ensure_migrated()
         return self.engine.newest(content_id)
 
     def ping(self) -> None:

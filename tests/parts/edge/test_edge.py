@@ -303,7 +303,7 @@ def test_overload_is_refused_at_once(host: Host, places: dict[str, int]) -> None
     """Of many clients a replica serves some, some wait, and the others are told so without waiting."""
     (host.folder / "replica" / "replica.cfg").write_text(SLOW_REPLICA)
     docker("restart", "--time", "0", f"{host.project}-one-1")
-    host.configure(stack_trusted_proxies=["0.0.0.0/0"], _stack_edge_queue=20, **places)
+    host.configure(stack_trusted_proxies=["0.0.0.0/0"], _stack_edge_queue=20, _stack_edge_crowd_queue=20, **places)
     host.edge.reload()
     connections = [HTTPConnection(host.address, 8080, timeout=20) for _ in range(100)]
     # The edge waits until the replica is there again.
