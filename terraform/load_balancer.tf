@@ -78,11 +78,12 @@ resource "aws_lb_target_group" "this" {
   protocol             = "HTTP"
   deregistration_delay = 30
 
+  # The shortest that AWS allows: a host that is gone gets requests for about ten seconds.
   health_check {
     path                = "/readyz"
     matcher             = "200"
-    interval            = 10
-    timeout             = 5
+    interval            = 5
+    timeout             = 2
     healthy_threshold   = 2
     unhealthy_threshold = 2
   }

@@ -1,6 +1,7 @@
 """An open-loop load: requests begin on time whether or not earlier ones have ended.
 
-Run it with the edge's URL, how many reads, and how many posts, it sends a second, and how long it waits for a reply.
+Run it with the URL, how many posts it sends a second, how long it waits for a reply, and how many reads it sends for
+each post.
 
 Runs until SIGINT or SIGTERM, then prints one line of JSON. Nothing is ever sent twice: a reply that does not come,
 comes late or is no success is a failure. Its body says whether it is one.
@@ -33,21 +34,26 @@ class Load:
     failures: what failed: kind, seconds since the start, reason.
     acknowledged: content_id → texts of the comments that the API said it has.
     seconds: how long each request took.
+    without_retry_after: how many replies with 503 did not say when to try again.
     """
 
-    def __init__(self, url: str, rate: int, timeout: float = TIMEOUT):
+    def __init__(self, url: str, rate: int, timeout: float = TIMEOUT, reads: int = 1):
         parts = urlsplit(url)
-        self._address = (parts.hostname or "127.0.0.1", parts.port or 80)
+        self._tls = parts.scheme == "https"
+        self._address = (parts.hostname or "127.0.0.1", parts.port or (443 if self._tls else 80))
+        self._reads = reads
         self._head = f"Host: {parts.netloc}\r\n"
         self._rate = rate
         self._timeout = timeout
         self._run = uuid.uuid4().hex[:8]
         self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
-        self._connections = asyncio.Semaphore(CONNECTIONS)
+        # Behind a load balancer, which alone has TLS, the firewall limits nobody.
+        self._connections = asyncio.Semaphore(16 * CONNECTIONS if self._tls else CONNECTIONS)
         self.sent: Counter[str] = Counter()
         self.failures: list[tuple[str, float, str]] = []
         self.acknowledged: dict[str, list[str]] = {}
         self.seconds: list[float] = []
+        self.without_retry_after = 0
 
     async def run(self, stop: asyncio.Event) -> None:
         self._begin = time.monotonic()
@@ -68,7 +74,7 @@ class Load:
 
     def _tick(self, number: int) -> list[Coroutine[Any, Any, None]]:
         """What is sent at a time."""
-        return [self._get(number), self._post(number)]
+        return [*(self._get(number + read) for read in range(self._reads)), self._post(number)]
 
     async def _get(self, number: int) -> None:
         await self._request("GET", f"/api/comment/list/{self._thread(number)}?limit=5", b"")
@@ -98,7 +104,7 @@ class Load:
         return not problem
 
     async def _exchange(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
-        reader, writer = self._kept() or await asyncio.open_connection(*self._address)
+        reader, writer = self._kept() or await asyncio.open_connection(*self._address, ssl=self._tls or None)
         try:
             head = f"{method} {path} HTTP/1.1\r\n{self._head}Content-Length: {len(body)}\r\n"
             writer.write(f"{head}Content-Type: application/json\r\n\r\n".encode() + body)
@@ -118,7 +124,9 @@ class Load:
             writer.close()
         else:
             self._idle.append((reader, writer))
-        return int(lines[0].split()[1]), content
+        status = int(lines[0].split()[1])
+        self.without_retry_after += status == 503 and "retry-after" not in headers
+        return status, content
 
     def _kept(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
         """A connection that is idle and open; the edge has closed those that were idle for minutes."""
@@ -141,9 +149,11 @@ class Load:
             "sent": dict(self.sent),
             "failed": dict(Counter(kind for kind, _, _ in self.failures)),
             "failures": self.failures[:50],
+            "timeline": dict(Counter(int(when) for _, when, _ in self.failures)),
             "first_failure": min((when for _, when, _ in self.failures), default=None),
             "last_failure": max((when for _, when, _ in self.failures), default=None),
             "reasons": dict(reasons),
+            "without_retry_after": self.without_retry_after,
             "other_body": reasons[replies.OTHER_BODY],
             "acknowledged": self.acknowledged,
             "p50": ordered[len(ordered) // 2] if ordered else 0.0,
@@ -152,8 +162,8 @@ class Load:
         }
 
 
-async def main(url: str, rate: int, timeout: float) -> None:
-    load, stop = Load(url, rate, timeout), asyncio.Event()
+async def main(url: str, rate: int, timeout: float, reads: int) -> None:
+    load, stop = Load(url, rate, timeout, reads), asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     await load.run(stop)
@@ -162,4 +172,4 @@ async def main(url: str, rate: int, timeout: float) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], int(sys.argv[2]), float(sys.argv[3])))
+    asyncio.run(main(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4])))

@@ -88,9 +88,9 @@ class Releases:
         return [line.split()[1] for line in done.stdout.splitlines() if re.match(r"\S+/comentarios-api ", line)]
 
     @contextmanager
-    def load(self, rate: int = RATE, timeout: float = TIMEOUT) -> Iterator[dict[str, Any]]:
-        """So many reads and posts a second for as long as the block lasts; its report is there after the block."""
-        command = [sys.executable, "-m", "tests.support.load", self.edge, str(rate), str(timeout)]
+    def load(self, rate: int = RATE, timeout: float = TIMEOUT, reads: int = 1) -> Iterator[dict[str, Any]]:
+        """So many posts a second, and reads for each, while the block lasts; its report is there after the block."""
+        command = [sys.executable, "-m", "tests.support.load", self.edge, *map(str, (rate, timeout, reads))]
         process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
         report: dict[str, Any] = {}
         try:
