@@ -109,10 +109,10 @@ def domain(up, authority) -> Iterator[None]:
         assert done.returncode == 0, done.stderr
     try:
         given = {"stack_acme_directory": f"https://{AUTHORITY}/dir", "stack_acme_root": authority.api}
-        _configure(up, DOMAIN, "--tags", "stack", **given)
+        _configure(up, DOMAIN, "--tags", "base,stack", **given)
         yield
     finally:
-        _configure(up, "", "--tags", "stack")
+        _configure(up, "", "--tags", "base,stack")
         up.ssh(
             f"sudo sed -i '/{DOMAIN}/d' /etc/hosts; sudo rm /usr/local/share/ca-certificates/authority.crt;"
             " sudo update-ca-certificates --fresh; sudo rm /etc/comentarios/acme_root.pem;"
@@ -155,7 +155,7 @@ def test_without_a_dns_record_the_certificate_is_pending(up):
     """The first `make up` with a domain: nobody knows the host's address before it, so there can be no record yet."""
     up.ssh("sudo systemctl disable --now comentarios-backup.timer")
     _configure(up, DOMAIN, "--tags", "stack,backup", stack_acme_directory="https://nowhere.example.test/dir")
-    timers = ("heal", "backup", "certbot", "certificate")
+    timers = ("heal", "backup", "logs", "certbot")
     active = up.ssh(f"systemctl is-active {' '.join(f'comentarios-{one}.timer' for one in timers)}").stdout.split()
     assert active == ["active"] * len(timers)
     status = up.make("status")

@@ -23,6 +23,7 @@ NOT_RUN = {
     "make test": "runs these very tests",
     "make prove": "takes an hour",
     "make bench": "takes minutes, and says nothing on a machine that works",
+    "make capacity": "takes a quarter of an hour, and says nothing on a machine that works",
     "docker compose up": "tests/site/serving/test_development.py, which takes the host's Compose",
     "cd roles/docker && molecule": "tests/site/serving/test_molecule.py",
     "eval": "put before each command of its block",
