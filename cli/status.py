@@ -48,7 +48,7 @@ def _host(target: Target, one: host.Host, stack: Answer, probe: Answer) -> bool:
         standby = row["State"] == "exited" and row["ExitCode"] == 0 and _release(row) and serving - {"", _release(row)}
         healthy &= bool(good or standby)
         word = "standby" if standby else "starting" if row["Health"] == "starting" else "UNHEALTHY"
-        _line(good, f"{one.name} {row['Service']}", f"{row['Image'].rpartition(':')[2]}  {row['Status']}", word)
+        _line(good, f"{one.name} {row['Service']}", f"{_version(row['Image'])}  {row['Status']}", word)
     if not any(row["Service"] == "grafana" for row in rows):
         say("not run    Grafana: its image is not available (set GRAFANA_IMAGE)")
     if reason := certificate.pending(one, probe):
@@ -62,6 +62,12 @@ def _host(target: Target, one: host.Host, stack: Answer, probe: Answer) -> bool:
 
 def _good(row: dict[str, str]) -> bool:
     return row["State"] == "running" and row["Health"] in {"", "healthy"}
+
+
+def _version(image: str) -> str:
+    """The tag; of an image that is named by its id, as much as Docker shows."""
+    tag = image.rpartition(":")[2]
+    return tag[:12] if len(tag) == 64 else tag
 
 
 def _release(row: dict[str, str]) -> str:

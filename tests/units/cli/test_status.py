@@ -35,6 +35,14 @@ OLD = {"Labels": "comentarios.release=old"}
 
 
 @pytest.mark.parametrize(
+    ("image", "version"),
+    [("registry:5000/api:1cdb49918e13-20261126", "1cdb49918e13-20261126"), ("sha256:" + 16 * "0123", "012301230123")],
+)
+def test_an_image_without_a_tag_takes_no_line(image: str, version: str) -> None:
+    assert status._version(image) == version
+
+
+@pytest.mark.parametrize(
     ("ended", "body", "healthy"),
     [(0, READY, True), (0, IN_ITS_PLACE, False), (0, "", False), (22, "", False), (255, "", False)],
 )
