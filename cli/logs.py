@@ -1,11 +1,15 @@
 """``make logs``: follows the logs of the stack on every host, or shows those of a host that is gone, with filters."""
 
+import contextlib
 import gzip
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import threading
+import zlib
+from typing import IO, cast
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -120,7 +124,7 @@ def _gone(target: Target, name: str, service: str, since: str, filters: list[lis
     """Prints what a host of this name, or instance of this id, has sent: from the quarter-hour of SINCE on.
 
     Raises:
-        CommandError: S3 has nothing of it; which hosts it has something of.
+        CommandError: S3 has nothing of it, and of which hosts it has something; or what it has is corrupt.
     """
     if service:
         filters = [["-E", "-e", rf"^{service}(-[0-9]+)? +\|"], *filters]
@@ -141,13 +145,18 @@ def _gone(target: Target, name: str, service: str, since: str, filters: list[lis
             )
         wanted = sorted((span, one) for one, span in kept if one in of and span.partition("-")[2] > f"{begin}.gz")
         for span, one in wanted if since or filters else wanted[-1:]:
-            body = s3.get_object(Bucket=bucket, Key=f"logs/{one}/{span}")["Body"].read()
+            body = s3.get_object(Bucket=bucket, Key=f"logs/{one}/{span}")["Body"]
             # Before what a program prints by itself.
             sys.stdout.flush()
-            shown = subprocess.run(shlex.split(_piped("cat", filters)), input=gzip.decompress(body), check=False)
+            shown = subprocess.Popen(shlex.split(_piped("cat", filters)), stdin=subprocess.PIPE)
+            # In pieces: a host that was taken over may have sent what unpacks to more than memory holds.
+            with contextlib.suppress(BrokenPipeError), gzip.open(body) as lines, shown:
+                shutil.copyfileobj(lines, cast(IO[bytes], shown.stdin))
             if shown.returncode:
                 # The reader has closed the pipe: `make logs | head`.
                 break
+    except (gzip.BadGzipFile, zlib.error, EOFError) as error:
+        raise CommandError(f"s3://{bucket}/logs/{one}/{span} is corrupt: {error}") from None
     except (BotoCoreError, ClientError) as error:
         raise CommandError(f"the logs in s3://{bucket} cannot be read: {error}") from None
     return 0

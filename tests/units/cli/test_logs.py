@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.response import StreamingBody
 
 from cli import host as hosts
 from cli import logs
@@ -176,6 +177,10 @@ class TestHosts:
             logs.logs(target)
 
 
+def body(content: bytes) -> dict[str, Any]:
+    return {"Body": StreamingBody(io.BytesIO(content), len(content))}
+
+
 class Bucket:
     """What S3 answers about the logs of two hosts that had one name, and of another."""
 
@@ -196,7 +201,7 @@ class Bucket:
         yield {"Contents": [{"Key": key} for key in self.objects]}
 
     def get_object(self, **asked: str) -> dict[str, Any]:
-        return {"Body": io.BytesIO(gzip.compress(self.objects[asked["Key"]].encode()))}
+        return body(gzip.compress(self.objects[asked["Key"]].encode()))
 
 
 class TestGone:
@@ -227,6 +232,29 @@ class TestGone:
     ) -> None:
         assert logs.logs(target, **given) == 0
         assert [line.split(" | ")[1] for line in capfd.readouterr().out.splitlines()] == words.split()
+
+    @pytest.mark.parametrize(
+        "content",
+        [
+            b"no gzip",
+            gzip.compress(b"api-1  | cut off\n" * 100)[:-12],
+            gzip.compress(b"x")[:10] + b"\xff" * 20,
+            b"\x1f",
+        ],
+    )
+    def test_corrupt_logs_are_one_line(self, target: Target, monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
+        monkeypatch.setattr(Bucket, "get_object", lambda *_, **__: body(content))
+        with pytest.raises(
+            CommandError, match=r"/logs/site-2\.i-two/20260131T100000Z-20260131T101500Z\.gz is corrupt: "
+        ):
+            logs.logs(target, "site-2")
+
+    def test_who_has_seen_enough_is_no_error(self, target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+        """`make logs HOST=… | head`, amid more than a pipe holds."""
+        many = gzip.compress(b"api-1  | a line\n" * 100_000)
+        monkeypatch.setattr(Bucket, "get_object", lambda *_, **__: body(many))
+        monkeypatch.setattr(logs, "_piped", lambda *_: "head -n 1")
+        assert logs.logs(target, "site-2") == 0
 
     def test_unknown_one(self, target: Target) -> None:
         with pytest.raises(CommandError, match="HOST=site is not known: running: site-3; with logs in S3: site-1.i-n"):

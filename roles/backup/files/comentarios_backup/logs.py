@@ -1,11 +1,12 @@
 """Sends the host's logs to S3, where they remain when the host does not."""
 
-from __future__ import annotations
-
 import gzip
 import subprocess
 import time
 from typing import Any
+
+# Role stack installs it beside this program.
+from comentarios_release.files import write
 
 from .settings import BackupError, Settings
 from .store import Store
@@ -37,10 +38,7 @@ def send(settings: Settings) -> dict[str, Any]:
         _copy([*JOURNAL, f"--since=@{begin}", f"--until=@{end}"], b"journal  | ", file)
     name = f"{settings.logs}{_stamp(begin)}-{_stamp(end)}.gz"
     Store(settings).send(packed, name)
-    # Renamed: half a number would be another time.
-    new = reached.with_suffix(".new")
-    new.write_text(str(end))
-    new.replace(reached)
+    write(reached, str(end))
     size = packed.stat().st_size
     packed.unlink()
     return {"name": name, "size": size}
