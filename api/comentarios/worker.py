@@ -43,7 +43,7 @@ def _stay_on_one_cpu() -> None:
     """Only one thread at a time runs Python. On several CPUs each hands its lock to one that has to wake up elsewhere,
     a dozen times for a list, which takes four times the CPU time (docs/decisions.md).
 
-    Replicas have neighbouring addresses, and so different CPUs. macOS has no such call.
+    A release gives its replicas neighbouring addresses, and so different CPUs. macOS has no such call.
     """
     if sys.platform != "linux":
         return

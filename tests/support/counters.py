@@ -41,15 +41,21 @@ with open("/proc/diskstats") as file:
     disks = {line.split()[2]: int(line.split()[12]) / 1000 for line in file}
 print(json.dumps({"containers": found, "idle": cpu[3] + cpu[4], "total": sum(cpu), "disks": disks}))
 """
-# Of what there is: beyond it, more than this is not to be expected.
+# From this share on, a resource counts as used up.
 FULL = 0.85
 
 
 @dataclass
 class Used:
-    """Of a block, per second: seconds of CPU of the host, and by service; the busiest disk's; of the machine, the load.
+    """What was used during a block, as shares of its time: 1.0 is one core, or one disk, all the time.
 
-    memory: MiB at its end that are not a cache of files.
+    Attributes:
+        host: CPU of the whole host.
+        cpu: CPU by service.
+        disk: the busiest disk.
+        machine: share of all of this machine's cores.
+        load: CPU of the process that sends the requests.
+        memory: MiB at the end of the block, without cached files.
     """
 
     host: float = 0.0

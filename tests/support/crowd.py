@@ -132,7 +132,7 @@ def carried(step: Callable[[int], bool], guess: int) -> int:
     """
     good, bad, rate = 0, 0, guess
     while rate > LEAST and (not bad or bad > good * NEAR):
-        # Twice: what else the machine does is not the site's fault.
+        # A second try: other work on the machine may have disturbed the first one.
         if step(rate) or step(rate):
             good = rate
         else:

@@ -22,7 +22,7 @@ def _ip(*arguments: str) -> None:
 
 
 class Pair:
-    """`primary` has the address. Since `replicate` there is a second server, until it is the primary."""
+    """`primary` has the address. `replicate` adds a standby, which `fail_over` makes the primary."""
 
     def __init__(self, config: Config) -> None:
         network = inspect("network", config.name)

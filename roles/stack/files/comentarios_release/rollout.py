@@ -362,7 +362,7 @@ class Rollout:
         return "".join(f"the last lines of {one.name}:\n{self._engine.logs(one)}" for one in shown)
 
     def _scale(self, configuration: Path, identity: str, count: int) -> None:
-        """Starts replicas of a release until there are so many of all releases."""
+        """Starts replicas of a release until `count` replicas run, those of other releases included."""
         arguments = ("up", "--detach", "--no-deps", "--no-recreate", "--no-build", "--scale", f"api={count}", "api")
         self._engine.compose(configuration, identity, *arguments)
 
