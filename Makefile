@@ -53,7 +53,7 @@ bench: venvtest ## benchmark the API and the edge
 capacity: venvtest ## measure what a host of each instance type carries: a quarter of an hour on a quiet machine
 prove: venvtest ## the long proofs: fifty kills, ten thousand bodies, releases under load
 release: venv ## build, push and roll out the working tree without losing a request; TAG= an image in ECR, REBUILD=yes, WATCH= seconds
-rollback: venv ## roll back to the last good release, image and configuration; TO= one of `make releases`
+rollback: venv ## roll back to the good release before the live one, image and configuration; TO= one of `make releases`
 releases: venv ## list the releases
 move-database: venv ## move the comments while the site serves: TO= a parameter with PostgreSQL's URL, or sqlite
 ssh-open: venv ## open port 22 of the hosts to this machine until `make ssh-close`; for the pipeline

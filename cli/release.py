@@ -38,14 +38,17 @@ def release(target: Target, tag: str, rebuild: str, watch: str, ready: str) -> N
 
 
 def rollback(target: Target, to: str, watch: str, ready: str) -> None:
-    """Rolls back to the last good release, or to the one with this number or tag.
+    """Rolls back to the good release before the live one, or to the one with this number or tag.
+
+    Changes nothing where the live release is a rollback already, so a rerun is safe: `to` goes further back.
 
     Raises:
         CommandError: there is none, its image is no longer available, or it does not start.
     """
     begin = time.monotonic()
     entries = play(target, "rollback", "playbooks/rollback.yml", watch, ready, stack_rollback_to=to)
-    say(_outcome(entries, "rolled back", begin) or "✓ nothing to roll back")
+    why = f"{to} is live already" if to else "the live release is a rollback; TO= one of `make releases` goes further back"
+    say(_outcome(entries, "rolled back", begin) or f"✓ nothing to roll back: {why}")
 
 
 def _outcome(entries: list[dict[str, Any]], what: str, begin: float) -> str:

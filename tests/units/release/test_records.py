@@ -136,13 +136,6 @@ def test_back_to_the_last_good_one(records: Records) -> None:
     assert records.before(add(records, 5)).number == 2
 
 
-def test_second_rollback_goes_further_back(records: Records) -> None:
-    add(records, 1)
-    add(records, 2)
-    add(records, 3, ROLLED_BACK)
-    assert records.before(add(records, 4, kind="rollback", origin=2)).number == 1
-
-
 def test_rollbacks_are_no_place_to_go_back_to(records: Records) -> None:
     add(records, 1)
     add(records, 2, kind="rollback", origin=1)

@@ -100,7 +100,7 @@ class Command:
         return self._begin(record) | difference
 
     def rollback(self) -> Result:
-        """Releases an earlier release's image and configuration."""
+        """Releases an earlier release's image and configuration. Changes nothing if it is live already."""
         with self._alone():
             result = self._rollback()
         return self._followed(result)
@@ -109,9 +109,12 @@ class Command:
         live = self._records.live()
         if not live:
             raise ReleaseError("no release is live on this host yet: run `make up`")
+        # A rerun, on this host or after another one failed, must not go one release further back.
+        if not self._arguments.to and live.kind == "rollback":
+            return {"changed": False, "number": live.number}
         to = self._records.find(self._arguments.to) if self._arguments.to else self._records.before(live)
         if to.origin == live.origin:
-            raise ReleaseError(f"release {to.number} is the live one already")
+            return {"changed": False, "number": live.number}
         if not self._keeps_database(self._records.configuration(to.number), self._settings.stack_dir, live):
             raise ReleaseError(
                 f"release {to.number} used another database, which lacks what was written since: "
@@ -365,7 +368,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     apply.add_argument("--move", action="store_true", help="move the comments if the database is another one")
     apply.add_argument("--check", action="store_true", help="only show what would change")
     rollback = commands.add_parser("rollback", parents=[how], help="roll back to an earlier release")
-    rollback.add_argument("--to", default="", help="number or tag; by default, the last good release")
+    rollback.add_argument("--to", default="", help="number or tag; by default, the good release before the live one, unless that is a rollback")
     rollback.set_defaults(check=False)
     commands.add_parser("cancel", parents=[run], help="undo a run's release")
     commands.add_parser("hold", parents=[who], help="block releases until standard input ends")

@@ -151,7 +151,7 @@ class Records:
             ReleaseError: there is none.
         """
         for record in reversed(self.all()):
-            if record.outcome == GOOD and record.kind != "rollback" and record.number < live.origin:
+            if record.outcome == GOOD and record.kind != "rollback" and record.number < live.number:
                 return record
         raise ReleaseError("there is no good release before the live one to go back to: `make releases` lists them")
 
