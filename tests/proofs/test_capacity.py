@@ -59,7 +59,8 @@ COLUMNS = (
 )
 
 
-@pytest.fixture(scope="module", params=["SQLite", "PostgreSQL"])
+# Of a wider scope than `replicas`, or pytest would go back to SQLite for the last of them.
+@pytest.fixture(scope="session", params=["SQLite", "PostgreSQL"])
 def database(up: Site, releases: Releases, request: pytest.FixtureRequest) -> Iterator[str]:
     """The site with the threads in a database, and with four replicas. PostgreSQL is outside of the host, as RDS is."""
     crowd.fill(releases)
