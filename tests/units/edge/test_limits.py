@@ -59,8 +59,10 @@ SOURCES = {
     "one client's connections": lambda: _found(
         r"^base_client_connections: (\d+)", "roles", "base", "defaults", "main.yml"
     ),
-    "one client's requests before it is of the crowd": lambda: _configured(r"acl crowded sc_conn_cur\(0\) gt (\d+)"),
-    "one client's requests before it is refused": lambda: _configured(r"429 if { sc_conn_cur\(0\) gt (\d+)"),
+    "one client's requests at a time before it counts as crowd": lambda: _configured(
+        r"acl crowded sc_conn_cur\(0\) gt (\d+)"
+    ),
+    "one client's requests at a time before it is refused": lambda: _configured(r"429 if { sc_conn_cur\(0\) gt (\d+)"),
     "places at a replica, everybody": lambda: _configured(r"^backend api\n(?:.*\n)*?.*maxconn (\d+)"),
     "places at a replica, crowd": lambda: _configured(r"^backend crowd\n(?:.*\n)*?.*maxconn (\d+)"),
     "requests that wait for a place, before others are refused": lambda: _configured(r"queue\(api\) ge (\d+)"),
@@ -107,7 +109,7 @@ BALANCER = TABLE["load balancer keeps an idle connection, waits for a reply"]
     [
         ("comment", "body, edge"),
         ("one client's connections", "connections"),
-        ("one client's requests before it is of the crowd", "places at a replica, everybody"),
+        ("one client's requests at a time before it counts as crowd", "places at a replica, everybody"),
         ("places at a replica, crowd", "places at a replica, everybody"),
         ("header arrives", "load balancer keeps an idle connection, waits for a reply"),
         ("a stall of the client, either way", "whole body arrives"),
@@ -134,7 +136,7 @@ def test_sums() -> None:
     # A list's link may have 255 characters, each of them four bytes and percent-encoded.
     assert TABLE["reply"] + 255 * 4 * 3 + 1024 + 1024 <= TABLE["buffer"]
     assert TABLE["connections"] * TABLE["buffer"] < TABLE["edge's memory"]
-    assert TABLE["one client's requests before it is refused"] == TABLE["one client's connections"]
+    assert TABLE["one client's requests at a time before it is refused"] == TABLE["one client's connections"]
     assert TABLE["connect to a replica"] * TABLE["tries"] == TABLE["queue"]
     assert 3 * TABLE["edge's check of a replica"] < TABLE["edge waits for a reply"]
     waiting = TABLE["requests that wait for a place, before others are refused"]

@@ -245,9 +245,9 @@ def test_grafana_is_restarted_unless_only_dashboards_differ(world: World) -> Non
     assert "restart" not in world.done
     world.release("v3", others={dashboard: "2", settings: "3"})
     assert world.done.count("restart") == 1
-    for restarts, there in ((1, True), (0, False)):
+    for to, restarts, there in (("2", 1, True), ("1", 0, False)):
         world.done.clear()
-        roll_back(world)
+        roll_back(world, to=to)
         assert world.done.count("restart") == restarts
         assert not (world.settings.stack_dir / settings).exists()
         assert (world.settings.stack_dir / dashboard).exists() == there
