@@ -16,11 +16,13 @@ FOLDERS = {"host": ROOT / "terraform", "bootstrap": ROOT / "terraform" / "bootst
 BOOLEANS = re.compile(r'variable "(\w+)" \{[^}]*?type +?= bool')
 
 
-@pytest.mark.parametrize(("part", "name"), [file for line in FILES for file in line])
+@pytest.mark.parametrize(("part", "name"), [(part, name) for part, names in FILES.items() for name in names])
 def test_passes(background: dict[str, Future[Any]], part: str, name: str) -> None:
-    status, output = background[f"{part}/{name}"].result()[f"{part}/{name}"]
-    assert status == 0, output
-    assert re.search(r"Success! [1-9]\d* passed, 0 failed\.", output), output
+    status, output = background["tests"].result()[part]
+    file = rf"^tests/{name}\.tftest\.hcl\.\.\. "
+    runs = re.search(rf"{file}in progress\n(.*?){file}tearing down\n{file}pass$", output, re.MULTILINE | re.DOTALL)
+    assert status == 0 and runs and re.search(r'^ +run ".+"\.\.\. pass$', runs[1], re.MULTILINE), output
+    assert re.search(r"^Success! [1-9]\d* passed, 0 failed\.$", output, re.MULTILINE), output
 
 
 def test_every_file_runs() -> None:
@@ -29,7 +31,7 @@ def test_every_file_runs() -> None:
         for part, folder in FOLDERS.items()
         for path in (folder / "tests").glob("*.tftest.hcl")
     }
-    assert found == {file for line in FILES for file in line}
+    assert found == {(part, name) for part, names in FILES.items() for name in names}
 
 
 @pytest.mark.parametrize("part", FOLDERS)
