@@ -17,6 +17,7 @@ from cli.venv import environment
 from tests.parts.terraform import buckets as both_buckets
 from tests.parts.terraform.buckets import Buckets
 from tests.parts.terraform.emulator import Emulator
+from tests.parts.terraform.files import FILES
 from tests.parts.terraform.full_cycle import Life, live
 from tests.parts.terraform.workspace import Workspace
 from tests.support.site import ROOT
@@ -37,16 +38,17 @@ def _in_a_workspace(folder: Path, work: Callable[[Workspace, Emulator], T]) -> T
         emulator.stop()
 
 
-def _terraform_test(files: dict[str, set[str]]) -> Callable[[Workspace, Emulator], dict[str, tuple[int, str]]]:
-    """One command for a folder's files, and one account for all, since each file destroys what it made."""
+def _terraform_test(files: dict[str, list[str]]) -> Callable[[Workspace, Emulator], dict[str, tuple[int, str]]]:
+    """One command for a folder's files: each destroys what it made."""
 
     def work(workspace: Workspace, _: Emulator) -> dict[str, tuple[int, str]]:
-        done = {}
+        done: dict[str, tuple[int, str]] = {}
         for part, names in files.items():
             folder = getattr(workspace, part)
             workspace.run(folder, "init", "-backend=false")
-            filters = [f"-filter=tests/{name}.tftest.hcl" for name in sorted(names)]
-            done[part] = workspace.finish(workspace.start(folder, "test", *filters))
+            filters = [f"-filter=tests/{name}.tftest.hcl" for name in names]
+            ended = workspace.finish(workspace.start(folder, "test", *filters))
+            done |= {f"{part}/{name}": ended for name in names}
         return done
 
     return work
@@ -56,7 +58,7 @@ def _terraform_test(files: dict[str, set[str]]) -> Callable[[Workspace, Emulator
 def background(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Futures]:
     """What the chosen tests need, started side by side: most of its time each waits.
 
-    `life`, `buckets`, and `tests`: for each folder what `terraform test` said.
+    `life`, `buckets`, and for each `<folder>/<file>` of `terraform test` its whole line.
     """
     chosen = [item for item in request.session.items if isinstance(item, pytest.Function)]
     folder = tmp_path_factory.mktemp("terraform")
@@ -66,12 +68,14 @@ def background(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
         for name, work in (("life", live), ("buckets", both_buckets.make)):
             if name in needed:
                 futures[name] = pool.submit(_in_a_workspace, folder / name, work)
-        files: dict[str, set[str]] = {}
-        for item in chosen:
-            if item.originalname == "test_passes":
-                files.setdefault(item.callspec.params["part"], set()).add(item.callspec.params["name"])
-        if files:
-            futures["tests"] = pool.submit(_in_a_workspace, folder / "tests", _terraform_test(files))
+        passing = [item.callspec.params for item in chosen if item.originalname == "test_passes"]
+        wanted = {(one["part"], one["name"]) for one in passing}
+        for number, line in enumerate(FILES):
+            files = {part: [name for name in names if (part, name) in wanted] for part, names in line.items()}
+            files = {part: names for part, names in files.items() if names}
+            if files:
+                future = pool.submit(_in_a_workspace, folder / f"test-{number}", _terraform_test(files))
+                futures |= {f"{part}/{name}": future for part, names in files.items() for name in names}
         yield futures
 
 

@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 
 from tests.parts.terraform.emulator import ROOT
-from tests.parts.terraform.files import FILES
+from tests.parts.terraform.files import EVERY
 
 FOLDERS = {"host": ROOT / "terraform", "bootstrap": ROOT / "terraform" / "bootstrap"}
 # A bool takes no bad value but one of another type, which Terraform itself refuses.
 BOOLEANS = re.compile(r'variable "(\w+)" \{[^}]*?type +?= bool')
 
 
-@pytest.mark.parametrize(("part", "name"), [(part, name) for part, names in FILES.items() for name in names])
+@pytest.mark.parametrize(("part", "name"), EVERY)
 def test_passes(background: dict[str, Future[Any]], part: str, name: str) -> None:
-    status, output = background["tests"].result()[part]
+    status, output = background[f"{part}/{name}"].result()[f"{part}/{name}"]
     file = rf"^tests/{name}\.tftest\.hcl\.\.\. "
     runs = re.search(rf"{file}in progress\n(.*?){file}tearing down\n{file}pass$", output, re.MULTILINE | re.DOTALL)
     assert status == 0 and runs and re.search(r'^ +run ".+"\.\.\. pass$', runs[1], re.MULTILINE), output
@@ -31,7 +31,7 @@ def test_every_file_runs() -> None:
         for part, folder in FOLDERS.items()
         for path in (folder / "tests").glob("*.tftest.hcl")
     }
-    assert found == {(part, name) for part, names in FILES.items() for name in names}
+    assert found == set(EVERY)
 
 
 @pytest.mark.parametrize("part", FOLDERS)
