@@ -9,6 +9,7 @@ its first request, which may be a read.
 import base64
 import contextlib
 import datetime
+import gc
 import hashlib
 import importlib
 import importlib.metadata
@@ -387,6 +388,9 @@ class _Moto:
 
 
 def main() -> None:
+    # Reading the services' descriptions makes millions of objects that stay: at the usual threshold, a quarter of the
+    # start is a search for garbage among them.
+    gc.set_threshold(100_000)
     pipe = Connection(int(sys.argv[1]))
     moto = _Moto()
     while True:

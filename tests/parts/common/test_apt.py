@@ -1,4 +1,7 @@
-"""Packages of Debian's, with the real apt-get: while somebody else holds its locks, and one that there is not."""
+"""Debian's packages with the real apt-get: while somebody else holds its locks, and one that does not exist.
+
+apt's folders are the test's own, and its lists are empty: reading all of Debian's takes a second for each command.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +13,29 @@ import pytest
 from common import apt
 from common.errors import CommandError
 
-# What `apt-get update` and `apt-get install` take first.
-LOCKS = (Path("/var/lib/apt/lists/lock"), Path("/var/cache/apt/archives/lock"))
+SETTINGS = """
+Dir::Etc::sourcelist "/dev/null";
+Dir::Etc::sourceparts "/dev/null";
+Dir::State::lists "{folder}/lists";
+Dir::Cache "{folder}";
+"""
 
 
-@pytest.mark.parametrize("path", LOCKS, ids=lambda path: path.parent.name)
-def test_waits_for_another_apt_get(path, monkeypatch):
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("lists", "archives"):
+        (tmp_path / name / "partial").mkdir(parents=True)
+    (tmp_path / "apt.conf").write_text(SETTINGS.format(folder=tmp_path))
+    monkeypatch.setenv("APT_CONFIG", str(tmp_path / "apt.conf"))
+    return tmp_path
+
+
+# What `apt-get update` and `apt-get install` lock first.
+@pytest.mark.parametrize("locked", ["lists", "archives"])
+def test_waits_for_another_apt_get(locked, folder, monkeypatch):
     """It says so once, and goes on when the other one ends."""
     said = []
-    with path.open("w") as lock:
+    with (folder / locked / "lock").open("w") as lock:
 
         def end(line: str) -> None:
             said.append(line)
@@ -30,9 +47,9 @@ def test_waits_for_another_apt_get(path, monkeypatch):
     assert said == ["  waiting for another apt-get on this machine"]
 
 
-def test_gives_up_some_time(monkeypatch):
+def test_gives_up_some_time(folder, monkeypatch):
     monkeypatch.setattr(apt, "WAIT_SECONDS", 1)
-    with LOCKS[0].open("w") as lock:
+    with (folder / "lists" / "lock").open("w") as lock:
         fcntl.lockf(lock, fcntl.LOCK_EX)
         with pytest.raises(CommandError, match="^apt-get update: .*[Ll]ock"):
             apt.install("hostname")

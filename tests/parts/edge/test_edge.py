@@ -12,6 +12,7 @@ import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 
@@ -50,10 +51,14 @@ def docker(*arguments: str) -> str:
 
 
 class Host:
-    """A network with the edge in it, and a folder as the host has it."""
+    """A network with the edge in it, and a folder as the host has it.
 
-    def __init__(self, folder: Path, image: str):
-        self.folder, self._image, self.project = folder, image, f"edge-parts-{os.getpid()}"
+    Args:
+        own: whether the network and the replica of release ``one`` are its own.
+    """
+
+    def __init__(self, folder: Path, image: str, project: str, own: bool):
+        self.folder, self._image, self.project, self._own = folder, image, project, own
         self.settings = Settings(stack_dir=folder, project=self.project, edge_dir=folder)
         self.edge = Edge(self.settings, Engine(self.settings))
         self._network = f"{self.project}_api"
@@ -62,7 +67,9 @@ class Host:
             (folder / part).mkdir()
         os.chown(folder / "run", USER, USER)
         (folder / "replica" / "replica.cfg").write_text(REPLICA)
-        docker("network", "create", self._network)
+        if own:
+            docker("network", "create", self._network)
+            self.replica("one")
 
     def configure(self, **variables: object) -> None:
         (self.folder / "haproxy" / "haproxy.cfg").write_text(rendered(**variables))
@@ -122,24 +129,51 @@ class Host:
             return 0, {}
 
     def remove(self) -> None:
-        for name in self._made:
-            subprocess.run(["docker", "rm", "--force", name], capture_output=True, check=False)
-        docker("network", "rm", self._network)
+        if self._made:
+            subprocess.run(["docker", "rm", "--force", *self._made], capture_output=True, check=False)
+        if self._own:
+            docker("network", "rm", self._network)
 
 
-@pytest.fixture
-def host(tmp_path: Path) -> Iterator[Host]:
-    """The edge before one replica of release ``one``."""
-    config = Config()
-    here = Host(tmp_path, images.ensure(config, "haproxy", base(config.state)))
+@contextmanager
+def _host(folder: Path, image: str, project: str, own: bool = True, edge: bool = True) -> Iterator[Host]:
+    here = Host(folder, image, project, own)
     try:
-        here.configure()
-        here.replica("one")
-        here.edge.switch("one")
-        here.start()
+        if edge:
+            here.configure()
+            here.edge.switch("one")
+            here.start()
         yield here
     finally:
         here.remove()
+
+
+@pytest.fixture(scope="module")
+def image() -> str:
+    config = Config()
+    return images.ensure(config, "haproxy", base(config.state))
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory, image: str) -> Iterator[str]:
+    """The project of a network with a replica of release ``one``, for tests that leave both as they are."""
+    project = f"edge-parts-{os.getpid()}"
+    with _host(tmp_path_factory.mktemp("shared"), image, project, edge=False):
+        yield project
+
+
+@pytest.fixture
+def host(tmp_path: Path, image: str, shared: str) -> Iterator[Host]:
+    """An edge before one replica of release ``one``, which others use, too."""
+    with _host(tmp_path, image, shared, own=False) as here:
+        yield here
+
+
+@pytest.fixture
+def whole_host(tmp_path: Path, image: str) -> Iterator[Host]:
+    """An edge before a replica of its own, which may be stopped."""
+    with _host(tmp_path, image, f"edge-parts-{os.getpid()}-own") as here:
+        yield here
 
 
 def test_forged_names_of_the_client_do_not_arrive(host: Host) -> None:
@@ -214,8 +248,9 @@ def test_edge_that_does_not_run_counts_nothing(host: Host) -> None:
     host.edge.reload()
 
 
-def test_request_waits_for_a_replica_that_comes_back(host: Host) -> None:
+def test_request_waits_for_a_replica_that_comes_back(whole_host: Host) -> None:
     """And is told so in the API's words when none comes."""
+    host = whole_host
     replica = f"{host.project}-one-1"
     docker("stop", "--time", "0", replica)
     with ThreadPoolExecutor(1) as pool:
@@ -242,6 +277,7 @@ def test_writes_wait_and_reads_do_not(host: Host) -> None:
         begin = time.monotonic()
         while time.monotonic() < begin + 3:
             assert host.get()[0] == 200
+            time.sleep(0.02)
         assert not any(one.done() for one in waiting)
         host.edge.switch("two")
         host.edge.release()
@@ -253,8 +289,9 @@ def test_writes_wait_and_reads_do_not(host: Host) -> None:
     assert time.monotonic() < begin + 15 and host.get("POST", b"{}")[0] == 200
 
 
-def test_no_request_fails_while_every_replica_refuses(host: Host) -> None:
+def test_no_request_fails_while_every_replica_refuses(whole_host: Host) -> None:
     """As after a boot: they are in the DNS, and do not listen yet. Of several, each would be tried without a pause."""
+    host = whole_host
     replicas = [f"{host.project}-one-1", *(host.replica("one", number) for number in (2, 3, 4))]
     host.edge.switch("one")
     rule = ["INPUT", "--protocol", "tcp", "--syn", "--dport", "8000", "--jump", "REJECT", "--reject-with", "tcp-reset"]
@@ -299,8 +336,9 @@ def test_client_above_its_bytes_is_told_when_to_come_again(host: Host) -> None:
     [{"_stack_replica_requests": 20}, {"_stack_client_requests": 0, "_stack_replica_crowd_requests": 20}],
     ids=["everybody", "crowd"],
 )
-def test_overload_is_refused_at_once(host: Host, places: dict[str, int]) -> None:
+def test_overload_is_refused_at_once(whole_host: Host, places: dict[str, int]) -> None:
     """Of many clients a replica serves some, some wait, and the others are told so without waiting."""
+    host = whole_host
     (host.folder / "replica" / "replica.cfg").write_text(SLOW_REPLICA)
     docker("restart", "--time", "0", f"{host.project}-one-1")
     host.configure(stack_trusted_proxies=["0.0.0.0/0"], _stack_edge_queue=20, _stack_edge_crowd_queue=20, **places)

@@ -33,8 +33,10 @@ def _image(variable: str) -> str:
 def _tool(image: str, name: str) -> Tool:
     def tool(*arguments: str, files: Path = ROOT) -> subprocess.CompletedProcess:
         """Run the tool on the folder `files`, which it sees as /files; both streams in `stdout`."""
-        container = ["docker", "run", "--rm", "--network=none", "--user=0:0", f"--volume={files}:/files:ro"]
-        return run([*container, "--workdir=/files", f"--entrypoint={name}", image, *arguments], timeout=300)
+        # Go collects garbage a quarter as often: a third of promtool's time.
+        container = ["docker", "run", "--rm", "--network=none", "--user=0:0", "--env=GOGC=400"]
+        place = [f"--volume={files}:/files:ro", "--workdir=/files", f"--entrypoint={name}"]
+        return run([*container, *place, image, *arguments], timeout=300)
 
     return tool
 

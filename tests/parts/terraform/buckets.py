@@ -64,9 +64,10 @@ def make(workspace: Workspace, emulator: Emulator) -> Buckets:
 
 def _parked_rules(workspace: Workspace) -> list[dict[str, Any]]:
     file = workspace.host / "parked.plan"
-    workspace.run(workspace.host, "plan", "-target=module.backup", "-var=parked=true", f"-out={file}")
-    plan = json.loads(workspace.run(workspace.host, "show", "-json", str(file)))
-    resources = plan["planned_values"]["root_module"]["child_modules"][0]["resources"]
+    plan = ("plan", "-refresh=false", "-target=module.backup", "-var=parked=true")
+    workspace.run(workspace.host, *plan, f"-out={file}")
+    planned = json.loads(workspace.run(workspace.host, "show", "-json", str(file)))
+    resources = planned["planned_values"]["root_module"]["child_modules"][0]["resources"]
     found: list[list[dict[str, Any]]] = [
         one["values"]["rule"] for one in resources if one["type"] == "aws_s3_bucket_lifecycle_configuration"
     ]

@@ -38,14 +38,17 @@ def _in_a_workspace(folder: Path, work: Callable[[Workspace, Emulator], T]) -> T
         emulator.stop()
 
 
-def _terraform_test(files: list[tuple[str, str]]) -> Callable[[Workspace, Emulator], dict[str, tuple[int, str]]]:
+def _terraform_test(files: dict[str, list[str]]) -> Callable[[Workspace, Emulator], dict[str, tuple[int, str]]]:
+    """One command for a folder's files: each destroys what it made."""
+
     def work(workspace: Workspace, _: Emulator) -> dict[str, tuple[int, str]]:
-        done = {}
-        for part, name in files:
+        done: dict[str, tuple[int, str]] = {}
+        for part, names in files.items():
             folder = getattr(workspace, part)
             workspace.run(folder, "init", "-backend=false")
-            test = workspace.start(folder, "test", f"-filter=tests/{name}.tftest.hcl")
-            done[f"{part}/{name}"] = workspace.finish(test)
+            filters = [f"-filter=tests/{name}.tftest.hcl" for name in names]
+            ended = workspace.finish(workspace.start(folder, "test", *filters))
+            done |= {f"{part}/{name}": ended for name in names}
         return done
 
     return work
@@ -68,10 +71,11 @@ def background(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
         passing = [item.callspec.params for item in chosen if item.originalname == "test_passes"]
         wanted = {(one["part"], one["name"]) for one in passing}
         for number, line in enumerate(FILES):
-            files = [file for file in line if file in wanted]
+            files = {part: [name for name in names if (part, name) in wanted] for part, names in line.items()}
+            files = {part: names for part, names in files.items() if names}
             if files:
                 future = pool.submit(_in_a_workspace, folder / f"test-{number}", _terraform_test(files))
-                futures |= {f"{part}/{name}": future for part, name in files}
+                futures |= {f"{part}/{name}": future for part, names in files.items() for name in names}
         yield futures
 
 

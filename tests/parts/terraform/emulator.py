@@ -71,6 +71,8 @@ class Emulator:
 
     def __init__(self, folder: Path) -> None:
         log = folder / "moto.log"
+        self._session: Any = boto3.Session(ACCESS_KEY, SECRET_KEY, region_name=REGION)
+        self._clients: dict[tuple[str, str], Any] = {}
         self._requests = folder / "requests.jsonl"
         with log.open("w") as output:
             self._process = subprocess.Popen(
@@ -116,9 +118,17 @@ class Emulator:
         }
 
     def client(self, service: str, key: str = ACCESS_KEY) -> Any:
-        session: Any = boto3.Session(key, SECRET_KEY, region_name=REGION)
-        # Told that there is no proxy, it does not look for one in the environment.
-        return session.client(service, endpoint_url=self.endpoint, config=Config(proxies={}))
+        """The client of a service, made once: each reads the service's whole description. Not thread-safe."""
+        if (service, key) not in self._clients:
+            self._clients[service, key] = self._session.client(
+                service,
+                endpoint_url=self.endpoint,
+                aws_access_key_id=key,
+                aws_secret_access_key=SECRET_KEY,
+                # Told that there is no proxy, it does not look for one in the environment.
+                config=Config(proxies={}),
+            )
+        return self._clients[service, key]
 
     def inventory(self) -> set[str]:
         """Everything that the APIs list, as `service operation name`; terminated instances do not count."""

@@ -5,6 +5,7 @@ It writes every request down: who asked, what, and the tags of everything in EC2
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 import re
@@ -84,6 +85,8 @@ def _body(environ: dict[str, Any]) -> bytes:
 
 
 def main(file: Path) -> None:
+    # As sandbox/machine.py does.
+    gc.set_threshold(100_000)
     detach_like_ec2()
     application = Recorder(DomainDispatcherApplication(create_backend_app), file)
     server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=MotoRequestHandler)

@@ -9,18 +9,20 @@ from typing import Any
 import pytest
 
 from tests.parts.terraform.emulator import ROOT
-from tests.parts.terraform.files import FILES
+from tests.parts.terraform.files import EVERY
 
 FOLDERS = {"host": ROOT / "terraform", "bootstrap": ROOT / "terraform" / "bootstrap"}
 # A bool takes no bad value but one of another type, which Terraform itself refuses.
 BOOLEANS = re.compile(r'variable "(\w+)" \{[^}]*?type +?= bool')
 
 
-@pytest.mark.parametrize(("part", "name"), [file for line in FILES for file in line])
+@pytest.mark.parametrize(("part", "name"), EVERY)
 def test_passes(background: dict[str, Future[Any]], part: str, name: str) -> None:
     status, output = background[f"{part}/{name}"].result()[f"{part}/{name}"]
-    assert status == 0, output
-    assert re.search(r"Success! [1-9]\d* passed, 0 failed\.", output), output
+    file = rf"^tests/{name}\.tftest\.hcl\.\.\. "
+    runs = re.search(rf"{file}in progress\n(.*?){file}tearing down\n{file}pass$", output, re.MULTILINE | re.DOTALL)
+    assert status == 0 and runs and re.search(r'^ +run ".+"\.\.\. pass$', runs[1], re.MULTILINE), output
+    assert re.search(r"^Success! [1-9]\d* passed, 0 failed\.$", output, re.MULTILINE), output
 
 
 def test_every_file_runs() -> None:
@@ -29,7 +31,7 @@ def test_every_file_runs() -> None:
         for part, folder in FOLDERS.items()
         for path in (folder / "tests").glob("*.tftest.hcl")
     }
-    assert found == {file for line in FILES for file in line}
+    assert found == set(EVERY)
 
 
 @pytest.mark.parametrize("part", FOLDERS)
