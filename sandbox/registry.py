@@ -29,11 +29,6 @@ def up(config: Config, image: str) -> None:
     Raises:
         CommandError: it does not answer within 15 s.
     """
-    # Slow imports that only this function needs.
-    import bcrypt
-
-    from sandbox import certificates
-
     name = f"{config.name}-ecr"
     found = inspect("container", name)
     image_id = (inspect("image", image) or {}).get("Id")
@@ -41,6 +36,11 @@ def up(config: Config, image: str) -> None:
         return
     if found:
         docker("rm", "--force", name)
+    # Slow imports that only a new registry needs.
+    import bcrypt
+
+    from sandbox import certificates
+
     certificates.make(config)
     docker("volume", "create", "--label", config.label, f"{name}-images")
     docker(

@@ -36,7 +36,8 @@ def serve(config: Config) -> None:
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     apis = Apis(config.state / "aws.journal", keys.load(config.state), f"{config.gateway}:{config.aws_port}")
     hosts.recognise(config, apis.instances(), apis.count)
-    for port, application in ((config.aws_port, apis), (config.metadata_port, Metadata(config))):
+    metadata = Metadata(config, lambda: apis.count)
+    for port, application in ((config.aws_port, apis), (config.metadata_port, metadata)):
         server = make_server(config.gateway, port, application, threaded=True, request_handler=MotoRequestHandler)
         threading.Thread(target=server.serve_forever, daemon=True).start()
     while True:
@@ -65,7 +66,7 @@ def answers(config: Config) -> bool:
         if probe.connect_ex((config.gateway, config.aws_port)):
             return False
     try:
-        ec2.client(config, "sts").get_caller_identity()
+        ec2.regions(config)
     # Another program may listen there.
     except (BotoCoreError, ClientError, ResponseParserError):
         return False
