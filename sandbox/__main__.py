@@ -23,7 +23,7 @@ from common.errors import CommandError
 from common.images import base as base_image
 from common.images import newest
 from common.progress import fail, say, step
-from sandbox import checks, ec2, elb, hosts, images, registry, server
+from sandbox import checks, ec2, elb, hosts, images, overview, registry, server
 
 # Where `common.config.stored` says, for Ansible.
 REPOSITORY = (
@@ -108,11 +108,10 @@ def status(config: Config) -> int:
     # The engine, ECR's store and the APIs are asked at the same time.
     with ThreadPoolExecutor() as pool:
         containers, stored = pool.submit(hosts.names, config), pool.submit(_stores, config)
-        answers = server.answers(config)
-        blocked = pool.submit(checks.blocked, config) if answers else None
-        listed = {instance.id: instance for instance in ec2.instances(config)} if answers else {}
-        balancers = elb.balancers(config) if answers else []
+        blocked = pool.submit(checks.blocked, config) if server.running(config) else None
+        told = overview.ask(config)
         present, problem = containers.result(), blocked.result() if blocked else ""
+    answers, listed = told is not None, {instance.id: instance for instance in told.instances} if told else {}
     hint = ": the process does not run; no data is lost; `make up` restarts it" if present else ": run `make up`"
     parts = [
         ("AWS APIs", answers, config.endpoint + ("" if answers else hint)),
@@ -125,10 +124,10 @@ def status(config: Config) -> int:
     for identity in sorted(present.keys() - listed.keys()):
         known = "EC2 does not list it" if answers else "its state in EC2 is unknown"
         parts.append((f"host {identity}", False, f"container {present[identity]['State']['Status']}; {known}"))
-    for balancer in balancers:
+    for balancer in told.balancers if told else []:
         where = f"{elb.url(balancer)} ({balancer['DNSName']})"
         parts.append((f"load balancer {balancer['LoadBalancerName']}", elb.answers(balancer), where))
-    if problem:
+    if answers and problem:
         parts.append(("firewall", False, problem))
     if present and not answers:
         serves = _serves(config)

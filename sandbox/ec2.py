@@ -6,16 +6,12 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-import botocore.session
-from botocore.config import Config as ClientConfig
-
 from common import keys
 from common.config import REGION, Config
 
 GONE = {"shutting-down", "terminated"}
-# botocore imports twice as fast as boto3. A session reads the services' models once. Creating clients with it is not
-# thread-safe; using them is.
-_session, _making = botocore.session.Session(), threading.Lock()
+# Creating clients is not thread-safe; using them is.
+_making = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -56,8 +52,11 @@ def client(config: Config, service: str, region: str = REGION) -> Any:
 
 @cache
 def _client(endpoint: str, own: keys.Keys, service: str, region: str) -> Any:
+    # A slow import that not every command needs.
+    from botocore.config import Config as ClientConfig
+
     with _making:
-        return _session.create_client(
+        return _session().create_client(
             service,
             endpoint_url=endpoint,
             region_name=region,
@@ -65,6 +64,14 @@ def _client(endpoint: str, own: keys.Keys, service: str, region: str) -> Any:
             aws_secret_access_key=own.secret,
             config=ClientConfig(proxies={}, retries={"max_attempts": 2}, connect_timeout=3, read_timeout=20),
         )
+
+
+@cache
+def _session() -> Any:
+    """A session, which reads the services' descriptions once. botocore imports twice as fast as boto3."""
+    import botocore.session
+
+    return botocore.session.Session()
 
 
 def regions(config: Config) -> list[str]:

@@ -17,7 +17,7 @@ from werkzeug.wrappers import Request, Response
 
 from common import keys
 from common.config import ACCOUNT, Config
-from sandbox import ec2
+from sandbox import ec2, overview
 
 SESSION = datetime.timedelta(hours=1)
 
@@ -43,6 +43,9 @@ class Metadata:
         return self._answer(Request(environ))(environ, start_response)
 
     def _answer(self, request: Request) -> Response:
+        if request.path == overview.PATH:
+            told = overview.tell(self._config, request.headers.get(overview.PROOF, ""))
+            return Response(told, content_type="application/json") if told else Response(status=403)
         instance, role = self._asking(request) or (None, "")
         if instance is None or "Origin" in request.headers:
             return Response("this is for the sandbox's hosts, at 169.254.169.254\n", status=403)
@@ -59,7 +62,7 @@ class Metadata:
 
     def _asking(self, request: Request) -> tuple[ec2.Instance, str] | None:
         """The instance that asks, by its address and by the proof that only its root has; and its role."""
-        own, shown = keys.load(self._config.state), request.headers.get("X-Sandbox-Proof", "")
+        own, shown = keys.load(self._config.state), request.headers.get(overview.PROOF, "")
         for instance, role in self._at(str(request.remote_addr)) if shown else []:
             if hmac.compare_digest(own.proof(instance.id).encode(), shown.encode()):
                 return instance, role
