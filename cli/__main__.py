@@ -5,6 +5,7 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -60,13 +61,19 @@ def main() -> int:
         chosen = target()
         # Child processes that get no environment of their own inherit these.
         os.environ.update({name: value for name, value in chosen.variables.items() if name in {"LC_ALL", "PATH"}})
-        if chosen.sandbox and verb not in CHECKS_ITSELF:
-            # Without its variables, this shell's addresses may be those of somebody else's sandbox.
-            ownership.check(chosen.sandbox)
-        if verb not in FROM_NOTHING:
-            terraform.ensure_up(chosen)
-        module, _, function = VERBS[verb].partition(".")
-        called = getattr(importlib.import_module(f"cli.{module}"), function)
+        with ThreadPoolExecutor() as pool:
+            # Without its variables, this shell's addresses may be those of somebody else's sandbox. The engine is asked
+            # while the APIs are.
+            owned = chosen.sandbox and verb not in CHECKS_ITSELF and pool.submit(ownership.check, chosen.sandbox)
+            try:
+                if verb not in FROM_NOTHING:
+                    terraform.ensure_up(chosen)
+                module, _, function = VERBS[verb].partition(".")
+                called = getattr(importlib.import_module(f"cli.{module}"), function)
+            finally:
+                # Its word comes first.
+                if owned:
+                    owned.result()
         result = called(chosen, **arguments(called, os.environ))
         return result if isinstance(result, int) else 0
     except CommandError as error:

@@ -9,6 +9,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from cli import program, sandbox, terraform
@@ -48,13 +49,10 @@ def doctor(target: Target) -> int:
 
 def quick(target: Target) -> Iterator[Row]:
     """Checks of this machine, within two seconds."""
-    yield _terraform()
-    yield _locale(target)
-    yield _memory()
-    if not target.is_sandbox:
-        yield tried("credentials", lambda: f"AWS account {terraform.account(target)}")
-        return
-    yield _engine()
+    account = partial(tried, "credentials", lambda: f"AWS account {terraform.account(target)}")
+    checks = (_terraform, partial(_locale, target), _memory, _engine if target.is_sandbox else account)
+    with ThreadPoolExecutor() as pool:
+        yield from pool.map(lambda check: check(), checks)
 
 
 def _compose() -> Row:

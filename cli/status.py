@@ -1,6 +1,7 @@
 """``make status``: one line per component with its health, version and URL."""
 
 import json
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from subprocess import CompletedProcess
 
@@ -25,16 +26,19 @@ def status(target: Target) -> int:
             return 1
         if not asked:
             _line(False, "hosts", "no host is running: run `make up`")
-        for one, stack, probe in asked:
-            healthy &= _host(target, one, stack.result(), probe.result())
+        for one, stack, probe, edge in asked:
+            healthy &= _host(one, stack.result(), probe.result(), edge.result)
     return 0 if healthy and asked else 1
 
 
-def _ask(pool: ThreadPoolExecutor, target: Target, one: host.Host) -> tuple[Future[Answer], Future[Answer]]:
-    return pool.submit(host.run, target, one, COMPOSE), pool.submit(host.run, target, one, certificate.probe(one))
+def _ask(
+    pool: ThreadPoolExecutor, target: Target, one: host.Host
+) -> tuple[Future[Answer], Future[Answer], Future[str]]:
+    stack, probe = (pool.submit(host.run, target, one, command) for command in (COMPOSE, certificate.probe(one)))
+    return stack, probe, pool.submit(host.edge, target, one)
 
 
-def _host(target: Target, one: host.Host, stack: Answer, probe: Answer) -> bool:
+def _host(one: host.Host, stack: Answer, probe: Answer, edge: Callable[[], str]) -> bool:
     if stack.returncode:
         reason = (stack.stderr.strip().splitlines() or ["no answer"])[-1]
         _line(False, one.name, f"ssh {one.user}@{one.address}: {reason}")
@@ -56,7 +60,7 @@ def _host(target: Target, one: host.Host, stack: Answer, probe: Answer) -> bool:
         return healthy
     # The edge's own replies have another status in their body.
     good = probe.returncode == 0 and '"status":"SUCCESS"' in probe.stdout
-    _line(good, f"{one.name} API through the edge", f"{host.edge(target, one)}/")
+    _line(good, f"{one.name} API through the edge", f"{edge()}/")
     return healthy and good
 
 

@@ -1,14 +1,14 @@
 #!/usr/bin/python3
-"""Writes many files on a host in one round trip. One task per file would take one or two round trips each."""
+"""Writes many files on a host and starts their units, in one round trip. A task takes one for each file or unit."""
 
 import os
 import tempfile
 
 DOCUMENTATION = """
 module: host_files
-short_description: Writes many files on a host in one round trip
+short_description: Writes many files on a host and starts their units, in one round trip
 description:
-  - Unchanged files are left alone. Missing folders are created.
+  - Unchanged files are left alone. Missing folders are created. systemd reads its units if one of their files changed.
   - With I(run) it writes below C(/opt/comentarios/staged/<run>). A release then compares these files with the live
     ones. Since nothing live changes, this also happens in check mode.
 options:
@@ -34,19 +34,27 @@ options:
     type: list
     elements: str
     default: []
+  units:
+    description: >-
+      Unit → C(enabled), C(started) (enabled, too) or C(stopped) (disabled, too). They are stopped before files are
+      removed, and started after files are written.
+    type: dict
+    default: {}
 author: comentarios
 """
 
 RETURN = """
 written:
-  description: Full names of the files and folders that changed.
+  description: Full names of the files and folders that changed, and names of the units.
   type: list
   returned: always
 """
 
 from ansible.module_utils.basic import AnsibleModule  # noqa: E402
 
-STAGED = "/opt/comentarios/staged"
+STAGED, UNITS = "/opt/comentarios/staged", "/etc/systemd/system/"
+# What is wanted of a unit → systemctl's arguments.
+COMMANDS = {"enabled": ["enable"], "started": ["enable", "--now"], "stopped": ["disable", "--now"]}
 
 
 class Writer:
@@ -60,6 +68,8 @@ class Writer:
         self.diff: list[dict[str, str]] = []
 
     def run(self) -> None:
+        units = self._module.params["units"]
+        self._units({name: wanted for name, wanted in units.items() if wanted == "stopped"})
         for name, given in self._module.params["folders"].items():
             self._folder(os.path.join(self._root, name), given or {})
         for name, given in self._module.params["files"].items():
@@ -70,6 +80,27 @@ class Writer:
                 self._changed(path, _text(path), "")
                 if not self._dry:
                     os.unlink(path)
+        if any(path.startswith(UNITS) for path in self.written) and not self._dry:
+            self._systemctl("daemon-reload")
+        self._units({name: wanted for name, wanted in units.items() if wanted != "stopped"})
+
+    def _units(self, units: dict[str, str]) -> None:
+        if not units:
+            return
+        shown = self._systemctl("show", "--property=UnitFileState,ActiveState", *units).strip().split("\n\n")
+        for (name, wanted), state in zip(units.items(), shown, strict=True):
+            enabled, active = (line in state.splitlines() for line in ("UnitFileState=enabled", "ActiveState=active"))
+            if {"enabled": enabled, "started": enabled and active, "stopped": not enabled and not active}[wanted]:
+                continue
+            self._changed(name, f"{state}\n", f"{wanted}\n")
+            if not self._dry:
+                self._systemctl(*COMMANDS[wanted], name)
+
+    def _systemctl(self, *arguments: str) -> str:
+        status, said, complained = self._module.run_command(["systemctl", *arguments])
+        if status:
+            self._module.fail_json(msg=f"systemctl {' '.join(arguments)}: {(complained or said).strip()}")
+        return str(said)
 
     def _folder(self, path: str, given: dict[str, str]) -> None:
         missing = not os.path.isdir(path)
@@ -129,6 +160,7 @@ def main() -> None:
             "files": {"type": "dict", "default": {}},
             "folders": {"type": "dict", "default": {}},
             "absent": {"type": "list", "elements": "str", "default": []},
+            "units": {"type": "dict", "default": {}},
         },
         supports_check_mode=True,
         # Files, which may contain secrets, do not belong in the host's journal.

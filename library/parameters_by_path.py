@@ -34,12 +34,14 @@ def main() -> None:
     )
     path, region = module.params["path"], module.params["region"]
     try:
-        import boto3
+        # boto3 itself takes longer to import than the rest of this module.
+        import botocore.session
         from botocore.exceptions import BotoCoreError, ClientError
     except ImportError:
         module.fail_json(msg="boto3 is missing on the host: install python3-boto3")
     try:
-        pages = boto3.client("ssm", region_name=region).get_paginator("get_parameters_by_path")
+        ssm = botocore.session.get_session().create_client("ssm", region_name=region)
+        pages = ssm.get_paginator("get_parameters_by_path")
         found = {
             one["Name"]: one["Value"]
             for page in pages.paginate(Path=path, Recursive=True, WithDecryption=True)

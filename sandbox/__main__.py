@@ -10,6 +10,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from functools import partial
 
@@ -22,7 +23,7 @@ from common.errors import CommandError
 from common.images import base as base_image
 from common.images import newest
 from common.progress import fail, say, step
-from sandbox import checks, ec2, elb, hosts, images, registry, server
+from sandbox import checks, ec2, elb, hosts, images, overview, registry, server
 
 # Where `common.config.stored` says, for Ansible.
 REPOSITORY = (
@@ -104,14 +105,18 @@ def sync(config: Config) -> None:
 
 def status(config: Config) -> int:
     """Prints one line per part; returns 1 if one is not healthy."""
-    answers = server.answers(config)
-    present = hosts.names(config)
+    # The engine, ECR's store and the APIs are asked at the same time.
+    with ThreadPoolExecutor() as pool:
+        containers, stored = pool.submit(hosts.names, config), pool.submit(_stores, config)
+        blocked = pool.submit(checks.blocked, config) if server.running(config) else None
+        told = overview.ask(config)
+        present, problem = containers.result(), blocked.result() if blocked else ""
+    answers, listed = told is not None, {instance.id: instance for instance in told.instances} if told else {}
     hint = ": the process does not run; no data is lost; `make up` restarts it" if present else ": run `make up`"
     parts = [
         ("AWS APIs", answers, config.endpoint + ("" if answers else hint)),
-        ("ECR", registry.tags(config) is not None if config.state.exists() else False, config.push_address),
+        ("ECR", stored.result(), config.push_address),
     ]
-    listed = {instance.id: instance for instance in ec2.instances(config)} if answers else {}
     for identity, instance in listed.items():
         running = present.get(identity, {}).get("State", {}).get("Running", False)
         healthy = running == (instance.state == "running")
@@ -119,10 +124,10 @@ def status(config: Config) -> int:
     for identity in sorted(present.keys() - listed.keys()):
         known = "EC2 does not list it" if answers else "its state in EC2 is unknown"
         parts.append((f"host {identity}", False, f"container {present[identity]['State']['Status']}; {known}"))
-    for balancer in elb.balancers(config) if answers else []:
+    for balancer in told.balancers if told else []:
         where = f"{elb.url(balancer)} ({balancer['DNSName']})"
         parts.append((f"load balancer {balancer['LoadBalancerName']}", elb.answers(balancer), where))
-    if answers and (problem := checks.blocked(config)):
+    if answers and problem:
         parts.append(("firewall", False, problem))
     if present and not answers:
         serves = _serves(config)
@@ -132,6 +137,11 @@ def status(config: Config) -> int:
     for name, healthy, where in parts:
         say(f"{'healthy  ' if healthy else 'UNHEALTHY'}  {name}  {where}")
     return 0 if all(healthy for _, healthy, _ in parts) else 1
+
+
+def _stores(config: Config) -> bool:
+    """Whether ECR's store answers."""
+    return config.state.exists() and registry.tags(config) is not None
 
 
 def _serves(config: Config) -> bool:

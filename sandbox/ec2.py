@@ -6,21 +6,23 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-import botocore.session
-from botocore.config import Config as ClientConfig
-
 from common import keys
 from common.config import REGION, Config
 
 GONE = {"shutting-down", "terminated"}
-# botocore imports twice as fast as boto3. A session reads the services' models once. Creating clients with it is not
-# thread-safe; using them is.
-_session, _making = botocore.session.Session(), threading.Lock()
+# Creating clients is not thread-safe; using them is.
+_making = threading.Lock()
 
 
 @dataclass(frozen=True)
 class Instance:
-    """One instance that is not terminated. Memory is in MiB; `volumes` are the attached ones with their size in GiB."""
+    """One instance that is not terminated, as one request describes it. The functions below ask for what it refers to.
+
+    Attributes:
+        profile: name of its instance profile, or empty.
+        key: name of its key pair, or empty.
+        volumes: ids of the attached volumes, without the root volume.
+    """
 
     id: str
     type: str
@@ -28,11 +30,9 @@ class Instance:
     state: str
     private_ip: str
     zone: str
-    role: str
-    public_keys: tuple[str, ...]
-    memory: int
-    cpus: int
-    volumes: tuple[tuple[str, int], ...]
+    profile: str = ""
+    key: str = ""
+    volumes: tuple[str, ...] = ()
     hop_limit: int = 1
     architecture: str = "x86_64"
 
@@ -52,8 +52,11 @@ def client(config: Config, service: str, region: str = REGION) -> Any:
 
 @cache
 def _client(endpoint: str, own: keys.Keys, service: str, region: str) -> Any:
+    # A slow import that not every command needs.
+    from botocore.config import Config as ClientConfig
+
     with _making:
-        return _session.create_client(
+        return _session().create_client(
             service,
             endpoint_url=endpoint,
             region_name=region,
@@ -63,6 +66,14 @@ def _client(endpoint: str, own: keys.Keys, service: str, region: str) -> Any:
         )
 
 
+@cache
+def _session() -> Any:
+    """A session, which reads the services' descriptions once. botocore imports twice as fast as boto3."""
+    import botocore.session
+
+    return botocore.session.Session()
+
+
 def regions(config: Config) -> list[str]:
     """The regions that are in use."""
     return [region["RegionName"] for region in client(config, "ec2").describe_regions()["Regions"]]
@@ -70,51 +81,54 @@ def regions(config: Config) -> list[str]:
 
 def instances(config: Config, address: str = "") -> list[Instance]:
     """Every instance that is not terminated, in each region the oldest first, or those with a private address."""
-    return [one for region in regions(config) for one in _instances(config, client(config, "ec2", region), address)]
-
-
-def _instances(config: Config, ec2: Any, address: str) -> list[Instance]:
-    found = [one for one in _listed(ec2, address) if one["State"]["Name"] not in GONE]
-    if not found:
-        return []
-    sizes = {
-        kind["InstanceType"]: kind
-        for kind in ec2.describe_instance_types(InstanceTypes=sorted({i["InstanceType"] for i in found}))[
-            "InstanceTypes"
-        ]
-    }
-    keys = {
-        pair["KeyName"]: pair.get("PublicKey", "") for pair in ec2.describe_key_pairs(IncludePublicKey=True)["KeyPairs"]
-    }
-    volumes = {volume["VolumeId"]: volume["Size"] for volume in ec2.describe_volumes()["Volumes"]}
     result = []
-    for instance in sorted(found, key=lambda i: (i["LaunchTime"], i["InstanceId"])):
-        size = sizes[instance["InstanceType"]]
-        profile = instance.get("IamInstanceProfile", {}).get("Arn", "").rpartition("/")[2]
-        attached = [
-            mapping["Ebs"]["VolumeId"]
-            for mapping in instance.get("BlockDeviceMappings", [])
-            if mapping["DeviceName"] != instance.get("RootDeviceName", "/dev/xvda")
-        ]
-        key = keys.get(instance.get("KeyName", ""), "").strip()
-        result.append(
-            Instance(
-                id=instance["InstanceId"],
-                type=instance["InstanceType"],
-                image=instance["ImageId"],
-                state=instance["State"]["Name"],
-                private_ip=instance["PrivateIpAddress"],
-                zone=instance["Placement"]["AvailabilityZone"],
-                role=_role(config, profile) if profile else "",
-                public_keys=(key,) if key else (),
-                memory=size["MemoryInfo"]["SizeInMiB"],
-                cpus=size["VCpuInfo"]["DefaultVCpus"],
-                architecture=instance["Architecture"],
-                hop_limit=instance.get("MetadataOptions", {}).get("HttpPutResponseHopLimit", 1),
-                volumes=tuple((volume, volumes[volume]) for volume in attached if volume in volumes),
-            )
-        )
+    for region in regions(config):
+        found = [one for one in _listed(client(config, "ec2", region), address) if one["State"]["Name"] not in GONE]
+        result += [_instance(one) for one in sorted(found, key=lambda one: (one["LaunchTime"], one["InstanceId"]))]
     return result
+
+
+def _instance(described: dict[str, Any]) -> Instance:
+    mappings = described.get("BlockDeviceMappings", [])
+    root = described.get("RootDeviceName", "/dev/xvda")
+    return Instance(
+        id=described["InstanceId"],
+        type=described["InstanceType"],
+        image=described["ImageId"],
+        state=described["State"]["Name"],
+        private_ip=described["PrivateIpAddress"],
+        zone=described["Placement"]["AvailabilityZone"],
+        profile=described.get("IamInstanceProfile", {}).get("Arn", "").rpartition("/")[2],
+        key=described.get("KeyName", ""),
+        volumes=tuple(one["Ebs"]["VolumeId"] for one in mappings if one["DeviceName"] != root),
+        hop_limit=described.get("MetadataOptions", {}).get("HttpPutResponseHopLimit", 1),
+        architecture=described["Architecture"],
+    )
+
+
+def size(config: Config, instance: Instance) -> tuple[int, int]:
+    """The memory of an instance's type in MiB, and its number of CPUs."""
+    ec2 = client(config, "ec2", instance.region)
+    (kind,) = ec2.describe_instance_types(InstanceTypes=[instance.type])["InstanceTypes"]
+    return kind["MemoryInfo"]["SizeInMiB"], kind["VCpuInfo"]["DefaultVCpus"]
+
+
+def public_key(config: Config, instance: Instance) -> str:
+    """The public key of an instance's key pair, or empty text."""
+    filters = [{"Name": "key-name", "Values": [instance.key]}]
+    ec2 = client(config, "ec2", instance.region)
+    pairs = ec2.describe_key_pairs(Filters=filters, IncludePublicKey=True)["KeyPairs"] if instance.key else []
+    return "".join(pair.get("PublicKey", "").strip() for pair in pairs)
+
+
+def volumes(config: Config, instance: Instance) -> list[tuple[str, int]]:
+    """The attached volumes of an instance that still exist, with their size in GiB."""
+    if not instance.volumes:
+        return []
+    filters = [{"Name": "volume-id", "Values": list(instance.volumes)}]
+    found = client(config, "ec2", instance.region).describe_volumes(Filters=filters)["Volumes"]
+    sizes = {one["VolumeId"]: one["Size"] for one in found}
+    return [(one, sizes[one]) for one in instance.volumes if one in sizes]
 
 
 def terminated(config: Config) -> set[str]:
@@ -136,7 +150,10 @@ def user_data(config: Config, instance: Instance) -> str:
     return base64.b64decode(attribute.get("UserData", {}).get("Value", "")).decode()
 
 
-def _role(config: Config, profile: str) -> str:
+def role(config: Config, instance: Instance) -> str:
+    """The name of an instance's role, or empty text."""
+    if not instance.profile:
+        return ""
     iam = client(config, "iam")
-    roles = iam.get_instance_profile(InstanceProfileName=profile)["InstanceProfile"]["Roles"]
+    roles = iam.get_instance_profile(InstanceProfileName=instance.profile)["InstanceProfile"]["Roles"]
     return roles[0]["RoleName"] if roles else ""

@@ -85,7 +85,7 @@ def sync(config: Config, image: str, deleted: Iterable[str] = ()) -> list[str]:
                 docker("stop", config.host_name(identity))
                 done.append(f"{identity}: host stopped")
             if instance.state == "running":
-                for volume, size in instance.volumes:
+                for volume, size in ec2.volumes(config, instance):
                     docker("exec", config.host_name(identity), "sandbox-attach", volume, str(size))
         _delete_volumes(config, image, set(deleted))
         return done
@@ -143,15 +143,16 @@ def _make(config: Config, instance: ec2.Instance, image: str) -> None:
         for bindings in (host["HostConfig"]["PortBindings"] or {}).values()
         for binding in bindings
     )
+    memory, cpus = ec2.size(config, instance)
     # An engine refuses more CPUs than the machine has.
-    cpus = min(instance.cpus, int(docker("info", "--format", "{{.NCPU}}")))
+    cpus = min(cpus, int(docker("info", "--format", "{{.NCPU}}")))
     capabilities.create(
         *("--name", name, "--hostname", instance.hostname),
         *("--label", config.label, "--label", f"{INSTANCE_LABEL}={instance.id}", "--restart", "unless-stopped"),
         *("--network", config.name, "--ip", instance.private_ip),
         *([] if edge_taken else ["--publish", f"127.0.0.1:{config.edge_port}:80"]),
         # The instance type's memory, so that software that is too large for it also fails here.
-        *("--memory", f"{instance.memory}m", "--memory-swap", f"{instance.memory}m", "--cpus", str(cpus)),
+        *("--memory", f"{memory}m", "--memory-swap", f"{memory}m", "--cpus", str(cpus)),
         # The other rights that a Docker Engine inside needs. Some machines cannot grant --privileged.
         *("--security-opt", "seccomp=unconfined", "--security-opt", "apparmor=unconfined"),
         *("--security-opt", "systempaths=unconfined"),
@@ -161,9 +162,14 @@ def _make(config: Config, instance: ec2.Instance, image: str) -> None:
         image,
     )
     seed = "var/lib/cloud/seed/nocloud"
-    metadata = {"instance-id": instance.id, "local-hostname": instance.hostname}
+    key = ec2.public_key(config, instance)
+    metadata = {
+        "instance-id": instance.id,
+        "local-hostname": instance.hostname,
+        "public-keys": [key] if key else [],
+    }
     content = {
-        f"{seed}/meta-data": json.dumps(metadata | {"public-keys": list(instance.public_keys)}),
+        f"{seed}/meta-data": json.dumps(metadata),
         f"{seed}/user-data": ec2.user_data(config, instance) or "#cloud-config\n{}\n",
         "usr/local/share/ca-certificates/sandbox-ca.crt": (config.state / "ca.pem").read_text(),
         # On AWS, clients find the APIs by the region's public names; here, by this file. On a busy machine the

@@ -17,26 +17,36 @@ from werkzeug.wrappers import Request, Response
 
 from common import keys
 from common.config import ACCOUNT, Config
-from sandbox import ec2
+from sandbox import ec2, overview
 
 SESSION = datetime.timedelta(hours=1)
 
 
 class Metadata:
-    """WSGI application that answers the hosts of one sandbox."""
+    """WSGI application that answers the hosts of one sandbox.
 
-    def __init__(self, config: Config) -> None:
-        self._config = config
+    Args:
+        count: returns how many changing requests the APIs have had. As long as it stays the same, so does what they say
+            of an instance, and they are not asked again.
+    """
+
+    def __init__(self, config: Config, count: Callable[[], int]) -> None:
+        self._config, self._count = config, count
+        # Address → the count, and what the APIs said: the instances, each with its role.
+        self._known: dict[str, tuple[int, list[tuple[ec2.Instance, str]]]] = {}
         # Token → its instance and its expiry.
         self._tokens: dict[str, tuple[str, float]] = {}
-        self._credentials: dict[str, dict[str, Any]] = {}
+        self._credentials: dict[tuple[str, str], dict[str, Any]] = {}
         self._lock = threading.Lock()
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         return self._answer(Request(environ))(environ, start_response)
 
     def _answer(self, request: Request) -> Response:
-        instance = self._asking(request)
+        if request.path == overview.PATH:
+            told = overview.tell(self._config, request.headers.get(overview.PROOF, ""))
+            return Response(told, content_type="application/json") if told else Response(status=403)
+        instance, role = self._asking(request) or (None, "")
         if instance is None or "Origin" in request.headers:
             return Response("this is for the sandbox's hosts, at 169.254.169.254\n", status=403)
         if request.path == "/latest/api/token":
@@ -44,20 +54,29 @@ class Metadata:
         holder, until = self._tokens.get(request.headers.get("X-aws-ec2-metadata-token", ""), ("", 0.0))
         if holder != instance.id or until < time.monotonic():
             return Response("the instance requires IMDSv2: PUT /latest/api/token first\n", status=401)
-        answer = self._tree(instance).get(request.path.rstrip("/"))
+        answer = self._tree(instance, role).get(request.path.rstrip("/"))
         if answer is None:
             return Response(status=404)
         content = answer() if callable(answer) else answer
         return Response(content) if content else Response(status=404)
 
-    def _asking(self, request: Request) -> ec2.Instance | None:
-        """The instance that asks, by its address and by the proof that only its root has."""
-        own, shown = keys.load(self._config.state), request.headers.get("X-Sandbox-Proof", "")
-        # Only its own: clients on a busy machine do not wait until every region is listed.
-        for instance in ec2.instances(self._config, str(request.remote_addr)) if shown else []:
+    def _asking(self, request: Request) -> tuple[ec2.Instance, str] | None:
+        """The instance that asks, by its address and by the proof that only its root has; and its role."""
+        own, shown = keys.load(self._config.state), request.headers.get(overview.PROOF, "")
+        for instance, role in self._at(str(request.remote_addr)) if shown else []:
             if hmac.compare_digest(own.proof(instance.id).encode(), shown.encode()):
-                return instance
+                return instance, role
         return None
+
+    def _at(self, address: str) -> list[tuple[ec2.Instance, str]]:
+        """The instances with an address, each with its role."""
+        # Read first: after a change meanwhile the count is another one, and the next request asks again.
+        count = self._count()
+        known, found = self._known.get(address, (-1, []))
+        if known != count:
+            found = [(one, ec2.role(self._config, one)) for one in ec2.instances(self._config, address)]
+            self._known[address] = count, found
+        return found
 
     def _token(self, request: Request, instance: ec2.Instance) -> Response:
         if request.method != "PUT":
@@ -75,8 +94,8 @@ class Metadata:
         hops = {"X-Sandbox-Hop-Limit": str(instance.hop_limit)}
         return Response(token, headers={"X-aws-ec2-metadata-token-ttl-seconds": seconds} | hops)
 
-    def _tree(self, instance: ec2.Instance) -> dict[str, str | Callable[[], str]]:
-        data, role = "/latest/meta-data", instance.role
+    def _tree(self, instance: ec2.Instance, role: str) -> dict[str, str | Callable[[], str]]:
+        data = "/latest/meta-data"
         tree: dict[str, str | Callable[[], str]] = {
             f"{data}/instance-id": instance.id,
             f"{data}/instance-type": instance.type,
@@ -101,18 +120,18 @@ class Metadata:
         }
         if role:
             tree[f"{data}/iam/security-credentials"] = role
-            tree[f"{data}/iam/security-credentials/{role}"] = lambda: json.dumps(self._role(instance))
+            tree[f"{data}/iam/security-credentials/{role}"] = lambda: json.dumps(self._session(instance, role))
         return tree
 
-    def _role(self, instance: ec2.Instance) -> dict[str, str]:
+    def _session(self, instance: ec2.Instance, role: str) -> dict[str, str]:
         now = datetime.datetime.now(datetime.UTC)
         with self._lock:
-            known = self._credentials.get(instance.id)
+            known = self._credentials.get((instance.id, role))
             if known and known["until"] - now > SESSION / 4:
                 return dict(known["answer"])
             sts = ec2.client(self._config, "sts")
             given = sts.assume_role(
-                RoleArn=f"arn:aws:iam::{ACCOUNT}:role/{instance.role}",
+                RoleArn=f"arn:aws:iam::{ACCOUNT}:role/{role}",
                 RoleSessionName=instance.id,
                 DurationSeconds=int(SESSION.total_seconds()),
             )["Credentials"]
@@ -125,5 +144,5 @@ class Metadata:
                 "Token": given["SessionToken"],
                 "Expiration": (now + SESSION).strftime("%Y-%m-%dT%H:%M:%SZ"),
             }
-            self._credentials[instance.id] = {"until": now + SESSION, "answer": answer}
+            self._credentials[instance.id, role] = {"until": now + SESSION, "answer": answer}
             return answer

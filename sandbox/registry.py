@@ -1,10 +1,14 @@
 """ECR's image store: a Docker Distribution registry with TLS and basic authentication, under ECR's own names."""
 
+import base64
+import http.client
 import json
+import ssl
 import time
+import urllib.error
+import urllib.request
+from email.message import Message
 from typing import Any
-
-import requests
 
 from common import keys
 from common.config import ECR_USER, Config, ecr_host, regions
@@ -29,11 +33,6 @@ def up(config: Config, image: str) -> None:
     Raises:
         CommandError: it does not answer within 15 s.
     """
-    # Slow imports that only this function needs.
-    import bcrypt
-
-    from sandbox import certificates
-
     name = f"{config.name}-ecr"
     found = inspect("container", name)
     image_id = (inspect("image", image) or {}).get("Id")
@@ -41,6 +40,11 @@ def up(config: Config, image: str) -> None:
         return
     if found:
         docker("rm", "--force", name)
+    # Slow imports that only a new registry needs.
+    import bcrypt
+
+    from sandbox import certificates
+
     certificates.make(config)
     docker("volume", "create", "--label", config.label, f"{name}-images")
     docker(
@@ -73,41 +77,43 @@ def tags(config: Config) -> dict[str, list[str]] | None:
     try:
         names = _json(config, "/v2/_catalog?n=1000").get("repositories") or []
         return {name: _json(config, f"/v2/{name}/tags/list").get("tags") or [] for name in names}
-    except OSError:
+    except (OSError, http.client.HTTPException):
         return None
 
 
 def manifest(config: Config, repository: str, tag: str) -> tuple[str, str]:
     """A tag's manifest and its media type."""
-    reply = _ask(config, f"/v2/{repository}/manifests/{tag}")
-    reply.raise_for_status()
-    return reply.content.decode(), reply.headers["Content-Type"]
+    headers, content = _ask(config, f"/v2/{repository}/manifests/{tag}")
+    return content.decode(), headers["Content-Type"]
 
 
 def delete(config: Config, repository: str, tag: str) -> None:
     """Removes a tag's manifest from the store."""
-    digest = _ask(config, f"/v2/{repository}/manifests/{tag}").headers["Docker-Content-Digest"]
-    _ask(config, f"/v2/{repository}/manifests/{digest}", "DELETE").raise_for_status()
+    headers, _ = _ask(config, f"/v2/{repository}/manifests/{tag}")
+    _ask(config, f"/v2/{repository}/manifests/{headers['Docker-Content-Digest']}", "DELETE")
 
 
 def _json(config: Config, path: str) -> Any:
-    reply = _ask(config, path)
-    if reply.status_code == 404:  # all tags of the repository were deleted
-        return {}
-    reply.raise_for_status()
-    return reply.json()
+    try:
+        return json.loads(_ask(config, path)[1])
+    except urllib.error.HTTPError as error:
+        if error.code == 404:  # all tags of the repository were deleted
+            return {}
+        raise
 
 
-def _ask(config: Config, path: str, method: str = "GET") -> requests.Response:
+def _ask(config: Config, path: str, method: str = "GET") -> tuple[Message, bytes]:
+    """The headers and the body of an answer.
+
+    Raises:
+        OSError: the store does not answer, or refuses.
+    """
     accept = "application/vnd.docker.distribution.manifest.v2+json, application/vnd.oci.image.manifest.v1+json"
-    with requests.Session() as session:
-        # Ignores proxies and CAs from the environment.
-        session.trust_env = False
-        return session.request(
-            method,
-            f"https://{config.push_address}{path}",
-            auth=(ECR_USER, keys.load(config.state).registry),
-            headers={"Accept": f"{accept}, application/json"},
-            verify=str(config.state / "ca.pem"),
-            timeout=10,
-        )
+    login = base64.b64encode(f"{ECR_USER}:{keys.load(config.state).registry}".encode()).decode()
+    headers = {"Accept": f"{accept}, application/json", "Authorization": f"Basic {login}"}
+    request = urllib.request.Request(f"https://{config.push_address}{path}", headers=headers, method=method)
+    trusted = ssl.create_default_context(cafile=config.state / "ca.pem")
+    # Ignores proxies from the environment.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=trusted))
+    with opener.open(request, timeout=10) as reply:
+        return reply.headers, reply.read()

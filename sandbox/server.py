@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -10,14 +9,11 @@ import time
 import traceback
 from pathlib import Path
 
-from botocore.exceptions import BotoCoreError, ClientError
-from botocore.parsers import ResponseParserError
-
 from common import keys
 from common.config import Config
 from common.errors import CommandError
 from common.paths import ROOT
-from sandbox import ec2
+from sandbox import overview
 
 START_SECONDS = 300.0
 FOLLOW_SECONDS = 5.0  # how often to look for changes that no request announced
@@ -36,7 +32,8 @@ def serve(config: Config) -> None:
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     apis = Apis(config.state / "aws.journal", keys.load(config.state), f"{config.gateway}:{config.aws_port}")
     hosts.recognise(config, apis.instances(), apis.count)
-    for port, application in ((config.aws_port, apis), (config.metadata_port, Metadata(config))):
+    metadata = Metadata(config, lambda: apis.count)
+    for port, application in ((config.aws_port, apis), (config.metadata_port, metadata)):
         server = make_server(config.gateway, port, application, threaded=True, request_handler=MotoRequestHandler)
         threading.Thread(target=server.serve_forever, daemon=True).start()
     while True:
@@ -60,16 +57,7 @@ def serve(config: Config) -> None:
 
 def answers(config: Config) -> bool:
     """Whether the APIs answer and accept this sandbox's key."""
-    with socket.socket() as probe:
-        probe.settimeout(3)
-        if probe.connect_ex((config.gateway, config.aws_port)):
-            return False
-    try:
-        ec2.client(config, "sts").get_caller_identity()
-    # Another program may listen there.
-    except (BotoCoreError, ClientError, ResponseParserError):
-        return False
-    return True
+    return overview.ask(config) is not None
 
 
 def running(config: Config) -> bool:

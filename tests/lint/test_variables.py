@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 import yaml
 
 from common.paths import ROOT
+from tests.support import programs
 
 ROLES = sorted(path for path in (ROOT / "roles").iterdir() if (path / "tasks").is_dir())
 # Ansible's own, and the loop's.
@@ -111,6 +113,32 @@ def test_declared_variables_are_read(role: Path) -> None:
         if path.is_file() and path.suffix in (".yml", ".j2", ".ini") and "meta" not in path.parts
     )
     assert [name for entry in entries.values() for name in entry["options"] if name not in texts] == []
+
+
+def escapes(value: Any) -> Iterator[str]:
+    """Templates with a backslash and an n. Ansible doubles it: it is a new line in YAML's double quotes only."""
+    if isinstance(value, dict | list):
+        for one in value.values() if isinstance(value, dict) else value:
+            yield from escapes(one)
+    elif isinstance(value, str):
+        yield from (one for one in re.findall(r"\{[{%].*?[%}]\}", value, re.DOTALL) if "\\n" in one)
+
+
+def test_no_template_writes_a_backslash_for_a_new_line() -> None:
+    files = [
+        ROOT / name for name in programs.tracked(ROOT, "*.yml") if name.startswith(("roles", "inventory", "playb"))
+    ]
+    assert len(files) > 50
+    # `!unsafe` and the like do not matter here.
+    found = {file: list(escapes(yaml.load(file.read_text(), yaml.BaseLoader))) for file in files}
+    assert {str(file): list(map(str, ones)) for file, ones in found.items() if ones} == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"), [("x: >-\n  {{ 'a\\n' }}", 1), ("x: \"{{ 'a\\n' }}\"", 0), ("x: 'a\\n'", 0)]
+)
+def test_backslashes_are_found(text: str, wrong: int) -> None:
+    assert len(list(escapes(yaml.safe_load(text)))) == wrong
 
 
 def test_variables_are_found() -> None:

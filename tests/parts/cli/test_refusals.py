@@ -151,7 +151,7 @@ class TestAws:
 
     def test_no_region(self, tmp_path):
         line = self.refused(tmp_path, AWS_REGION="", AWS_DEFAULT_REGION="")
-        assert line == f"✗ no AWS region is set: You must specify a region.; {self.HELP}"
+        assert line == f"✗ no AWS region is set; {self.HELP}"
 
     def test_unknown_profile(self, tmp_path):
         line = self.refused(tmp_path, AWS_PROFILE="absent")

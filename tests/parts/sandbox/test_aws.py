@@ -439,7 +439,7 @@ def test_every_region_in_use_is_seen(server: Server, tmp_path: Path) -> None:
     assert {one.region: one.private_ip for one in found} == addresses
     for one in found:
         proof, place = {"X-Sandbox-Proof": server.keys.proof(one.id)}, {"REMOTE_ADDR": one.private_ip}
-        ask = functools.partial(Client(Metadata(here)).open, environ_overrides=place)
+        ask = functools.partial(Client(Metadata(here, lambda: 0)).open, environ_overrides=place)
         lasting = {"X-aws-ec2-metadata-token-ttl-seconds": "60"}
         token = ask("/latest/api/token", method="PUT", headers=proof | lasting).text
         given = proof | {"X-aws-ec2-metadata-token": token}

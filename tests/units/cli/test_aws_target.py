@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -85,6 +86,8 @@ def test_clients_take_the_profile_of_the_settings(
 
 def test_another_account_is_refused(monkeypatch: pytest.MonkeyPatch, staging: None) -> None:
     class Sts:
+        meta = SimpleNamespace(region_name="eu-west-1")
+
         def get_caller_identity(self) -> dict[str, str]:
             return {"Account": "123456789012"}
 

@@ -11,9 +11,8 @@ from subprocess import CompletedProcess
 
 import pytest
 
-from cli import certificate, host, status
+from cli import certificate, status
 from cli.host import Host
-from cli.targets import Target
 from common.config import Config
 from sandbox import __main__ as sandbox
 
@@ -34,6 +33,10 @@ STOPPED = {"Name": "api-2", "State": "exited", "Health": ""}
 OLD = {"Labels": "comentarios.release=old"}
 
 
+def edge() -> str:
+    return "http://192.0.2.1"
+
+
 @pytest.mark.parametrize(
     ("image", "version"),
     [("registry:5000/api:1cdb49918e13-20261126", "1cdb49918e13-20261126"), ("sha256:" + 16 * "0123", "012301230123")],
@@ -46,18 +49,10 @@ def test_an_image_without_a_tag_takes_no_line(image: str, version: str) -> None:
     ("ended", "body", "healthy"),
     [(0, READY, True), (0, IN_ITS_PLACE, False), (0, "", False), (22, "", False), (255, "", False)],
 )
-def test_edge_of_a_host(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    ended: int,
-    body: str,
-    healthy: bool,
-) -> None:
-    monkeypatch.setattr(host, "edge", lambda *_: "http://192.0.2.1")
+def test_edge_of_a_host(capsys: pytest.CaptureFixture[str], ended: int, body: str, healthy: bool) -> None:
     one, stack = Host("one", "192.0.2.1", "admin", "i-1"), CompletedProcess("", 0, json.dumps(ROW), "")
     probe = CompletedProcess("", ended, body, "")
-    assert status._host(Target("aws", tmp_path, {}), one, stack, probe) is healthy
+    assert status._host(one, stack, probe, edge) is healthy
     word = "healthy" if healthy else "UNHEALTHY"
     assert f"{word:<9}  one API through the edge" in capsys.readouterr().out
 
@@ -75,17 +70,14 @@ def test_edge_of_a_host(
     ],
 )
 def test_replicas_of_a_release_that_is_watched(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     other: dict[str, str],
     word: str,
 ) -> None:
     """Those of the release before wait for a rollback; what ended by itself, or is of the live release, does not."""
-    monkeypatch.setattr(host, "edge", lambda *_: "http://192.0.2.1")
     rows = "\n".join(json.dumps(ROW | one) for one in ({}, other))
     stack, probe = CompletedProcess("", 0, rows, ""), CompletedProcess("", 0, READY, "")
-    healthy = status._host(Target("aws", tmp_path, {}), Host("one", "192.0.2.1", "admin", "i-1"), stack, probe)
+    healthy = status._host(Host("one", "192.0.2.1", "admin", "i-1"), stack, probe, edge)
     assert healthy is (word in {"healthy", "standby"})
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines() if " one api " in line] == [
         "healthy",
@@ -107,13 +99,11 @@ def test_replicas_of_a_release_that_is_watched(
         ),
     ],
 )
-def test_certificate_that_is_pending(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], answer: str, line: str
-) -> None:
+def test_certificate_that_is_pending(capsys: pytest.CaptureFixture[str], answer: str, line: str) -> None:
     """It waits for somebody's DNS record: that is no fault of the site."""
     one = Host("one", "10.0.0.1", "admin", "i-1", "comments.example.com", "203.0.113.20")
     stack, probe = CompletedProcess("", 0, json.dumps(ROW), ""), CompletedProcess("", 0, answer, "")
-    assert status._host(Target("aws", tmp_path, {}), one, stack, probe) is True
+    assert status._host(one, stack, probe, edge) is True
     said = capsys.readouterr().out
     assert f"pending    one certificate  {line}" in said and "UNHEALTHY" not in said
 

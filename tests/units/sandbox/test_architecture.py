@@ -14,10 +14,7 @@ from sandbox import ec2, hosts
 
 
 def instance(kind: str) -> ec2.Instance:
-    return ec2.Instance(
-        *("i-1", "some.type", "ami-1", "running", "10.83.0.10", "us-east-1a", "", (), 2048, 2, ()),
-        architecture=kind,
-    )
+    return ec2.Instance("i-1", "some.type", "ami-1", "running", "10.83.0.10", "us-east-1a", architecture=kind)
 
 
 @pytest.mark.parametrize(("engine", "ours", "other"), [("x86_64", "x86_64", "arm64"), ("aarch64", "arm64", "x86_64")])

@@ -1,0 +1,34 @@
+"""What is checked before a verb runs, and whose word comes first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cli import __main__ as cli
+from cli import terraform
+from cli.targets import Target
+from common import ownership
+from common.config import Config
+from common.errors import CommandError
+
+
+def test_somebody_elses_sandbox_comes_before_one_that_is_down(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Both are checked at the same time, and what is down is another's."""
+
+    def refuse(text: str) -> None:
+        raise CommandError(text)
+
+    sandbox = Config(name="units", state=tmp_path)
+    monkeypatch.setattr(cli, "target", lambda: Target("sandbox", tmp_path, {}, sandbox))
+    monkeypatch.setattr(ownership, "check", lambda _: refuse("it is somebody else's"))
+    monkeypatch.setattr(terraform, "ensure_up", lambda _: refuse("nothing is up"))
+    monkeypatch.setattr("sys.argv", ["cli", "releases"])
+    assert cli.main() == 1
+    assert capsys.readouterr().err == "✗ it is somebody else's\n"
+    monkeypatch.setattr(ownership, "check", lambda _: None)
+    assert cli.main() == 1
+    assert capsys.readouterr().err == "✗ nothing is up\n"

@@ -1,0 +1,112 @@
+"""Units in `host_files`, with a stand-in for systemctl that keeps their states in a file."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible.module_utils.testing import patch_module_args
+
+from library import host_files
+
+# `show` prints a unit's states as systemd does; whatever else is asked is written down.
+SYSTEMCTL = """\
+#!/bin/sh
+case $1 in
+show)
+    shift 2
+    for unit; do
+        cat "$STATES/$unit" 2>/dev/null || printf 'ActiveState=inactive\\nUnitFileState=\\n'
+        echo
+    done
+    ;;
+*)
+    [ "$2" != broken.service ] && [ "$3" != broken.service ] || { echo 'Unit broken.service not found.' >&2; exit 1; }
+    echo "$*" >>"$STATES/asked"
+    ;;
+esac
+"""
+RUNS, STOPPED = "ActiveState=active\nUnitFileState=enabled\n", "ActiveState=inactive\nUnitFileState=disabled\n"
+
+
+@pytest.fixture
+def states(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the states of the units."""
+    program = tmp_path / "bin" / "systemctl"
+    program.parent.mkdir()
+    program.write_text(SYSTEMCTL)
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    monkeypatch.setenv("STATES", str(tmp_path))
+    monkeypatch.setattr(host_files, "UNITS", f"{tmp_path}/units/")
+    return tmp_path
+
+
+def run(capsys: pytest.CaptureFixture[str], *, check: bool = False, **given: Any) -> dict[str, Any]:
+    with patch_module_args({**given, "_ansible_check_mode": check}), pytest.raises(SystemExit):
+        host_files.main()
+    told: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return told
+
+
+def asked(states: Path) -> list[str]:
+    try:
+        return (states / "asked").read_text().splitlines()
+    except FileNotFoundError:
+        return []
+
+
+@pytest.mark.parametrize(
+    ("state", "wanted", "command"),
+    [
+        (RUNS, "started", None),
+        (RUNS, "enabled", None),
+        (RUNS, "stopped", "disable --now one.timer"),
+        (STOPPED, "started", "enable --now one.timer"),
+        (STOPPED, "enabled", "enable one.timer"),
+        (STOPPED, "stopped", None),
+        (None, "started", "enable --now one.timer"),
+        (None, "stopped", None),
+        ("ActiveState=active\nUnitFileState=disabled\n", "started", "enable --now one.timer"),
+        ("ActiveState=active\nUnitFileState=disabled\n", "stopped", "disable --now one.timer"),
+        ("ActiveState=inactive\nUnitFileState=enabled\n", "started", "enable --now one.timer"),
+        ("ActiveState=activating\nUnitFileState=enabled-runtime\n", "enabled", "enable one.timer"),
+    ],
+)
+def test_only_what_differs(
+    states: Path, capsys: pytest.CaptureFixture[str], state: str | None, wanted: str, command: str | None
+) -> None:
+    if state:
+        (states / "one.timer").write_text(state)
+    units = {"one.timer": wanted}
+    assert run(capsys, check=True, units=units)["changed"] is bool(command)
+    assert asked(states) == []
+    told = run(capsys, units=units)
+    assert told["changed"] is bool(command) and told["written"] == (["one.timer"] if command else [])
+    assert asked(states) == ([command] if command else [])
+
+
+def test_systemd_reads_a_new_unit_before_it_starts(states: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A unit that goes is stopped while its file is there."""
+    old = states / "units" / "old.timer"
+    old.parent.mkdir()
+    old.write_text("[Timer]\n")
+    (states / "old.timer").write_text(RUNS)
+    made = {"content": "[Timer]\n", "owner": str(os.getuid()), "group": str(os.getgid())}
+    given = {
+        "files": {str(states / "units" / "new.timer"): made},
+        "absent": [str(old)],
+        "units": {"new.timer": "started", "old.timer": "stopped"},
+    }
+    assert run(capsys, **given)["changed"] is True
+    assert asked(states) == ["disable --now old.timer", "daemon-reload", "enable --now new.timer"]
+    assert not old.exists()
+
+
+def test_one_line_of_a_unit_that_does_not_start(states: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    told = run(capsys, units={"broken.service": "started"})
+    assert told["failed"] is True
+    assert told["msg"] == "systemctl enable --now broken.service: Unit broken.service not found."
