@@ -21,7 +21,7 @@ from common.docker import copy_into, docker, inspect
 from common.errors import CommandError
 from sandbox import ec2, images
 
-FOLDER, USER = "usr/local/etc/haproxy", 99  # as in images/haproxy
+FOLDER, USER = "usr/local/etc/haproxy", 99  # as in images/Dockerfile
 # Not `docker kill`, after which the engine would not start it again at boot.
 RELOAD = "kill -USR2 1"
 HEAD = """\

@@ -16,7 +16,7 @@ from common.docker import copy_into, docker, inspect
 from common.errors import CommandError
 from sandbox import ec2
 
-REGISTRY_UID = 10002  # the user in images/registry/Dockerfile
+REGISTRY_UID = 10002  # the user in images/Dockerfile
 CONFIGURATION = {
     "version": "0.1",
     "storage": {"filesystem": {"rootdirectory": "/var/lib/registry"}, "delete": {"enabled": True}},
