@@ -183,11 +183,12 @@ class Alertmanager:
 
 def _alert(name: str, ends: timedelta = timedelta(hours=1), **labels: str) -> dict:
     return {
-        "labels": {"alertname": name, "host": "web1", "severity": "critical"} | labels,
+        # Prometheus adds the label runbook to what it sends.
+        "labels": {"alertname": name, "host": "web1", "severity": "critical", "runbook": f"docs/operations.md#{name.lower()}"}
+        | labels,
         "annotations": {
             "summary": f"{name} summary",
             "description": f"{name} description.",
-            "runbook": f"docs/operations.md#{name.lower()}",
             "dashboard": "d/api",
         },
         "endsAt": (datetime.now(UTC) + ends).isoformat(),
