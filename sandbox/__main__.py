@@ -15,7 +15,7 @@ from functools import partial
 
 import yaml
 
-from common import files, ownership, row
+from common import aws, files, ownership, row
 from common.config import REGION, Config
 from common.docker import docker, inspect
 from common.errors import CommandError
@@ -83,7 +83,7 @@ def build(config: Config) -> None:
 
 def sync(config: Config) -> None:
     """Creates, starts, stops and removes hosts as EC2 lists them; waits for their port 22, and for load balancers."""
-    if not server.answers(config):
+    if not aws.answers(config):
         raise CommandError("the sandbox is not up: run `make up` (or `python -m sandbox up`)")
     host_image = images.chosen(config).get("host")
     if not host_image:
@@ -104,7 +104,7 @@ def sync(config: Config) -> None:
 
 def status(config: Config) -> int:
     """Prints one line per part; returns 1 if one is not healthy."""
-    answers = server.answers(config)
+    answers = aws.answers(config)
     present = hosts.names(config)
     hint = ": the process does not run; no data is lost; `make up` restarts it" if present else ": run `make up`"
     parts = [

@@ -8,12 +8,11 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from common import images, ownership
+from common import aws, images, ownership
 from common.config import Config
 from common.docker import docker, inspect
 from common.errors import CommandError
 from common.row import BAD, GOOD, NOTE, Row, tried
-from sandbox import server
 from sandbox.images import chosen
 
 NEEDED_GIB = 6  # for the images, one host's images and data
@@ -29,7 +28,7 @@ def rows(config: Config) -> Iterator[Row]:
     """All checks, for ``make doctor``."""
     yield tried("sandbox", lambda: _owned(config))
     yield from before_start(config)
-    if server.answers(config):
+    if aws.answers(config):
         problem = blocked(config)
         yield Row("firewall", BAD if problem else GOOD, problem or "the hosts reach the sandbox's APIs")
     else:

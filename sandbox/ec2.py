@@ -1,21 +1,13 @@
 """Instances and volumes as the EC2 API lists them. Hosts are created from nothing else."""
 
 import base64
-import threading
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
-import botocore.session
-from botocore.config import Config as ClientConfig
-
-from common import keys
-from common.config import REGION, Config
+from common.aws import client as client
+from common.config import Config
 
 GONE = {"shutting-down", "terminated"}
-# botocore imports twice as fast as boto3. A session reads the services' models once. Creating clients with it is not
-# thread-safe; using them is.
-_session, _making = botocore.session.Session(), threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -43,24 +35,6 @@ class Instance:
     @property
     def hostname(self) -> str:
         return "ip-" + self.private_ip.replace(".", "-")
-
-
-def client(config: Config, service: str, region: str = REGION) -> Any:
-    """The client of a service of this sandbox, whatever the environment says; all threads share it."""
-    return _client(config.endpoint, keys.load(config.state), service, region)
-
-
-@cache
-def _client(endpoint: str, own: keys.Keys, service: str, region: str) -> Any:
-    with _making:
-        return _session.create_client(
-            service,
-            endpoint_url=endpoint,
-            region_name=region,
-            aws_access_key_id=own.access,
-            aws_secret_access_key=own.secret,
-            config=ClientConfig(proxies={}, retries={"max_attempts": 2}, connect_timeout=3, read_timeout=20),
-        )
 
 
 def regions(config: Config) -> list[str]:

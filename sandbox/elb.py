@@ -16,6 +16,7 @@ from typing import Any
 import requests
 
 from common import files
+from common.aws import client
 from common.config import Config, stored
 from common.docker import copy_into, docker, inspect
 from common.errors import CommandError
@@ -62,11 +63,11 @@ def balancers(config: Config) -> list[Described]:
 
 
 def _balancers(config: Config, region: str) -> Iterator[Described]:
-    elb = ec2.client(config, "elbv2", region)
+    elb = client(config, "elbv2", region)
     for one in elb.describe_load_balancers()["LoadBalancers"]:
         listeners = elb.describe_listeners(LoadBalancerArn=one["LoadBalancerArn"])["Listeners"]
         ids = [zone["SubnetId"] for zone in one["AvailabilityZones"]]
-        subnets = ec2.client(config, "ec2", region).describe_subnets(SubnetIds=ids)["Subnets"]
+        subnets = client(config, "ec2", region).describe_subnets(SubnetIds=ids)["Subnets"]
         first = min(ipaddress.IPv4Network(subnet["CidrBlock"]) for subnet in subnets)
         # The last address of a subnet, which AWS gives to no instance.
         if listeners:
@@ -171,7 +172,7 @@ def _content(
     config: Config, balancer: Described, certificate: Callable[[str], str], known: dict[str, str]
 ) -> dict[str, str]:
     """The files of a load balancer's HAProxy by their paths."""
-    elb, arn = ec2.client(config, "elbv2", balancer["Region"]), balancer["LoadBalancerArn"]
+    elb, arn = client(config, "elbv2", balancer["Region"]), balancer["LoadBalancerArn"]
     running = {one.id: one.private_ip for one in ec2.instances(config) if one.state == "running"}
     groups = elb.describe_target_groups(LoadBalancerArn=arn)["TargetGroups"]
     for group in groups:

@@ -11,6 +11,7 @@ from typing import Any
 import requests
 
 from common import files, keys
+from common.aws import client
 from common.config import ECR_USER, Config, ecr_host, regions, stored
 from common.docker import copy_into, docker, inspect
 from common.errors import CommandError
@@ -100,7 +101,7 @@ def sync(config: Config, deleted: Collection[str]) -> None:
     listed_before = set(json.loads(record.read_text())) if record.exists() else set()
     listed_now = set()
     for region in ec2.regions(config):
-        ecr = ec2.client(config, "ecr", region)
+        ecr = client(config, "ecr", region)
         for repository in ecr.describe_repositories()["repositories"]:
             name = repository["repositoryName"]
             path = stored(region, name)

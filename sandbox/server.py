@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -10,14 +9,11 @@ import time
 import traceback
 from pathlib import Path
 
-from botocore.exceptions import BotoCoreError, ClientError
-from botocore.parsers import ResponseParserError
-
 from common import keys
+from common.aws import answers
 from common.config import Config
 from common.errors import CommandError
 from common.paths import ROOT
-from sandbox import ec2
 
 START_SECONDS = 300.0
 FOLLOW_SECONDS = 5.0  # how often to look for changes that no request announced
@@ -56,25 +52,6 @@ def serve(config: Config) -> None:
             # A host that cannot be created now (its port is in use, say) is tried again; `sync` shows the reason.
             traceback.print_exc()
             time.sleep(1)
-
-
-def answers(config: Config) -> bool:
-    """Whether the APIs answer and accept this sandbox's key."""
-    with socket.socket() as probe:
-        probe.settimeout(3)
-        if probe.connect_ex((config.gateway, config.aws_port)):
-            return False
-    try:
-        ec2.client(config, "sts").get_caller_identity()
-    # Another program may listen there.
-    except (BotoCoreError, ClientError, ResponseParserError):
-        return False
-    return True
-
-
-def running(config: Config) -> bool:
-    """Whether the process runs."""
-    return _pid(config) is not None
 
 
 def start(config: Config) -> None:
