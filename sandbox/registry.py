@@ -111,10 +111,10 @@ def sync(config: Config, deleted: Collection[str]) -> None:
                 if f"{path}:{tag}" in listed_before and f"{path}:{tag}" in deleted:
                     delete(config, path, tag)
                 else:
-                    manifest, media_type = manifest(config, path, tag)
+                    content, media_type = manifest(config, path, tag)
                     ecr.put_image(
                         repositoryName=name,
-                        imageManifest=manifest,
+                        imageManifest=content,
                         imageManifestMediaType=media_type,
                         imageTag=tag,
                     )

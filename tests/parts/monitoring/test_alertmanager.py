@@ -183,9 +183,14 @@ class Alertmanager:
 
 def _alert(name: str, ends: timedelta = timedelta(hours=1), **labels: str) -> dict:
     return {
-        # Prometheus adds the label runbook to what it sends.
-        "labels": {"alertname": name, "host": "web1", "severity": "critical", "runbook": f"docs/operations.md#{name.lower()}"}
-        | labels,
+        "labels": {
+            "alertname": name,
+            "host": "web1",
+            "severity": "critical",
+            # Prometheus adds it to what it sends.
+            "runbook": f"docs/operations.md#{name.lower()}",
+            **labels,
+        },
         "annotations": {
             "summary": f"{name} summary",
             "description": f"{name} description.",

@@ -62,10 +62,20 @@ def test_what_is_sent_names_the_section(prometheus_image, tmp_path):
     (tmp_path / "rules/monitoring.yml").write_text(watchdog.read_text())
     with http_sink() as sink:
         text = (CONFIGURATION / "prometheus.yml").read_text()
-        text = text.replace("[alertmanager:9093]", f"['127.0.0.1:{sink.port}']", 1).replace("interval: 15s", "interval: 1s")
-        (tmp_path / "prometheus.yml").write_text(text.replace("scrape_timeout: 10s", "scrape_timeout: 1s"))
-        command = ["docker", "run", "--detach", "--network=host", "--user=0:0", f"--volume={tmp_path}:/etc/prometheus:ro"]
-        command += [prometheus_image, "--config.file=/etc/prometheus/prometheus.yml", "--web.listen-address=127.0.0.1:0"]
+        text = text.replace("[alertmanager:9093]", f"['127.0.0.1:{sink.port}']", 1)
+        text = text.replace("interval: 15s", "interval: 1s").replace("scrape_timeout: 10s", "scrape_timeout: 1s")
+        (tmp_path / "prometheus.yml").write_text(text)
+        command = [
+            "docker",
+            "run",
+            "--detach",
+            "--network=host",
+            "--user=0:0",
+            f"--volume={tmp_path}:/etc/prometheus:ro",
+        ]
+        command += [f"--volume={tmp_path}:/etc/prometheus:ro", prometheus_image]
+        command += ["--config.file=/etc/prometheus/prometheus.yml"]
+        command += ["--web.listen-address=127.0.0.1:0"]
         container = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
         try:
             _, _, sent = sink.wait_for(lambda a: a[0] == "/api/v2/alerts", 30)

@@ -11,8 +11,9 @@ import pytest
 
 from cli import terraform
 from cli.targets import Target
+from common import aws
 from common.config import REGION, Config
-from sandbox import checks, server
+from sandbox import checks
 
 
 @pytest.mark.parametrize(
@@ -51,6 +52,6 @@ def test_another_server_at_the_address_of_the_apis(tmp_path: Path) -> None:
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Stranger) as stranger:
         threading.Thread(target=stranger.serve_forever, daemon=True).start()
         here = Config(subnet=ipaddress.IPv4Network("127.0.0.0/24"), aws_port=stranger.server_port, state=tmp_path)
-        assert not server.answers(here)
+        assert not aws.answers(here)
         assert not terraform.answers(Target("sandbox", tmp_path, here.credentials() | {"AWS_REGION": REGION}, here))
         stranger.shutdown()

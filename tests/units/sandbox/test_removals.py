@@ -133,7 +133,7 @@ def test_image_is_deleted_when_the_api_was_told(
         def put_image(self, *, repositoryName: str, imageTag: str, **_: Any) -> None:
             put.append(f"{self._region} {repositoryName}:{imageTag}")
 
-    monkeypatch.setattr(ec2, "client", lambda _, __, region: Client(region))
+    monkeypatch.setattr(registry, "client", lambda _, __, region: Client(region))
     files.write(config.state / "ecr-listed.json", json.dumps(["api:old", "eu-west-1/api:old"]))
     registry.sync(config, deleted)
     assert gone == expected

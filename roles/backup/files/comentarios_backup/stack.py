@@ -17,9 +17,9 @@ READY_SECONDS = 60
 
 
 class Stack:
-    def __init__(self, settings: Settings = Settings()):
-        self._settings = settings
-        self._engine = Engine(settings)
+    def __init__(self, settings: Settings | None = None):
+        self._settings = settings or Settings()
+        self._engine = Engine(self._settings)
 
     def release(self) -> str:
         """The tag of the live release; empty if there is none, or its record is damaged."""

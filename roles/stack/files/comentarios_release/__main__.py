@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from . import files, lock
+from . import files, lock, textfile
 from .edge import Edge
 from .engine import CHECKS, Engine, identity
 from .lock import UNIT
@@ -204,6 +204,11 @@ class Command:
         Edge(self._settings, self._engine).reload()
         return {}
 
+    def certificate(self) -> Result:
+        """Writes the metrics of the certificate that the edge serves."""
+        textfile.publish_certificate(self._settings.textfile.with_name("certificate.prom"), self._settings.domain)
+        return {}
+
     def list(self) -> Result:
         """All releases, the oldest first, the number of the live one, and who is releasing."""
         live, under_way = self._records.live(), self._records.unfinished()
@@ -333,6 +338,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     commands.add_parser("work", help="run the unfinished release; for the unit")
     commands.add_parser("list", help="list all releases as JSON")
     commands.add_parser("reload", help="reload the edge's configuration and certificates")
+    commands.add_parser("certificate", help="write the metrics of the certificate; for certbot's unit")
     return parser.parse_args(arguments)
 
 
