@@ -75,7 +75,8 @@ def test_what_is_sent_names_the_section(prometheus_image, tmp_path):
         ]
         command += [f"--volume={tmp_path}:/etc/prometheus:ro", prometheus_image]
         command += ["--config.file=/etc/prometheus/prometheus.yml"]
-        command += ["--web.listen-address=127.0.0.1:0"]
+        # It sends the first time before it knows where to.
+        command += ["--web.listen-address=127.0.0.1:0", "--rules.alert.resend-delay=1s"]
         container = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
         try:
             _, _, sent = sink.wait_for(lambda a: a[0] == "/api/v2/alerts", 30)
