@@ -203,7 +203,7 @@ def ansible_variables() -> dict[str, dict[str, Any]]:
 @cache
 def terraform_variables(folder: str = "") -> dict[str, dict[str, Any]]:
     """Every variable of terraform/, or of a folder in it, with its type: ``set(string)`` is ``set`` here."""
-    text = (ROOT / "terraform" / folder / "variables.tf").read_text()
+    text = "".join((ROOT / "terraform" / folder / name).read_text() for name in ("names.tf", "variables.tf"))
     found = re.findall(r'^variable "(\w+)" \{\n(.*?)^\}', text, re.MULTILINE | re.DOTALL)
     kinds = {name: re.search(r"^  type\s*=\s*(\w+)", body, re.MULTILINE) for name, body in found}
     optional = {name for name, body in found if re.search(r"^  default\s*=", body, re.MULTILINE)}

@@ -13,43 +13,34 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import botocore.config
 import botocore.session
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
 from cli import program, settings
 from cli.targets import Target, provider_mirror, var_files
-from common import files
+from common import aws, files
 from common.errors import CommandError
 from common.paths import ROOT, STATE
 from common.progress import Step, failure, logged, say, step
 
 MISSING = f"terraform is missing: `make up` downloads it, or {program.TERRAFORM.help}"
 BOOTSTRAP, HOST = ROOT / "terraform" / "bootstrap", ROOT / "terraform"
-_making = threading.Lock()
 
 
 def client(target: Target, service: str) -> Any:
     """A client of an AWS service in the target's environment; all threads share it."""
+    if target.sandbox:
+        return aws.client(target.sandbox, service, target.variables["AWS_REGION"])
     environment = frozenset(item for item in target.environment().items() if item[0].startswith("AWS_"))
-    return _client(service, environment, target.is_sandbox)
+    return _client(service, environment)
 
 
 @cache
-def _client(service: str, environment: frozenset[tuple[str, str]], is_sandbox: bool) -> Any:
+def _client(service: str, environment: frozenset[tuple[str, str]]) -> Any:
     given = dict(environment)
-    own: dict[str, Any] = {"region_name": given.get("AWS_REGION")}
-    if is_sandbox:
-        own |= {
-            "endpoint_url": given["AWS_ENDPOINT_URL"],
-            "aws_access_key_id": given["AWS_ACCESS_KEY_ID"],
-            "aws_secret_access_key": given["AWS_SECRET_ACCESS_KEY"],
-            "config": botocore.config.Config(proxies={}),
-        }
-    # Creating clients is not thread-safe, using them is.
-    with _making:
-        return _session(environment).create_client(service, **own)
+    with aws.making:
+        return _session(environment).create_client(service, region_name=given.get("AWS_REGION"))
 
 
 @cache
@@ -102,7 +93,8 @@ def ensure_up(target: Target) -> None:
 
 def answers(target: Target) -> bool:
     """Whether the sandbox's APIs answer and accept this sandbox's key."""
-    assert target.sandbox
+    if not target.sandbox:
+        return False
     with socket.socket() as probe:
         # Fails at once, where botocore would retry.
         probe.settimeout(3)

@@ -78,13 +78,15 @@ def builder() -> dict[str, str]:
     return {"DOCKER_BUILDKIT": "1", "BUILDX_NO_DEFAULT_ATTESTATIONS": "1", "BUILDKIT_PROGRESS": "plain"}
 
 
-def build(folder: Path, tag: str, *, labels: tuple[str, ...], arguments: dict[str, str], log: Path) -> None:
-    """Builds an image from a folder, with the output in a log.
+def build(
+    folder: Path, tag: str, *, target: str, labels: tuple[str, ...], arguments: dict[str, str], log: Path
+) -> None:
+    """Builds a target of a folder's Dockerfile, with the output in a log.
 
     Raises:
         CommandError: the build failed; its cause and the log.
     """
-    command = ["docker", "build", "--tag", tag, *(f"--label={label}" for label in labels)]
+    command = ["docker", "build", "--tag", tag, "--target", target, *(f"--label={label}" for label in labels)]
     if builder()["DOCKER_BUILDKIT"] == "0":
         # Otherwise it keeps the container of a failed step.
         command.append("--force-rm")

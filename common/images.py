@@ -19,7 +19,7 @@ IMAGE_LABEL = "comentarios.image=sandbox"
 CLONE_LABEL = f"comentarios.clone={ROOT}"
 BUILT, LOCKS = STATE / "built", STATE / "building"
 IMAGE_VARIABLES = ROOT / "inventory" / "group_vars" / "all" / "images.yml"
-# Variable of an upstream image → folder in sandbox/images that builds a replacement. Debian has no Grafana.
+# Variable of an upstream image → target in sandbox/images/Dockerfile of a replacement. Debian has no Grafana.
 STAND_INS = {
     "edge_image": "haproxy",
     "prometheus_image": "prometheus",
@@ -75,9 +75,9 @@ def available(image: str) -> bool:
     return True
 
 
-def newest(folder: str) -> str | None:
-    """The newest image of ``sandbox/images/<folder>`` in the engine, from any clone; None if there is none."""
-    return next(iter(docker("images", "--quiet", f"{PREFIX}/{folder}").split()), None)
+def newest(target: str) -> str | None:
+    """The newest image of a target of ``sandbox/images`` in the engine, from any clone; None if there is none."""
+    return next(iter(docker("images", "--quiet", f"{PREFIX}/{target}").split()), None)
 
 
 def once(image: str, make: Callable[[], None]) -> None:

@@ -18,7 +18,7 @@ from urllib.parse import parse_qs
 from common.errors import CommandError
 from common.keys import Keys
 from sandbox.journal import Entry, Journal, now
-from sandbox.machine import NAMES, Answer, Deleted, Environ, Machine, Secret
+from sandbox.machine import NAMES, Answer, Environ, Machine, Secret
 from sandbox.signature import Refused, refusal, verify
 
 READS = ("Describe", "Get", "List", "Head", "BatchGet", "BatchCheck", "Lookup", "Simulate")
@@ -40,7 +40,8 @@ class Apis:
 
     Attributes:
         changed: set after every changing request.
-        count: how many changing requests there were.
+        journal: the changing requests.
+        machine: moto.
 
     Raises:
         CommandError: the journal cannot be replayed, or an answer differs.
@@ -48,12 +49,11 @@ class Apis:
 
     def __init__(self, path: Path, own: Keys, host: str) -> None:
         self._own, self._host = own, host
-        self._lock = threading.Lock()
         self.changed = threading.Event()
-        self._journal = Journal(path)
-        self._machine = Machine(self._journal.seed, self._journal.created, own.registry)
-        for entry in self._journal.entries():
-            self._journal.check(entry, self._machine.answer(entry.environ, entry.body, entry.nonce, entry.time))
+        self.journal = Journal(path)
+        self.machine = Machine(self.journal.seed, self.journal.created, own.registry)
+        for entry in self.journal.entries():
+            self.journal.check(entry, self.machine.answer(entry.environ, entry.body, entry.nonce, entry.time))
 
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
         answer = self._answer(environ)
@@ -69,8 +69,7 @@ class Apis:
         except Refused as refused:
             return refusal(environ, body, refused)
         if not _changes(environ, body):
-            with self._lock:
-                return self._machine.answer(_asked(environ), body, os.urandom(16).hex(), now())
+            return self.machine.answer(_asked(environ), body, os.urandom(16).hex(), now())
         answer = self._change(environ, body)
         self.changed.set()
         return answer
@@ -88,43 +87,19 @@ class Apis:
     def _secret(self, key: str) -> Secret | None:
         if key == self._own.access:
             return Secret(self._own.secret)
-        with self._lock:
-            return self._machine.secret(key)
-
-    @property
-    def count(self) -> int:
-        return self._journal.count
-
-    def instances(self) -> set[str]:
-        """Every EC2 instance that was ever made, the terminated ones too."""
-        with self._lock:
-            return self._machine.instances()
-
-    def deleted(self) -> Deleted:
-        """What the APIs were told to delete."""
-        with self._lock:
-            return self._machine.deleted()
-
-    def certificate(self, arn: str) -> str:
-        """A certificate of ACM with its chain and private key, in PEM: no request gives the key away."""
-        with self._lock:
-            return self._machine.certificate(arn)
-
-    def close(self) -> None:
-        """Ends moto's process."""
-        self._machine.close()
+        return self.machine.secret(key)
 
     def _change(self, environ: Environ, body: bytes) -> Answer:
-        with self._lock:
-            entry = Entry(self._journal.count + 1, now(), _kept(environ), body)
+        with self.machine.lock:
+            entry = Entry(self.journal.count + 1, now(), _kept(environ), body)
             try:
-                self._journal.reserve(entry)
+                self.journal.reserve(entry)
             except OSError as error:
-                self._journal.release()
+                self.journal.release()
                 return Answer("500 INTERNAL SERVER ERROR", (), f"sandbox: the journal: {error.strerror}\n".encode())
             try:
-                answer = self._machine.answer(entry.environ, entry.body, entry.nonce, entry.time)
-                self._journal.add(entry, answer)
+                answer = self.machine.answer(entry.environ, entry.body, entry.nonce, entry.time)
+                self.journal.add(entry, answer)
             except (OSError, CommandError):
                 # moto and the journal may differ now, or moto has ended: only a replay helps.
                 traceback.print_exc()

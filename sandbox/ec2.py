@@ -1,17 +1,13 @@
 """Instances and volumes as the EC2 API lists them. Hosts are created from nothing else."""
 
 import base64
-import threading
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
-from common import keys
-from common.config import REGION, Config
+from common.aws import client as client
+from common.config import Config
 
 GONE = {"shutting-down", "terminated"}
-# Creating clients is not thread-safe; using them is.
-_making = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -43,35 +39,6 @@ class Instance:
     @property
     def hostname(self) -> str:
         return "ip-" + self.private_ip.replace(".", "-")
-
-
-def client(config: Config, service: str, region: str = REGION) -> Any:
-    """The client of a service of this sandbox, whatever the environment says; all threads share it."""
-    return _client(config.endpoint, keys.load(config.state), service, region)
-
-
-@cache
-def _client(endpoint: str, own: keys.Keys, service: str, region: str) -> Any:
-    # A slow import that not every command needs.
-    from botocore.config import Config as ClientConfig
-
-    with _making:
-        return _session().create_client(
-            service,
-            endpoint_url=endpoint,
-            region_name=region,
-            aws_access_key_id=own.access,
-            aws_secret_access_key=own.secret,
-            config=ClientConfig(proxies={}, retries={"max_attempts": 2}, connect_timeout=3, read_timeout=20),
-        )
-
-
-@cache
-def _session() -> Any:
-    """A session, which reads the services' descriptions once. botocore imports twice as fast as boto3."""
-    import botocore.session
-
-    return botocore.session.Session()
 
 
 def regions(config: Config) -> list[str]:

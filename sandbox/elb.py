@@ -14,12 +14,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from common import files
+from common.aws import client
 from common.config import Config, stored
 from common.docker import copy_into, docker, inspect
 from common.errors import CommandError
 from sandbox import ec2, images
 
-FOLDER, USER = "usr/local/etc/haproxy", 99  # as in images/haproxy
+FOLDER, USER = "usr/local/etc/haproxy", 99  # as in images/Dockerfile
 # Not `docker kill`, after which the engine would not start it again at boot.
 RELOAD = "kill -USR2 1"
 HEAD = """\
@@ -60,11 +61,11 @@ def balancers(config: Config) -> list[Described]:
 
 
 def _balancers(config: Config, region: str) -> Iterator[Described]:
-    elb = ec2.client(config, "elbv2", region)
+    elb = client(config, "elbv2", region)
     for one in elb.describe_load_balancers()["LoadBalancers"]:
         listeners = elb.describe_listeners(LoadBalancerArn=one["LoadBalancerArn"])["Listeners"]
         ids = [zone["SubnetId"] for zone in one["AvailabilityZones"]]
-        subnets = ec2.client(config, "ec2", region).describe_subnets(SubnetIds=ids)["Subnets"]
+        subnets = client(config, "ec2", region).describe_subnets(SubnetIds=ids)["Subnets"]
         first = min(ipaddress.IPv4Network(subnet["CidrBlock"]) for subnet in subnets)
         # The last address of a subnet, which AWS gives to no instance.
         if listeners:
@@ -169,7 +170,7 @@ def _content(
     config: Config, balancer: Described, certificate: Callable[[str], str], known: dict[str, str]
 ) -> dict[str, str]:
     """The files of a load balancer's HAProxy by their paths."""
-    elb, arn = ec2.client(config, "elbv2", balancer["Region"]), balancer["LoadBalancerArn"]
+    elb, arn = client(config, "elbv2", balancer["Region"]), balancer["LoadBalancerArn"]
     running = {one.id: one.private_ip for one in ec2.instances(config) if one.state == "running"}
     groups = elb.describe_target_groups(LoadBalancerArn=arn)["TargetGroups"]
     for group in groups:

@@ -5,8 +5,7 @@ A host or a volume is removed only after the API was told to terminate or delete
 
 import fcntl
 import json
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from typing import Any
 
 from common import architecture, files, keys
@@ -61,7 +60,8 @@ def sync(config: Config, image: str, deleted: Iterable[str] = ()) -> list[str]:
     Raises:
         CommandError: a host cannot be created or started; for example, its port is in use.
     """
-    with _alone(config):
+    with (config.state / "sync.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
         wanted = {instance.id: instance for instance in ec2.instances(config)}
         present = names(config)
         done = []
@@ -191,10 +191,3 @@ def _remove(config: Config, identity: str) -> None:
     name = config.host_name(identity)
     docker("rm", "--force", "--volumes", name)
     docker("volume", "rm", "--force", f"{name}-docker")
-
-
-@contextmanager
-def _alone(config: Config) -> Iterator[None]:
-    with (config.state / "sync.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

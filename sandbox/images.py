@@ -18,25 +18,29 @@ from common.images import CLONE_LABEL, IMAGE_LABEL, IMAGE_VARIABLES, PREFIX, STA
 from common.paths import ROOT
 from common.progress import say
 
-FOLDERS = ROOT / "sandbox" / "images"
+FOLDER = ROOT / "sandbox" / "images"
 
 
-def ensure(config: Config, folder: str, base_image: str) -> str:
-    """Builds ``sandbox/images/<folder>`` unless the engine has it; returns its name, with a tag for its content."""
-    path = FOLDERS / folder
+def ensure(config: Config, target: str, base_image: str) -> str:
+    """Builds an image unless the engine has it; returns its name, with a tag for its content.
+
+    Args:
+        target: its target in ``sandbox/images/Dockerfile``.
+    """
     below = inspect("image", base_image)
     if below is None:
         raise CommandError(f"the image {base_image} was just removed from the engine: run the same command again")
     content = hashlib.sha256(below["Id"].encode())
-    for file in sorted(path.rglob("*")):
+    for file in sorted(FOLDER.rglob("*")):
         if file.is_file():
-            content.update(f"{file.relative_to(path)}\0{os.access(file, os.X_OK)}\0".encode() + file.read_bytes())
-    tag = f"{PREFIX}/{folder}:{content.hexdigest()[:12]}"
-    log = config.state / "logs" / f"build-{folder}.log"
+            content.update(f"{file.relative_to(FOLDER)}\0{os.access(file, os.X_OK)}\0".encode() + file.read_bytes())
+    tag = f"{PREFIX}/{target}:{content.hexdigest()[:12]}"
+    log = config.state / "logs" / f"build-{target}.log"
 
     def make() -> None:
         say(f"  building {tag}")
-        build(path, tag, labels=(IMAGE_LABEL, CLONE_LABEL), arguments={"BASE_IMAGE": base_image}, log=log)
+        arguments = {"BASE_IMAGE": base_image}
+        build(FOLDER, tag, target=target, labels=(IMAGE_LABEL, CLONE_LABEL), arguments=arguments, log=log)
 
     once(tag, make)
     return tag
@@ -67,9 +71,9 @@ def stack(config: Config, base_image: str) -> dict[str, str | bool]:
             return dict(known["variables"])
     upstream = yaml.safe_load(IMAGE_VARIABLES.read_text())
     variables: dict[str, str | bool] = {}
-    for variable, folder in STAND_INS.items():
+    for variable, target in STAND_INS.items():
         if not available(upstream[variable]):
-            variables[variable] = push(config, ensure(config, folder, base_image))
+            variables[variable] = push(config, ensure(config, target, base_image))
     variables |= _grafana(config, config.grafana_image or upstream["grafana_image"])
     files.write(kept, json.dumps({"for": fingerprint, "variables": variables}, indent=2))
     return variables

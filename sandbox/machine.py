@@ -64,7 +64,10 @@ class Deleted:
 
 
 class Machine:
-    """The machine's process, as seen by its parent. Not thread-safe.
+    """The machine's process, as seen by its parent.
+
+    Attributes:
+        lock: held during each call; its holder may call, and keeps others from calling in between.
 
     Args:
         seed: the source of all randomness and of every secret that moto creates.
@@ -73,6 +76,7 @@ class Machine:
     """
 
     def __init__(self, seed: str, created: float, registry: str) -> None:
+        self.lock = threading.RLock()
         ours, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
@@ -131,8 +135,9 @@ class Machine:
 
     def _call(self, name: str, *arguments: object) -> Any:
         try:
-            self._pipe.send((name, arguments))
-            return self._pipe.recv()
+            with self.lock:
+                self._pipe.send((name, arguments))
+                return self._pipe.recv()
         except (EOFError, OSError):
             raise CommandError("moto's process has ended: see the end of the log; `make up` restarts it") from None
 

@@ -1,4 +1,7 @@
-"""ECR's image store: a Docker Distribution registry with TLS and basic authentication, under ECR's own names."""
+"""ECR's image store: a Docker Distribution registry with TLS and basic authentication, under ECR's own names.
+
+It is kept in step with ECR's API: pushed tags are listed, deleted tags are removed.
+"""
 
 import base64
 import http.client
@@ -7,15 +10,18 @@ import ssl
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Collection
 from email.message import Message
 from typing import Any
 
-from common import keys
-from common.config import ECR_USER, Config, ecr_host, regions
+from common import files, keys
+from common.aws import client
+from common.config import ECR_USER, Config, ecr_host, regions, stored
 from common.docker import copy_into, docker, inspect
 from common.errors import CommandError
+from sandbox import ec2
 
-REGISTRY_UID = 10002  # the user in images/registry/Dockerfile
+REGISTRY_UID = 10002  # the user in images/Dockerfile
 CONFIGURATION = {
     "version": "0.1",
     "storage": {"filesystem": {"rootdirectory": "/var/lib/registry"}, "delete": {"enabled": True}},
@@ -40,12 +46,10 @@ def up(config: Config, image: str) -> None:
         return
     if found:
         docker("rm", "--force", name)
-    # Slow imports that only a new registry needs.
+    # A slow import that only a new registry needs.
     import bcrypt
 
-    from sandbox import certificates
-
-    certificates.make(config)
+    make_certificate(config)
     docker("volume", "create", "--label", config.label, f"{name}-images")
     docker(
         *("create", "--name", name, "--label", config.label, "--restart", "unless-stopped"),
@@ -70,6 +74,57 @@ def up(config: Config, image: str) -> None:
             return
         time.sleep(0.2)
     raise CommandError(f"the registry does not answer on {config.push_address}: see `docker logs {name}`")
+
+
+def make_certificate(config: Config) -> None:
+    """Creates this sandbox's CA and a certificate for ECR's name in each region, once per sandbox."""
+    import trustme
+
+    if (config.state / "ecr.key").exists():
+        return
+    authority = trustme.CA()
+    certificate = authority.issue_cert(*map(ecr_host, regions()), "127.0.0.1")
+    files.write(config.state / "ca.pem", authority.cert_pem.bytes().decode())
+    files.write(config.state / "ecr.pem", certificate.cert_chain_pems[0].bytes().decode())
+    files.write(config.state / "ecr.key", certificate.private_key_pem.bytes().decode())
+
+
+def sync(config: Config, deleted: Collection[str]) -> None:
+    """Lists every pushed tag in the API, and removes deleted tags from the store.
+
+    The state folder keeps the tags that the API has listed before: a tag that only the store has was either pushed just
+    now, perhaps again, or deleted through the API.
+
+    Args:
+        deleted: tags that were deleted through the API, as ``repository:tag`` of the store.
+    """
+    pushed = tags(config)
+    if pushed is None:
+        return
+    record = config.state / "ecr-listed.json"
+    listed_before = set(json.loads(record.read_text())) if record.exists() else set()
+    listed_now = set()
+    for region in ec2.regions(config):
+        ecr = client(config, "ecr", region)
+        for repository in ecr.describe_repositories()["repositories"]:
+            name = repository["repositoryName"]
+            path = stored(region, name)
+            pages = ecr.get_paginator("list_images").paginate(repositoryName=name)
+            listed = {image.get("imageTag") for page in pages for image in page["imageIds"]}
+            for tag in set(pushed.get(path, [])) - listed:
+                if f"{path}:{tag}" in listed_before and f"{path}:{tag}" in deleted:
+                    delete(config, path, tag)
+                else:
+                    content, media_type = manifest(config, path, tag)
+                    ecr.put_image(
+                        repositoryName=name,
+                        imageManifest=content,
+                        imageManifestMediaType=media_type,
+                        imageTag=tag,
+                    )
+                    listed.add(tag)
+            listed_now |= {f"{path}:{tag}" for tag in listed if tag}
+    files.write(record, json.dumps(sorted(listed_now)))
 
 
 def tags(config: Config) -> dict[str, list[str]] | None:

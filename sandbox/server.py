@@ -25,14 +25,14 @@ def serve(config: Config) -> None:
     from moto.moto_server.werkzeug_app import MotoRequestHandler
     from werkzeug.serving import make_server
 
-    from sandbox import ecr, elb, hosts, images
+    from sandbox import elb, hosts, images, registry
     from sandbox.aws import Apis
     from sandbox.metadata import Metadata
 
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     apis = Apis(config.state / "aws.journal", keys.load(config.state), f"{config.gateway}:{config.aws_port}")
-    hosts.recognise(config, apis.instances(), apis.count)
-    metadata = Metadata(config, lambda: apis.count)
+    hosts.recognise(config, apis.machine.instances(), apis.journal.count)
+    metadata = Metadata(config, lambda: apis.journal.count)
     for port, application in ((config.aws_port, apis), (config.metadata_port, metadata)):
         server = make_server(config.gateway, port, application, threaded=True, request_handler=MotoRequestHandler)
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -43,11 +43,11 @@ def serve(config: Config) -> None:
             os._exit(0)
         try:
             host_image = images.chosen(config).get("host")
-            deleted = apis.deleted()
+            deleted = apis.machine.deleted()
             for line in hosts.sync(config, host_image, deleted.volumes) if host_image else []:
                 print(line, flush=True)
-            ecr.sync(config, deleted.tags)
-            for line in elb.sync(config, apis.certificate):
+            registry.sync(config, deleted.tags)
+            for line in elb.sync(config, apis.machine.certificate):
                 print(line, flush=True)
         except Exception:
             # A host that cannot be created now (its port is in use, say) is tried again; `sync` shows the reason.

@@ -24,8 +24,6 @@ resource "aws_vpc_security_group_ingress_rule" "load_balancer" {
   ip_protocol       = "tcp"
   from_port         = each.value
   to_port           = each.value
-
-  tags = { Name = each.key }
 }
 
 resource "aws_vpc_security_group_egress_rule" "load_balancer" {
@@ -37,8 +35,6 @@ resource "aws_vpc_security_group_egress_rule" "load_balancer" {
   ip_protocol                  = "tcp"
   from_port                    = 80
   to_port                      = 80
-
-  tags = { Name = "hosts" }
 }
 
 resource "aws_vpc_security_group_ingress_rule" "from_load_balancer" {
@@ -50,8 +46,6 @@ resource "aws_vpc_security_group_ingress_rule" "from_load_balancer" {
   ip_protocol                  = "tcp"
   from_port                    = 80
   to_port                      = 80
-
-  tags = { Name = "load-balancer" }
 }
 
 resource "aws_lb" "this" {

@@ -26,8 +26,6 @@ resource "aws_vpc_security_group_ingress_rule" "web" {
   ip_protocol       = "tcp"
   from_port         = each.value
   to_port           = each.value
-
-  tags = { Name = each.key }
 }
 
 resource "aws_vpc_security_group_ingress_rule" "ssh" {
@@ -39,8 +37,6 @@ resource "aws_vpc_security_group_ingress_rule" "ssh" {
   ip_protocol       = "tcp"
   from_port         = 22
   to_port           = 22
-
-  tags = { Name = "ssh" }
 }
 
 # Security groups do not apply to AWS's DNS, time and metadata services.
@@ -53,8 +49,6 @@ resource "aws_vpc_security_group_egress_rule" "tcp" {
   ip_protocol       = "tcp"
   from_port         = tonumber(each.value)
   to_port           = tonumber(each.value)
-
-  tags = { Name = "tcp-${each.value}" }
 }
 
 resource "aws_key_pair" "this" {

@@ -345,7 +345,9 @@ class Move:
                 for table, columns in source.tables().items():
                     # Comments up to the last one were compared, and could not change since.
                     self._align(table, last if table == COMMENTS else 0)
-                    self._count(table)
+                    ours, theirs = source.count(table), target.count(table)
+                    if ours != theirs:
+                        raise MoveError(f"{source.kind} has {ours} rows in {table}, {target.kind} has {theirs}")
                     target.give_out_above(table, columns[0])
                 source.seal(target.kind)
                 if time.monotonic() - held > LOCKED_SECONDS:
@@ -418,11 +420,6 @@ class Move:
             if time.monotonic() > self._told + PAUSE:
                 self._told = time.monotonic()
                 self._tell(step="copying", done=done, of=source.count(table))
-
-    def _count(self, table: str) -> None:
-        ours, theirs = self._source.count(table), self._target.count(table)
-        if ours != theirs:
-            raise MoveError(f"{self._source.kind} has {ours} rows in {table}, {self._target.kind} has {theirs}")
 
 
 def connect(name: str) -> Database:

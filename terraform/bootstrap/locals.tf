@@ -1,15 +1,4 @@
-data "aws_caller_identity" "this" {}
-
-data "aws_partition" "this" {}
-
-data "aws_region" "this" {}
-
 locals {
-  account_id = data.aws_caller_identity.this.account_id
-  partition  = data.aws_partition.this.partition
-  region     = data.aws_region.this.name
-  iam_prefix = coalesce(var.iam_prefix, var.project)
-
   # What the other folder creates.
   host_role_arn     = "arn:${local.partition}:iam::${local.account_id}:role/${local.iam_prefix}-host"
   host_profile_arn  = "arn:${local.partition}:iam::${local.account_id}:instance-profile/${local.iam_prefix}-host"

@@ -115,7 +115,7 @@ def run(
 def end_abandoned() -> None:
     """Removes the tests' sandbox that a run in another clone left when it was killed; not one that is in use."""
     elsewhere = ownership.owner(Config())
-    if elsewhere and elsewhere != Config().state and not server.running(Config(state=elsewhere)):
+    if elsewhere and elsewhere != Config().state and not server._pid(Config(state=elsewhere)):
         variables = environment({"SANDBOX_STATE": str(elsewhere)})
         subprocess.run([sys.executable, "-m", "sandbox", "down"], cwd=ROOT, env=variables, check=True)
 

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from queue import Empty, SimpleQueue
-from typing import Any, NamedTuple, Protocol
+from typing import Any, LiteralString, NamedTuple, Protocol
 
 from .moderation import Moderation, Run
 from .writer import GroupWriter
@@ -84,7 +84,13 @@ READERS = 4
 
 
 class Engine(Protocol):
-    """One database. Its methods are thread-safe and raise only `StorageError`."""
+    """One database. Its methods are thread-safe and raise only `StorageError`.
+
+    slice_query, newest_query: aggregates with the columns of `Slice` and of `Stored`.
+    """
+
+    slice_query: LiteralString
+    newest_query: LiteralString
 
     def migrate(self) -> None:
         """Bring the schema up to date. Several replicas may do this at once."""
@@ -94,12 +100,17 @@ class Engine(Protocol):
 
     def slice(self, content_id: str, after: int, limit: int) -> Slice:
         """At most `limit` comments with an id greater than `after`, the oldest first."""
+        items, count, *last = self._row(self.slice_query, (content_id, after, limit))
+        return Slice(items or b"", count, Stored(*last) if count else None)
 
     def newest(self, content_id: str) -> Stored | None:
         """The newest comment of a thread; None for an unknown thread."""
+        newest = Stored(*self._row(self.newest_query, (content_id,)))
+        return newest if newest.id else None
 
     def read(self) -> None:
         """Prove that it can be read."""
+        self._row("SELECT max(id) FROM comments", ())
 
     def size_bytes(self) -> int:
         """The size of the database."""
@@ -118,6 +129,9 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Release connections and threads. No call may follow."""
+
+    def _row(self, sql: LiteralString, values: tuple[str | int, ...]) -> tuple[Any, ...]:
+        """The only row of an aggregate."""
 
 
 class Storage:

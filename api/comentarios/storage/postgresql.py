@@ -9,7 +9,7 @@ from typing import Any, LiteralString
 import psycopg
 from psycopg_pool import ConnectionPool, PoolTimeout
 
-from .base import NewComment, Slice, StorageFull, StorageUnavailable, Stored
+from .base import Engine, NewComment, StorageFull, StorageUnavailable
 from .moderation import Run
 
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
@@ -85,8 +85,10 @@ def _query(sql: str) -> bytes:
     return sql.replace("?", "%s").encode()
 
 
-class PostgresqlEngine:
+class PostgresqlEngine(Engine):
     """`url`: for libpq. `connect_seconds`: timeout of a connection and of a statement."""
+
+    slice_query, newest_query = SLICE, NEWEST
 
     def __init__(self, url: str, connect_seconds: float):
         self._url = url
@@ -113,17 +115,6 @@ class PostgresqlEngine:
                     cursor.executemany(INSERT, comments)
             else:
                 connection.execute(BEAT, (time.time_ns() // 1_000_000,))
-
-    def slice(self, content_id: str, after: int, limit: int) -> Slice:
-        items, count, *last = self._row(SLICE, (content_id, after, limit))
-        return Slice(items or b"", count, Stored(*last) if count else None)
-
-    def newest(self, content_id: str) -> Stored | None:
-        newest = Stored(*self._row(NEWEST, (content_id,)))
-        return newest if newest.id else None
-
-    def read(self) -> None:
-        self._row("SELECT max(id) FROM comments", ())
 
     def size_bytes(self) -> int:
         size: int = self._row("SELECT pg_database_size(current_database())", ())[0]
@@ -160,7 +151,7 @@ class PostgresqlEngine:
             self._pool.close()
 
     def _row(self, sql: LiteralString, values: tuple[str | int, ...]) -> tuple[Any, ...]:
-        """The only row of an aggregate. In binary format: as text, bytes need twice the space."""
+        """In binary format: as text, bytes need twice the space."""
         with self._connection() as connection:
             row = connection.execute(sql, values, binary=True).fetchone()
         assert row is not None

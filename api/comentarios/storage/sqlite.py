@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from .base import NewComment, Slice, StorageFull, StorageUnavailable, Stored
+from .base import Engine, NewComment, StorageFull, StorageUnavailable
 from .moderation import Run
 
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
@@ -84,8 +84,10 @@ def begin(connection: sqlite3.Connection, seconds: float) -> None:
         time.sleep(BUSY_PAUSE)
 
 
-class SqliteEngine:
+class SqliteEngine(Engine):
     """`path`: the database file, whose folder must exist. `busy_seconds`: timeout of its write lock."""
+
+    slice_query, newest_query = SLICE, NEWEST
 
     def __init__(self, path: str, busy_seconds: float):
         self._path = path
@@ -131,17 +133,6 @@ class SqliteEngine:
     def _begin(self, connection: sqlite3.Connection) -> None:
         begin(connection, self._busy_seconds)
 
-    def slice(self, content_id: str, after: int, limit: int) -> Slice:
-        items, count, *last = self._row(SLICE, (content_id, after, limit))
-        return Slice(items or b"", count, Stored(*last) if count else None)
-
-    def newest(self, content_id: str) -> Stored | None:
-        newest = Stored(*self._row(NEWEST, (content_id,)))
-        return newest if newest.id else None
-
-    def read(self) -> None:
-        self._row("SELECT max(id) FROM comments", ())
-
     def size_bytes(self) -> int:
         total = 0
         for suffix in ("", "-wal"):
@@ -182,7 +173,6 @@ class SqliteEngine:
                 connection.close()
 
     def _row(self, sql: str, values: tuple[str | int, ...]) -> tuple[Any, ...]:
-        """The only row of an aggregate."""
         try:
             try:
                 connection = self._readers.pop()

@@ -13,7 +13,6 @@ RESPONSES = "haproxy_backend_http_responses_total"
 
 JOBS = ("api", "edge", "node", "alertmanager", "prometheus", "grafana")
 PARTS = ("node", "alertmanager", "prometheus", "grafana")
-MONITORING = f'job=~"prometheus|alertmanager|node|grafana", {HOST}'
 PROMETHEUS = f'job="prometheus", {HOST}'
 
 

@@ -114,16 +114,6 @@ class Word:
     colour: str = NEUTRAL
 
 
-@dataclass(frozen=True)
-class Legend:
-    """What a graph's legend has to show, for the test of the layout."""
-
-    width: int
-    height: int
-    right: bool
-    names: tuple[str, ...]
-
-
 def _newest(mode: mc.BigValueTextMode, graph: bool) -> stat.Panel:
     """A panel with the newest value, or the series' name, and behind it the line that led there."""
     return (
@@ -143,7 +133,8 @@ class Board:
 
     def __init__(self, uid: str, title: str, description: str, span: str = "now-3h", queried: bool = True):
         self.uid = uid
-        self.legends: dict[str, Legend] = {}
+        # What each graph's legend has to show, for the test of the layout.
+        self.names: dict[str, tuple[str, ...]] = {}
         self._last_id = 0
         self._board = (
             d.Dashboard(title)
@@ -240,7 +231,7 @@ class Board:
         names = tuple(name for query in queries for name in query.series)
         # One line below holds a few short names. More of them get a column of their own.
         right = len(names) > 4 or max(map(len, names)) > 20
-        self.legends[title] = Legend(width, GRAPH, right, names)
+        self.names[title] = names
         panel = (
             timeseries.Panel()
             .min(0)

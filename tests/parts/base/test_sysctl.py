@@ -10,7 +10,7 @@ import yaml
 
 from common.paths import ROOT
 
-SETTINGS = yaml.safe_load((ROOT / "roles/base/defaults/main.yml").read_text())["base_sysctl"]
+SETTINGS = yaml.safe_load((ROOT / "roles/base/vars/main.yml").read_text())["_base_sysctl"]
 GLOBS = {name: value for name, value in SETTINGS.items() if "*" in name}
 SCRIPT = """
 set -e

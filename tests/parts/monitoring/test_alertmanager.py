@@ -181,11 +181,17 @@ class Alertmanager:
 
 def _alert(name: str, ends: timedelta = timedelta(hours=1), **labels: str) -> dict:
     return {
-        "labels": {"alertname": name, "host": "web1", "severity": "critical"} | labels,
+        "labels": {
+            "alertname": name,
+            "host": "web1",
+            "severity": "critical",
+            # Prometheus adds it to what it sends.
+            "runbook": f"docs/operations.md#{name.lower()}",
+            **labels,
+        },
         "annotations": {
             "summary": f"{name} summary",
             "description": f"{name} description.",
-            "runbook": f"docs/operations.md#{name.lower()}",
             "dashboard": "d/api",
         },
         "endsAt": (datetime.now(UTC) + ends).isoformat(),

@@ -1,6 +1,5 @@
 """What the host says of the certificate that the edge serves, against real TLS servers."""
 
-import json
 import os
 import socket
 import ssl
@@ -10,11 +9,9 @@ import threading
 import time
 from pathlib import Path
 
-import jinja2
 import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
-SCRIPT = ROOT / "roles/stack/templates/host/comentarios-certificate.j2"
 
 
 @pytest.fixture
@@ -58,21 +55,14 @@ def edge(certificate):
 
 
 def _look(tmp_path: Path, port: int, domain: str, authority: Path | None) -> str:
-    """Run the script as the role writes it, with another port and another folder; the metrics that it leaves."""
-    environment = jinja2.Environment(undefined=jinja2.StrictUndefined)
-    environment.filters["to_json"] = json.dumps
-    text = environment.from_string(SCRIPT.read_text()).render(stack_domain=domain, ansible_managed="")
+    """The metrics that the program leaves, asked of another port."""
     target = tmp_path / "certificate.prom"
-    for constant, value in (
-        ('("127.0.0.1", 443)', f'("127.0.0.1", {port})'),
-        ("/var/lib/node_exporter/textfile", str(tmp_path)),
-    ):
-        assert constant in text
-        text = text.replace(constant, value)
-    (tmp_path / "script").write_text(text)
+    script = "import sys; from pathlib import Path; from comentarios_release import textfile as file;"
+    script += "file.publish_certificate(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))"
     trust = {"SSL_CERT_FILE": str(authority)} if authority else {}
     kept = {name: value for name, value in os.environ.items() if name != "SSL_CERT_FILE"}
-    subprocess.run([sys.executable, tmp_path / "script"], env=kept | trust, check=True, timeout=30)
+    environment = kept | trust | {"PYTHONPATH": str(ROOT / "roles/stack/files")}
+    subprocess.run([sys.executable, "-c", script, target, domain, str(port)], env=environment, check=True, timeout=30)
     return target.read_text()
 
 

@@ -446,9 +446,9 @@ def test_every_region_in_use_is_seen(server: Server, tmp_path: Path) -> None:
         assert ask("/latest/meta-data/placement/region", headers=given).text == one.region
         assert ask("/latest/dynamic/instance-identity/document", headers=given).get_json(True)["region"] == one.region
     again = Apis(server.journal, server.keys, "nowhere")
-    assert again.deleted() == Deleted(frozenset(volumes), frozenset({"api:v1", "eu-west-1/api:v1"}))
-    assert again.instances() == {one.id for one in found}
-    again.close()
+    assert again.machine.deleted() == Deleted(frozenset(volumes), frozenset({"api:v1", "eu-west-1/api:v1"}))
+    assert again.machine.instances() == {one.id for one in found}
+    again.machine.close()
 
 
 def test_s3_unsigned_bodies(server: Server) -> None:

@@ -139,7 +139,7 @@ class Cloud:
         self.url = f"https://{address}"
 
     def sync(self) -> list[str]:
-        return elb.sync(self.config, self.apis.certificate)
+        return elb.sync(self.config, self.apis.machine.certificate)
 
     def register(self, *instances: str) -> None:
         self.elb.register_targets(TargetGroupArn=self.group, Targets=[{"Id": one} for one in instances])
@@ -162,7 +162,7 @@ class Cloud:
         for container in docker("ps", "--all", "--quiet", "--filter", f"label={self.config.label}").split():
             docker("rm", "--force", container)
         self._server.shutdown()
-        self.apis.close()
+        self.apis.machine.close()
         docker("network", "rm", self.config.name)
 
 

@@ -36,7 +36,7 @@ def test_every_file_runs() -> None:
 
 @pytest.mark.parametrize("part", FOLDERS)
 def test_every_variable_has_a_bad_value(part: str) -> None:
-    text = (FOLDERS[part] / "variables.tf").read_text()
+    text = _text(part, "variables.tf")
     tests = (FOLDERS[part] / "tests" / "variables.tftest.hcl").read_text()
     validated = set(re.findall(r'^variable "(\w+)"', text, re.MULTILINE))
     free = {name for name in BOOLEANS.findall(text) if "validation" not in _block(text, name)}
@@ -46,7 +46,7 @@ def test_every_variable_has_a_bad_value(part: str) -> None:
 
 @pytest.mark.parametrize("part", FOLDERS)
 def test_every_variable_is_typed_and_described(part: str) -> None:
-    text = (FOLDERS[part] / "variables.tf").read_text()
+    text = _text(part, "variables.tf")
     names = re.findall(r'^variable "(\w+)"', text, re.MULTILINE)
     bare = [
         name for name in names if not re.search(r"^  description = .*\n  type +=", _block(text, name), re.MULTILINE)
@@ -64,7 +64,12 @@ def test_the_manual_holds_every_variable_and_output(part: str, file: str) -> Non
         .split(f"## {kind.capitalize()}s of {'the ' * (part == 'host')}{part}\n")[1]
     )
     listed = re.findall(r"^\| `(\w+)` \|", manual.split("\n## ")[0], re.MULTILINE)
-    assert listed == re.findall(rf'^{kind} "(\w+)"', (FOLDERS[part] / file).read_text(), re.MULTILINE)
+    assert listed == re.findall(rf'^{kind} "(\w+)"', _text(part, file), re.MULTILINE)
+
+
+def _text(part: str, file: str) -> str:
+    """What is in a file of a folder, after the names, which both folders share."""
+    return "".join((FOLDERS[part] / name).read_text() for name in ("names.tf", file))
 
 
 def _block(text: str, name: str) -> str:

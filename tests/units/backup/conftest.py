@@ -1,7 +1,8 @@
-"""The backup program: real SQLite, a real S3 API; Docker, the release program and PostgreSQL's client are stand-ins."""
+"""The backup program: real SQLite, a real S3 API; Docker and PostgreSQL's client are stand-ins."""
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -9,16 +10,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from comentarios_backup import __main__ as program
 from comentarios_backup import stack
 from comentarios_backup.settings import Settings
+from comentarios_backup.stack import Stack
+from comentarios_release.settings import Settings as StackSettings
 
 from tests.support.backup import s3_api, settings_in
 from tests.support.stand_ins import StandIns
 
-DOCKER = 'case "$1" in ps) echo one ;; inspect) echo 127.0.0.1 ;; esac'
-
-# The lock, until its input ends.
-HOLD = 'case "$1" in hold) echo held; cat ;; esac'
+REPLICA = {
+    "Id": "one",
+    "Name": "/comentarios-api-1",
+    "Config": {"Image": "api:1", "Labels": {}},
+    "State": {"Status": "running", "ExitCode": 0},
+    "RestartCount": 0,
+    "NetworkSettings": {"Networks": {"comentarios_api": {"IPAddress": "127.0.0.1"}}},
+}
+DOCKER = f"case \"$1\" in ps) echo one ;; container) echo '{json.dumps([REPLICA])}' ;; esac"
 
 
 class Api(BaseHTTPRequestHandler):
@@ -62,9 +71,16 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, replica: int) -> S
     """The programs that the backup program calls, with one replica of the API that runs and gets ready."""
     made = StandIns(tmp_path / "programs", monkeypatch)
     made.add("docker", DOCKER)
-    monkeypatch.setattr(stack, "RELEASE", str(made.add("comentarios-release", HOLD)))
     monkeypatch.setattr(stack, "PORT", replica)
     monkeypatch.setattr(stack, "READY_SECONDS", 0)
+    return made
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stack:
+    """The stack, with its releases in a folder of the test."""
+    made = Stack(StackSettings(stack_dir=tmp_path / "stack"))
+    monkeypatch.setattr(program, "Stack", lambda: made)
     return made
 
 

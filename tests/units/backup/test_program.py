@@ -22,19 +22,29 @@ from comentarios_backup import sqlite, stack
 from comentarios_backup.settings import BackupError, Settings
 from comentarios_backup.stack import Stack
 from comentarios_backup.store import Store, made_at
+from comentarios_release import lock
+from comentarios_release.records import GOOD, Record, Records
+from comentarios_release.settings import ReleaseError
 
 from tests.support.backup import Writer, backups_under_writes, comments_in, write
 from tests.support.stand_ins import StandIns
+from tests.units.backup.conftest import DOCKER
 
-# Two releases, of which one is live; and the lock, until its input ends.
-LIVE = """case $1 in hold) echo held; cat ;; list) echo '{"live": 2, "releases": [
-    {"number": 1, "tag": "abc122"}, {"number": 2, "tag": "abc123"}]}' ;; esac"""
-RESTORE = ["hold", "ps", "stop", "start", "inspect"]
+STOPPED = ["ps", "container", "stop"]
+RESTORE = [*STOPPED, "start", "ps", "container"]
 
 
 def what_happened(programs: StandIns) -> list[str]:
-    """The second word of each command line: what was done to releases and containers."""
-    return [call.split()[1] for call in programs.calls if not call.endswith(" list")]
+    """The second word of each command line: what was done to containers."""
+    return [call.split()[1] for call in programs.calls]
+
+
+def release(folder: Path, number: int, tag: str) -> None:
+    """Makes a release that is live."""
+    (folder / str(number)).mkdir(parents=True)
+    record = Record(number, "release", number, None, "alice", 0, 0.0, image=f"api:{tag}", finished=1.0, outcome=GOOD)
+    Records(folder).save(record)
+    Records(folder).set_live(number)
 
 
 def test_backups_of_a_database_that_is_written_to(settings: Settings, programs: StandIns) -> None:
@@ -46,8 +56,9 @@ def test_backups_of_a_database_that_is_written_to(settings: Settings, programs: 
     assert not (settings.work_dir / "now").exists()
 
 
-def test_restore_keeps_the_old_database(settings: Settings, programs: StandIns) -> None:
-    programs.add("comentarios-release", LIVE)
+def test_restore_keeps_the_old_database(settings: Settings, programs: StandIns, tmp_path: Path) -> None:
+    for number, tag in ((1, "abc122"), (2, "abc123")):
+        release(tmp_path / "stack" / "releases", number, tag)
     write(settings, "0", "1")
     made = program.run(settings)
     write(settings, "2")
@@ -78,7 +89,7 @@ def test_restore_on_a_new_host(settings: Settings, programs: StandIns) -> None:
     done = program.restore(settings, "")
     assert (done["before"], done["kept"]) == (0, "")
     assert comments_in(settings.sqlite_file) == ["0"]
-    assert what_happened(programs) == ["hold", "ps"]
+    assert what_happened(programs) == ["ps", "ps"]
 
 
 def test_api_that_does_not_start_with_it(settings: Settings, programs: StandIns, statuses: list[int]) -> None:
@@ -90,7 +101,7 @@ def test_api_that_does_not_start_with_it(settings: Settings, programs: StandIns,
     with pytest.raises(BackupError, match="not ready a minute after its start: `make logs SERVICE=api`"):
         program.restore(settings, "")
     assert comments_in(settings.sqlite_file) == ["0", "1"]
-    assert what_happened(programs) == [*RESTORE, *RESTORE[1:]]
+    assert what_happened(programs) == [*RESTORE, *RESTORE]
     assert [path.name for path in settings.sqlite_file.parent.iterdir()] == ["comentarios.db"]
 
 
@@ -117,7 +128,7 @@ def test_restore_that_is_interrupted(
     with pytest.raises(SystemExit):
         program.restore(settings, "")
     assert comments_in(settings.sqlite_file) == ["0", "1"]
-    assert what_happened(programs) == ["hold", "ps", "stop", "ps", "stop", "start", "inspect"]
+    assert what_happened(programs) == [*STOPPED, *RESTORE]
     assert [path.name for path in settings.sqlite_file.parent.iterdir()] == ["comentarios.db"]
 
 
@@ -128,7 +139,7 @@ def test_database_in_use_is_not_swapped(settings: Settings, programs: StandIns) 
         with pytest.raises(BackupError, match="still in use: stop what uses it; nothing was changed"):
             program.restore(settings, "")
     assert len(comments_in(settings.sqlite_file)) >= 5
-    assert what_happened(programs) == ["hold", "ps", "stop", "ps", "stop", "start", "inspect"]
+    assert what_happened(programs) == [*STOPPED, *RESTORE]
 
 
 def spoil(kind: str, settings: Settings, s3: Any) -> str:
@@ -316,39 +327,49 @@ def test_copy_that_is_no_file(settings: Settings, s3: Any, tmp_path: Path) -> No
 
 class TestStack:
     def test_slow_start(
-        self, settings: Settings, programs: StandIns, statuses: list[int], monkeypatch: pytest.MonkeyPatch
+        self, here: Stack, programs: StandIns, statuses: list[int], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Started once, and asked until it is ready."""
         monkeypatch.setattr(stack, "READY_SECONDS", 60)
         monkeypatch.setattr(time, "sleep", lambda _: None)
         statuses[:] = [503, 503, 200]
-        Stack().start(["one"])
-        assert what_happened(programs) == ["start", "inspect", "inspect", "inspect"]
+        here.start(here.stop())
+        assert what_happened(programs) == [*STOPPED, "start", *["ps", "container"] * 3]
 
-    @pytest.mark.parametrize("answer", ["echo 127.0.0.2", "true"])
-    def test_replica_that_does_not_listen(self, answer: str, settings: Settings, programs: StandIns) -> None:
-        programs.add("docker", f'case "$1" in inspect) {answer} ;; esac')
+    @pytest.mark.parametrize("address", ["127.0.0.2", ""])
+    def test_replica_that_does_not_listen(self, address: str, here: Stack, programs: StandIns) -> None:
+        programs.add("docker", DOCKER.replace("127.0.0.1", address))
         with pytest.raises(BackupError, match="not ready"):
-            Stack().start(["one"])
+            here.start(here.stop())
 
-    def test_programs_that_fail(self, settings: Settings, programs: StandIns, monkeypatch: pytest.MonkeyPatch) -> None:
-        programs.add("comentarios-release", "echo first >&2; echo 'alice is releasing now' >&2; exit 1")
-        with pytest.raises(BackupError, match="hold failed: alice is releasing now$"), Stack().held():
-            raise AssertionError("it is not held")
-        assert Stack().release() == ""
+    def test_replica_that_is_gone(self, here: Stack, programs: StandIns) -> None:
+        running = here.stop()
+        programs.add("docker")
+        with pytest.raises(BackupError, match="not ready"):
+            here.start(running)
+
+    def test_somebody_releases(self, here: Stack, tmp_path: Path) -> None:
+        folder = tmp_path / "stack" / "releases"
+        with here.held(), pytest.raises(ReleaseError, match="restore works on this host"), lock.hold(folder, "alice"):
+            raise AssertionError("it is held twice")
+        with lock.hold(folder, "alice"), pytest.raises(ReleaseError, match="alice works on this host"), here.held():
+            raise AssertionError("it is held twice")
+
+    def test_what_fails(self, here: Stack, programs: StandIns, tmp_path: Path) -> None:
+        assert here.release() == ""
+        release(tmp_path / "stack" / "releases", 1, "abc122")
+        (tmp_path / "stack" / "releases" / "live.json").write_text("{")
+        assert here.release() == ""
         programs.add("docker", "exit 1")
-        with pytest.raises(BackupError, match="docker ps failed: no output"):
-            Stack().stop()
-        monkeypatch.setattr(stack, "RELEASE", "/nowhere")
-        with pytest.raises(BackupError, match="/nowhere hold failed: .*No such file"), Stack().held():
-            raise AssertionError("it is not held")
+        with pytest.raises(ReleaseError, match="`docker ps --all --quiet …` ended with 1"):
+            here.stop()
 
 
 class TestCommand:
     """The command line: JSON, or one line on standard error."""
 
     @pytest.fixture(autouse=True)
-    def here(self, settings: Settings, tmp_path: Path, programs: StandIns, monkeypatch: pytest.MonkeyPatch) -> Any:
+    def command(self, settings: Settings, tmp_path: Path, programs: StandIns, monkeypatch: pytest.MonkeyPatch) -> Any:
         self.file, self.patch = tmp_path / "backup.json", monkeypatch
         self.file.write_text(json.dumps(asdict(settings), default=str))
         monkeypatch.setattr(Settings.read.__func__, "__defaults__", (self.file,))  # type: ignore[attr-defined]

@@ -72,7 +72,7 @@ def test_refused(given: dict[str, str], line: str) -> None:
 
 @pytest.mark.parametrize("folder", [HOST, BOOTSTRAP])
 def test_terraform_refuses_the_same(folder: Path) -> None:
-    text = (folder / "variables.tf").read_text()
+    text = (folder / "names.tf").read_text()
     assert f"^({names.RESERVED})|--" in text
     assert f"{{1,{names.LONGEST - 2}}}[a-z0-9]$" in text
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from roles.grafana import dashboards
-from roles.grafana.dashboards.expected_empty import EXPECTED_EMPTY
+from tests.support.expected_empty import EXPECTED_EMPTY
 
 FILES = {path.name: path.read_text() for path in sorted(dashboards.OUTPUT.glob("*.json"))}
 BOARDS: dict[str, dict[str, Any]] = {name.removesuffix(".json"): json.loads(text) for name, text in FILES.items()}

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import math
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import yaml
 
 from roles.grafana import dashboards
 from roles.grafana.dashboards.bounds import EXPRESSIONS, GROUPS, bound
-from roles.grafana.dashboards.panels import COLOURS, Board, Legend
+from roles.grafana.dashboards.panels import COLOURS, Board
 from roles.grafana.dashboards.sections import SECTIONS, address
 
 BOARDS: dict[str, Board] = {board.uid: board for board in dashboards.boards()}
@@ -20,10 +20,26 @@ JSONS: dict[str, dict[str, Any]] = {
     path.stem: json.loads(path.read_text()) for path in sorted(dashboards.OUTPUT.glob("*.json"))
 }
 PANELS = [pytest.param(uid, one, id=f"{uid}-{one['title']}") for uid, board in JSONS.items() for one in board["panels"]]
+
+
+class Legend(NamedTuple):
+    width: int
+    height: int
+    right: bool
+    names: tuple[str, ...]
+
+
+def legend(one: dict[str, Any], names: tuple[str, ...]) -> Legend:
+    """A graph's, which has to show these names."""
+    place = one["gridPos"]
+    return Legend(place["w"], place["h"], one["options"]["legend"]["placement"] == "right", names)
+
+
 LEGENDS = [
-    pytest.param(legend, id=f"{uid}-{title}")
-    for uid, board in BOARDS.items()
-    for title, legend in board.legends.items()
+    pytest.param(legend(one, BOARDS[uid].names[one["title"]]), id=f"{uid}-{one['title']}")
+    for uid, board in JSONS.items()
+    for one in board["panels"]
+    if one["type"] == "timeseries"
 ]
 # Grafana's measures in pixels: a grid's row, the gap between two, a panel's title and padding, a legend's line, the
 # mark before a name and the gap after it, a letter. Grafana gives a legend below 35 % of a panel's height, and one
@@ -55,18 +71,15 @@ def test_a_legend_that_is_too_long_is_found(legend: Legend) -> None:
 
 def test_names_are_given_where_labels_make_them() -> None:
     for board in BOARDS.values():
-        for title, legend in board.legends.items():
-            assert not any("{{" in name for name in legend.names), f"{board.uid}, {title}: which names may there be?"
+        for title, names in board.names.items():
+            assert not any("{{" in name for name in names), f"{board.uid}, {title}: which names may there be?"
 
 
 def test_json_and_python_are_of_one_mind() -> None:
     for uid, board in BOARDS.items():
         drawn = {one["title"]: one for one in JSONS[uid]["panels"] if one["type"] == "timeseries"}
-        assert drawn.keys() == board.legends.keys()
-        for title, legend in board.legends.items():
-            placement = drawn[title]["options"]["legend"]["placement"]
-            assert drawn[title]["options"]["legend"]["displayMode"] == "list"
-            assert placement == ("right" if legend.right else "bottom")
+        assert drawn.keys() == board.names.keys()
+        assert all(one["options"]["legend"]["displayMode"] == "list" for one in drawn.values())
 
 
 @pytest.mark.parametrize("uid", JSONS)
@@ -99,7 +112,7 @@ def test_one_thing_has_one_colour(uid: str, one: dict[str, Any]) -> None:
         for rule in one.get("fieldConfig", {}).get("overrides", [])
     }
     if one["type"] == "timeseries":
-        names = BOARDS[uid].legends[one["title"]].names
+        names = BOARDS[uid].names[one["title"]]
         # By an expression that takes the name with a host's behind it, and without.
         assert given == {f"/^{name}( \\S*)?$/": COLOURS[name] for name in names if name in COLOURS}
 
@@ -203,7 +216,7 @@ def test_bound_is_the_rules(alert: str, number: float) -> None:
 
 
 def test_pairs_of_windows_are_the_rules() -> None:
-    titles = [title for title in BOARDS["slo"].legends if title.startswith("Burn rate,")]
+    titles = [title for title in BOARDS["slo"].names if title.startswith("Burn rate,")]
     assert titles == [f"Burn rate, {pair}" for pair in ("1h and 5m", "6h and 30m", "1d and 2h", "3d and 6h")]
 
 

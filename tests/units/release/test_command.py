@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from comentarios_release import files
+from comentarios_release import files, lock
 from comentarios_release.__main__ import UNDO_TRIES, main
 from comentarios_release.records import FAILED, GOOD, ROLLED_BACK, RUNNING
 from comentarios_release.settings import ReleaseError
@@ -219,20 +219,10 @@ def test_apply_beside_a_restore_is_refused_by_name(world: World) -> None:
     assert world.release("v2").outcome == GOOD
 
 
-def test_hold_keeps_releases_away_until_its_input_ends(
-    world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_restore_keeps_releases_away(world: World) -> None:
     world.stage("run-v2")
-
-    class Input:
-        def read(self) -> str:
-            assert capsys.readouterr().out == "held\n"
-            with pytest.raises(ReleaseError, match="restore works on this host"):
-                world.apply("v2")
-            return ""
-
-    monkeypatch.setattr("sys.stdin", Input())
-    assert world.command("hold", "--owner=restore") == {}
+    with lock.alone(world.settings, "restore"), pytest.raises(ReleaseError, match="restore works on this host"):
+        world.apply("v2")
     assert world.release("v2").outcome == GOOD
 
 
@@ -459,7 +449,7 @@ def test_disk_that_is_full(settings: Path, folder: Path, capsys: pytest.CaptureF
     assert error.count("\n") == 1 and "releases/lock" in error
 
 
-@pytest.mark.parametrize("given", [[], ["nonsense"], ["hold"], ["cancel"], ["rollback", "--run=one"]])
+@pytest.mark.parametrize("given", [[], ["nonsense"], ["cancel"], ["rollback", "--run=one"]])
 def test_what_makes_no_sense_is_refused(settings: Path, given: list[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(given, settings)

@@ -14,7 +14,6 @@ from comentarios_release.records import (
     FAILED,
     GOOD,
     PHASES,
-    ROLLED_BACK,
     RUNNING,
     Record,
     Records,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 
 import pytest
 from comentarios_release.watch import Baseline, Sample, Watch
@@ -90,7 +91,7 @@ def test_counters_may_begin_anew() -> None:
 )
 def test_baseline(window: Second, whole: Second, expected: Baseline) -> None:
     assert Baseline.of(counted([window])[0], counted([whole])[0]) == expected
-    assert Baseline(**expected.as_dict()) == expected
+    assert Baseline(**asdict(expected)) == expected
 
 
 def test_slower_than_every_bucket_that_is_finite() -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from common import keys
 from common.config import ECR_USER, Config, ecr_host
-from sandbox import certificates, registry
+from sandbox import registry
 
 ANSWERS = {
     "/v2/_catalog?n=1000": {"repositories": ["api", "empty"]},
@@ -48,7 +48,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Config]:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere")
     keys.make(tmp_path)
     Store.authorization = f"Basic {base64.b64encode(f'{ECR_USER}:{keys.load(tmp_path).registry}'.encode()).decode()}"
-    certificates.make(Config(state=tmp_path))
+    registry.make_certificate(Config(state=tmp_path))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(tmp_path / "ecr.pem", tmp_path / "ecr.key")
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Store) as server:
@@ -77,10 +77,10 @@ def test_certificate_is_for_the_name_in_every_region(config: Config, region: str
 def test_another_authority(config: Config) -> None:
     """A sandbox trusts its own CA only. Its certificate is made once."""
     before = (config.state / "ca.pem").read_bytes()
-    certificates.make(config)
+    registry.make_certificate(config)
     assert (config.state / "ca.pem").read_bytes() == before
     (config.state / "ecr.key").unlink()
-    certificates.make(config)
+    registry.make_certificate(config)
     assert registry.tags(config) is None
 
 
@@ -92,5 +92,5 @@ def test_another_password(config: Config) -> None:
 
 def test_nobody_listens(tmp_path: Path) -> None:
     keys.make(tmp_path)
-    certificates.make(Config(state=tmp_path))
+    registry.make_certificate(Config(state=tmp_path))
     assert registry.tags(Config(state=tmp_path, registry_port=1)) is None

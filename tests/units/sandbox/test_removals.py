@@ -17,7 +17,7 @@ from common import images as local_images
 from common.config import Config
 from common.errors import CommandError
 from sandbox import __main__ as command
-from sandbox import ec2, ecr, hosts, images, registry
+from sandbox import ec2, hosts, images, registry
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -133,9 +133,9 @@ def test_image_is_deleted_when_the_api_was_told(
         def put_image(self, *, repositoryName: str, imageTag: str, **_: Any) -> None:
             put.append(f"{self._region} {repositoryName}:{imageTag}")
 
-    monkeypatch.setattr(ec2, "client", lambda _, __, region: Client(region))
+    monkeypatch.setattr(registry, "client", lambda _, __, region: Client(region))
     files.write(config.state / "ecr-listed.json", json.dumps(["api:old", "eu-west-1/api:old"]))
-    ecr.sync(config, deleted)
+    registry.sync(config, deleted)
     assert gone == expected
     every = {"api:old": "us-east-1 api:old", "api:new": "us-east-1 api:new", "eu-west-1/api:old": "eu-west-1 api:old"}
     assert sorted(put) == sorted(where for tag, where in every.items() if tag not in expected)

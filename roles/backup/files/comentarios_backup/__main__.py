@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 # Role stack installs it beside this program.
+from comentarios_release.settings import ReleaseError
 from comentarios_release.textfile import write_metrics
 
 from . import logs
@@ -166,7 +167,7 @@ def main() -> int:
         settings = Settings.read()
         act: dict[str, Callable[..., Any]] = {"run": run, "list": list_, "restore": restore, "logs": logs.send}
         done = act[arguments.command](settings, *given)
-    except (BackupError, OSError) as error:
+    except (BackupError, ReleaseError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
     print(json.dumps(done))

@@ -3,33 +3,27 @@
 import argparse
 import json
 import shutil
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from . import files, lock
+from . import files, lock, textfile
 from .edge import Edge
 from .engine import CHECKS, Engine, identity
+from .lock import UNIT
 from .records import GOOD, PHASES, Record, Records
 from .rollout import Rollout
 from .settings import FILE, ReleaseError, Settings
 
-UNIT = "comentarios-release.service"
 # After this number of failed attempts to undo a release, the waiting command fails. The unit keeps trying.
 UNDO_TRIES = 5
 # The staged files of a killed run are deleted after a day.
 KEEP_STAGED_SECONDS = 24 * 3600
 
 Result = dict[str, Any]
-
-
-def _systemctl(*arguments: str) -> str:
-    done = subprocess.run(["systemctl", *arguments], capture_output=True, text=True, check=False)
-    return done.stdout.strip()
 
 
 class Command:
@@ -42,7 +36,7 @@ class Command:
         engine: Engine,
         rollout: Callable[[Record], Rollout],
         *,
-        systemctl: Callable[..., str] = _systemctl,
+        systemctl: Callable[..., str] = lock.systemctl,
         sleep: Callable[[float], None] = time.sleep,
     ):
         self._settings = settings
@@ -58,7 +52,7 @@ class Command:
         staged = self._settings.staged(self._arguments.run)
         staged.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
-            with self._alone():
+            with lock.alone(self._settings, self._arguments.owner, self._systemctl):
                 result = self._apply(staged)
         finally:
             shutil.rmtree(staged, ignore_errors=True)
@@ -101,7 +95,7 @@ class Command:
 
     def rollback(self) -> Result:
         """Releases an earlier release's image and configuration. Changes nothing if it is live already."""
-        with self._alone():
+        with lock.alone(self._settings, self._arguments.owner, self._systemctl):
             result = self._rollback()
         return self._followed(result)
 
@@ -208,16 +202,14 @@ class Command:
             record = self._records.get(record.number)
         return {"outcome": record.outcome}
 
-    def hold(self) -> Result:
-        """Blocks releases until standard input ends; prints a line as soon as they are blocked."""
-        with self._alone():
-            print("held", flush=True)
-            sys.stdin.read()
-        return {}
-
     def reload(self) -> Result:
         """Reloads the edge's configuration and certificates."""
         Edge(self._settings, self._engine).reload()
+        return {}
+
+    def certificate(self) -> Result:
+        """Writes the metrics of the certificate that the edge serves."""
+        textfile.publish_certificate(self._settings.textfile.with_name("certificate.prom"), self._settings.domain)
         return {}
 
     def list(self) -> Result:
@@ -229,30 +221,6 @@ class Command:
             for one in self._records.all()
         ]
         return {"live": live and live.number, "releases": listed, "by": under_way and under_way.owner}
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Holds the lock. First, a release that is under way or was interrupted is finished.
-
-        Raises:
-            ReleaseError: that release cannot be finished, or somebody else holds the lock.
-        """
-        while True:
-            if record := self._records.unfinished():
-                # No effect if the unit runs already.
-                self._systemctl("start", UNIT)
-                if self._records.get(record.number).finished is None:
-                    raise ReleaseError(
-                        f"release {record.number} was interrupted and cannot be ended: `journalctl -u {UNIT}`"
-                    )
-            with lock.hold(self._settings.releases, self._arguments.owner):
-                if not self._records.unfinished():
-                    try:
-                        yield
-                    finally:
-                        # Configuration that became no release; it may contain secrets.
-                        shutil.rmtree(self._records.new, ignore_errors=True)
-                    return
 
     def _put_together(self, listing: dict[str, Path]) -> Path:
         shutil.rmtree(self._records.new, ignore_errors=True)
@@ -356,11 +324,10 @@ def _difference(name: str, before: dict[str, Path], after: dict[str, Path]) -> d
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="comentarios-release", description="Releases of the stack on this host.")
     commands = parser.add_subparsers(dest="verb", required=True)
-    who = argparse.ArgumentParser(add_help=False)
-    who.add_argument("--owner", required=True, help="who releases, as shown to others")
     run = argparse.ArgumentParser(add_help=False)
     run.add_argument("--run", required=True, help="name of the run and of its folder in staged/")
-    how = argparse.ArgumentParser(add_help=False, parents=[who, run])
+    how = argparse.ArgumentParser(add_help=False, parents=[run])
+    how.add_argument("--owner", required=True, help="who releases, as shown to others")
     how.add_argument("--watch-seconds", type=int, default=60, help="for how long the release is watched")
     how.add_argument("--ready-seconds", type=int, default=60, help="how long its replicas may take to become ready")
     apply = commands.add_parser("apply", parents=[how], help="roll out what a run has staged, if it differs")
@@ -368,13 +335,17 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     apply.add_argument("--move", action="store_true", help="move the comments if the database is another one")
     apply.add_argument("--check", action="store_true", help="only show what would change")
     rollback = commands.add_parser("rollback", parents=[how], help="roll back to an earlier release")
-    rollback.add_argument("--to", default="", help="number or tag; by default, the good release before the live one, unless that is a rollback")
+    rollback.add_argument(
+        "--to",
+        default="",
+        help="number or tag; by default, the good one before the live one",
+    )
     rollback.set_defaults(check=False)
     commands.add_parser("cancel", parents=[run], help="undo a run's release")
-    commands.add_parser("hold", parents=[who], help="block releases until standard input ends")
     commands.add_parser("work", help="run the unfinished release; for the unit")
     commands.add_parser("list", help="list all releases as JSON")
     commands.add_parser("reload", help="reload the edge's configuration and certificates")
+    commands.add_parser("certificate", help="write the metrics of the certificate; for certbot's unit")
     return parser.parse_args(arguments)
 
 

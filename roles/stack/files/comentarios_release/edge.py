@@ -206,11 +206,7 @@ def get(url: str, timeout: float = 2, limit: int | None = 200) -> tuple[int, str
         try:
             connection.request("GET", parts.path)
             reply = connection.getresponse()
-            return reply.status, _short(_read(reply.read1, timeout), limit)
+            body = _read(reply.read1, timeout).decode(errors="replace")
+            return reply.status, body if limit is None else " ".join(body.split())[:limit]
         except (OSError, HTTPException) as error:
             return 0, str(error)
-
-
-def _short(body: bytes, limit: int | None) -> str:
-    text = body.decode(errors="replace")
-    return text if limit is None else " ".join(text.split())[:limit]

@@ -113,19 +113,17 @@ class Engine:
 
     def stop(self, containers: Iterable[Container]) -> None:
         """Stops containers in parallel; each finishes its open requests."""
-        names = [container.id for container in containers]
-        if names:
-            self.docker("stop", "--time", "30", *names, timeout=90)
+        self._each(containers, "stop", "--time", "30")
 
     def start(self, containers: Iterable[Container]) -> None:
-        names = [container.id for container in containers]
-        if names:
-            self.docker("start", *names)
+        self._each(containers, "start")
 
     def remove(self, containers: Iterable[Container]) -> None:
-        names = [container.id for container in containers]
-        if names:
-            self.docker("rm", "--force", *names)
+        self._each(containers, "rm", "--force")
+
+    def _each(self, containers: Iterable[Container], *command: str) -> None:
+        if names := [container.id for container in containers]:
+            self.docker(*command, *names)
 
     def has_image(self, image: str) -> bool:
         # `image ls` does not support names with both a tag and a digest.

@@ -2,12 +2,48 @@
 
 import fcntl
 import json
+import shutil
+import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .settings import ReleaseError
+from .records import Records
+from .settings import ReleaseError, Settings
+
+UNIT = "comentarios-release.service"
+
+
+def systemctl(*arguments: str) -> str:
+    done = subprocess.run(["systemctl", *arguments], capture_output=True, text=True, check=False)
+    return done.stdout.strip()
+
+
+@contextmanager
+def alone(settings: Settings, owner: str, systemctl: Callable[..., str] = systemctl) -> Iterator[None]:
+    """Holds the lock of the releases. First, a release that is under way or was interrupted is finished.
+
+    Raises:
+        ReleaseError: that release cannot be finished, or somebody else holds the lock.
+    """
+    records = Records(settings.releases)
+    while True:
+        if record := records.unfinished():
+            # No effect if the unit runs already.
+            systemctl("start", UNIT)
+            if records.get(record.number).finished is None:
+                raise ReleaseError(
+                    f"release {record.number} was interrupted and cannot be ended: `journalctl -u {UNIT}`"
+                )
+        with hold(settings.releases, owner):
+            if not records.unfinished():
+                try:
+                    yield
+                finally:
+                    # Configuration that became no release; it may contain secrets.
+                    shutil.rmtree(records.new, ignore_errors=True)
+                return
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import re
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -117,12 +118,12 @@ class Rollout:
             files.add_secrets(self._configuration, self._settings.stack_dir)
             self._scale(self._configuration, self._record.identity, len(kept) + missing)
         now = self._edge.sample()
-        self._record.baseline = Baseline.of(now.since(before or Sample()), now).as_dict() if now else None
+        self._record.baseline = asdict(Baseline.of(now.since(before or Sample()), now)) if now else None
 
     def _wait_ready(self) -> None:
         self._ready(self._is_new, self._record.replicas)
         # The old release's figures, which the watch compares with.
-        self._record.baseline = self._record.baseline or Baseline.of(Sample(), Sample()).as_dict()
+        self._record.baseline = self._record.baseline or asdict(Baseline.of(Sample(), Sample()))
 
     def _place(self) -> None:
         """Puts the configuration in place and applies it to all services except the API."""

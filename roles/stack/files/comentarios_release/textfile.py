@@ -1,5 +1,8 @@
-"""Metrics of releases, in a file for the node exporter."""
+"""Metrics of releases and of the certificate, in files for the node exporter."""
 
+import socket
+import ssl
+import sys
 from pathlib import Path
 
 from .files import write
@@ -16,6 +19,26 @@ def publish(file: Path, live: Record | None, succeeded: bool) -> None:
         began = "When the release that serves began to."
         metrics["comentarios_release_info"] = ("The release that serves.", f"{{{version}}}", 1.0)
         metrics["comentarios_release_timestamp_seconds"] = (began, f'{{kind="{live.kind}",{version}}}', since)
+    write_metrics(file, metrics)
+
+
+def publish_certificate(file: Path, domain: str, port: int = 443) -> None:
+    """Writes how long the certificate that the edge serves is still valid, and whether clients take it."""
+    labels, valid = f'{{domain="{domain}"}}', False
+    metrics: dict[str, tuple[str, str, float]] = {}
+    try:
+        with (
+            socket.create_connection(("127.0.0.1", port), timeout=10) as plain,
+            ssl.create_default_context().wrap_socket(plain, server_hostname=domain) as edge,
+        ):
+            certificate = edge.getpeercert() or {}
+        expiry = ssl.cert_time_to_seconds(str(certificate["notAfter"]))
+        metrics["comentarios_certificate_expiry_timestamp_seconds"] = ("When the certificate expires.", labels, expiry)
+        valid = True
+    except OSError as error:
+        print(f"{domain}: {error}", file=sys.stderr)
+    taken = "Whether a client that checks the certificate takes it."
+    metrics["comentarios_certificate_valid"] = (taken, labels, valid)
     write_metrics(file, metrics)
 
 

@@ -5,7 +5,7 @@ import math
 import re
 from collections import defaultdict, deque
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Self
 
 # Below these numbers there is no judgement.
@@ -93,9 +93,6 @@ class Baseline:
         slow = times.slow if times.timed >= LEAST_REQUESTS else SLOW_SECONDS
         ratio = errors.error_ratio if errors.requests >= LEAST_REQUESTS else 0.0
         return cls(ratio, slow if math.isfinite(slow) else SLOW_SECONDS)
-
-    def as_dict(self) -> dict[str, float]:
-        return asdict(self)
 
 
 class Watch:

@@ -8,8 +8,8 @@ import re
 import boto3
 import pytest
 
-from roles.grafana.dashboards.expected_empty import EXPECTED_EMPTY
 from tests.support.browser import Browser
+from tests.support.expected_empty import EXPECTED_EMPTY
 from tests.support.monitoring import http
 from tests.support.substitution import queries
 

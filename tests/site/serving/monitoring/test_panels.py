@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from roles.grafana.dashboards.expected_empty import EXPECTED_EMPTY
 from roles.grafana.dashboards.panels import OR_ZERO
+from tests.support.expected_empty import EXPECTED_EMPTY
 from tests.support.monitoring import http
 from tests.support.substitution import fill_in, queries, variables
 
