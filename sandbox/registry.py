@@ -2,6 +2,7 @@
 
 import json
 import time
+from functools import cache
 from typing import Any
 
 import requests
@@ -100,14 +101,20 @@ def _json(config: Config, path: str) -> Any:
 
 def _ask(config: Config, path: str, method: str = "GET") -> requests.Response:
     accept = "application/vnd.docker.distribution.manifest.v2+json, application/vnd.oci.image.manifest.v1+json"
-    with requests.Session() as session:
-        # Ignores proxies and CAs from the environment.
-        session.trust_env = False
-        return session.request(
-            method,
-            f"https://{config.push_address}{path}",
-            auth=(ECR_USER, keys.load(config.state).registry),
-            headers={"Accept": f"{accept}, application/json"},
-            verify=str(config.state / "ca.pem"),
-            timeout=10,
-        )
+    return _session().request(
+        method,
+        f"https://{config.push_address}{path}",
+        auth=(ECR_USER, keys.load(config.state).registry),
+        headers={"Accept": f"{accept}, application/json"},
+        verify=str(config.state / "ca.pem"),
+        timeout=10,
+    )
+
+
+@cache
+def _session() -> requests.Session:
+    """One connection for all requests: a new one with TLS takes more CPU than the answer."""
+    session = requests.Session()
+    # Ignores proxies and CAs from the environment.
+    session.trust_env = False
+    return session
