@@ -9,8 +9,7 @@ from common import engine
 from common.paths import ROOT, STATE, TABLES
 from common.progress import say
 
-# A folder is a tier. The sites take longest, so two of the three workers of `make test` have one each from the start.
-# Of the rest, what is cheap fails first.
+# A folder is a tier. Of what is no site, what is cheap fails first.
 TIERS = {
     "site": ("tests/site",),
     "check": ("tests/lint", "tests/units", "api/tests/units"),
@@ -22,7 +21,9 @@ PROVE = (
     "api/tests/proofs",
     "tests/parts/sandbox/test_aws.py",
     "tests/site/serving/test_clients.py",
+    "tests/site/serving/test_molecule.py",
     "tests/site/serving/test_random_clients.py",
+    "tests/site/serving/test_readme.py",
     "tests/proofs",
     # It leaves the site with another database, and has a verb of its own.
     f"--ignore={CAPACITY}",
@@ -62,7 +63,9 @@ def check(_: Target) -> int:
 
 
 def test(_: Target, tiers: str) -> int:
-    """Runs every test once, on three workers: two have a site each, one the rest. Returns pytest's exit status.
+    """Runs every test once, on three workers: two have a site each, one the rest (tests/conftest.py).
+
+    Returns pytest's exit status.
 
     Args:
         tiers: those that run; CI chooses some, for its jobs run side by side.
@@ -72,7 +75,9 @@ def test(_: Target, tiers: str) -> int:
     with engine.running(STATE / "engine"):
         # The sites' containers come first. All of them together count as one process of ours.
         os.nice(5)
-        return _pytest("-n", "3", "--dist", "loadscope", "--no-loadscope-reorder", *folders)
+        workers = 2 * ("site" in chosen) + (set(chosen) != {"site"})
+        # Percentages would be of one worker's tests.
+        return _pytest("-n", str(workers), "--dist", "each", "-o", "console_output_style=classic", *folders)
 
 
 def _pytest(*arguments: str, prove: bool = False) -> int:

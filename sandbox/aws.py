@@ -19,8 +19,10 @@ from common.errors import CommandError
 from common.keys import Keys
 from sandbox.journal import Entry, Journal, now
 from sandbox.machine import NAMES, Answer, Environ, Machine, Secret
-from sandbox.signature import Refused, refusal, verify
+from sandbox.signature import AUTHORIZATION, Refused, refusal, verify
 
+# Services that concern neither hosts nor images nor load balancers. Terraform and the hosts write to them all the time.
+APART = {"s3", "sts", "iam", "ssm"}
 READS = ("Describe", "Get", "List", "Head", "BatchGet", "BatchCheck", "Lookup", "Simulate")
 # KMS's signatures come from OpenSSL's random generator and change nothing.
 READ = {"TrentService.Sign"}
@@ -39,7 +41,7 @@ class Apis:
         host: its address as clients name it, with the port.
 
     Attributes:
-        changed: set after every changing request.
+        changed: set after every changing request that may concern hosts, images or load balancers.
         journal: the changing requests.
         machine: moto.
 
@@ -71,7 +73,8 @@ class Apis:
         if not _changes(environ, body):
             return self.machine.answer(_asked(environ), body, os.urandom(16).hex(), now())
         answer = self._change(environ, body)
-        self.changed.set()
+        if _service(environ) not in APART:
+            self.changed.set()
         return answer
 
     def _shut(self, environ: Environ) -> str | None:
@@ -126,6 +129,12 @@ def _kept(environ: Environ) -> Environ:
     scope = re.sub(r"Credential=[^/]*/", "Credential=sandbox/", kept["HTTP_AUTHORIZATION"])
     kept["HTTP_AUTHORIZATION"] = re.sub(r"Signature=.*", "Signature=0", scope)
     return kept
+
+
+def _service(environ: Environ) -> str:
+    """The service that a signed request is for."""
+    found = AUTHORIZATION.fullmatch(environ["HTTP_AUTHORIZATION"])
+    return found[4] if found else ""
 
 
 def _body(environ: Environ) -> bytes:

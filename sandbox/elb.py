@@ -72,6 +72,11 @@ def _balancers(config: Config, region: str) -> Iterator[Described]:
             yield one | {"Region": region, "Listeners": listeners, "Address": str(first.broadcast_address)}
 
 
+def made(config: Config) -> bool:
+    """Whether there are load balancers."""
+    return any((config.state / "balancers").glob("*.json"))
+
+
 def url(balancer: Described) -> str:
     """The URL of its first listener with TLS, or else of its first."""
     one = max(balancer["Listeners"], key=lambda listener: listener["Protocol"] == "HTTPS")

@@ -28,6 +28,12 @@ def names(config: Config) -> dict[str, dict[str, Any]]:
     return {host["Config"]["Labels"][INSTANCE_LABEL]: host for host in found}
 
 
+def states(config: Config) -> str:
+    """This sandbox's hosts, and whether they run: what changes without a request."""
+    label = ("--filter", f"label={config.label}", "--filter", f"label={INSTANCE_LABEL}")
+    return docker("ps", "--all", *label, "--format", "{{.ID}} {{.State}}")
+
+
 def recognise(config: Config, known: set[str], count: int) -> None:
     """Checks that the APIs know every host and volume.
 
@@ -49,17 +55,22 @@ def recognise(config: Config, known: set[str], count: int) -> None:
         )
 
 
-def sync(config: Config, image: str, deleted: Iterable[str] = ()) -> list[str]:
+def sync(
+    config: Config, image: str, deleted: Iterable[str] = (), attached: set[tuple[str, str]] | None = None
+) -> list[str]:
     """Creates, starts, stops and removes hosts as the EC2 API lists them; returns a line for each change.
 
     It may run twice at the same time. A host that an interrupted run left half-created is created again.
 
     Args:
         deleted: EBS volumes that were deleted through the API; their files are removed.
+        attached: the container and the volume of each one that earlier calls attached. It stays so: a host attaches
+            them by itself at every boot.
 
     Raises:
         CommandError: a host cannot be created or started; for example, its port is in use.
     """
+    attached = set() if attached is None else attached
     with (config.state / "sync.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         wanted = {instance.id: instance for instance in ec2.instances(config)}
@@ -86,7 +97,11 @@ def sync(config: Config, image: str, deleted: Iterable[str] = ()) -> list[str]:
                 done.append(f"{identity}: host stopped")
             if instance.state == "running":
                 for volume, size in ec2.volumes(config, instance):
+                    if host and (host["Id"], volume) in attached:
+                        continue
                     docker("exec", config.host_name(identity), "sandbox-attach", volume, str(size))
+                    if host:
+                        attached.add((host["Id"], volume))
         _delete_volumes(config, image, set(deleted))
         return done
 

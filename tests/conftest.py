@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from xdist.scheduler import LoadScopeScheduling
 
 from cli import host
 from cli.targets import target
@@ -18,6 +16,7 @@ from tests.support import variants, waiting
 from tests.support.releases import Releases
 from tests.support.site import NOT_RUN, OWN, Site, beside, end_abandoned, make
 
+SITES = ("tests/site/changing", "tests/site/serving")
 # Started in the background, as CI may do it, these are ignored, by every child, too.
 for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
     if signal.getsignal(number) is signal.SIG_IGN:
@@ -32,29 +31,21 @@ for name in ("ENV", "PROJECT", "TAG", "TO", "FROM", "HOST", "CMD"):
     os.environ.pop(name, None)
 
 
-class Lanes(LoadScopeScheduling):  # type: ignore[misc]
-    """Gives one worker all that shares a folder of sites or a component's servers, and every other test by itself."""
-
-    def _split_scope(self, nodeid: str) -> str:
-        tier = re.match(r"tests/site/(\w+/)?|(api/)?tests/parts/(\w+/)?", nodeid)
-        return tier[0] if tier else nodeid
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Lanes | None:
-    # The groups of --dist=loadgroup stand in node ids, which this version of pytest does not let it change.
-    return Lanes(config, log) if config.getvalue("dist") == "loadscope" else None
-
-
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    node.workerinput["gives_way"] = node.config.getvalue("dist") == "loadscope"
+    """With --dist=each, the first workers have a site each and the last one every other test: its lane."""
+    if node.config.getvalue("dist") == "each":
+        given = node.config.args
+        lanes = [[site] for site in SITES if "tests/site" in given] + [[one for one in given if one != "tests/site"]]
+        node.workerinput["lane"] = lanes[int(node.gateway.id.removeprefix("gw"))]
 
 
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    """The sites take longest: the worker that has the rest of the tests gives way to them."""
-    if getattr(item.config, "workerinput", {}).pop("gives_way", False) and not item.nodeid.startswith("tests/site/"):
-        os.nice(5)
+def pytest_configure(config: pytest.Config) -> None:
+    """A worker imports the tests of its lane only. The sites take longest, so everything else gives way to them."""
+    if lane := getattr(config, "workerinput", {}).get("lane"):
+        config.args = lane
+        if lane[0] not in SITES:
+            os.nice(5)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -45,6 +45,17 @@ def test_two_at_once(releases, pushed):
     assert releases.live()["tag"] == second and releases.last()["started"] >= ended["finished"]
 
 
+def test_roles_tag_beside_a_release(releases, pushed):
+    """It waits for the release to end, and changes no live file before."""
+    tag = pushed("good")
+    number = releases.begin(tag, watch=15)
+    done = releases.site.play("--tags", "prometheus")
+    assert done.returncode == 0, done.stdout[-3000:]
+    first = next(one for one in releases.known()["releases"] if one["number"] == number)
+    assert first["outcome"] == "good" and releases.version() == tag
+    assert releases.roll_back().returncode == 0
+
+
 def test_release_beside_a_restore_is_refused_by_name(releases, pushed):
     before, tag = releases.live(), pushed("good")
     hold = f"(sleep 20) | {PROGRAM} hold --owner restore >/dev/null & sleep 2; "

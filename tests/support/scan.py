@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
+import errno
 import json
 import resource
+import select
+import socket
 import sys
+import time
+from collections.abc import Iterable
 
 # Seconds: long enough for the kernel to ask twice.
 WAIT = 1.5
@@ -17,36 +21,44 @@ def main(address: str) -> None:
     """Prints how many ports were asked, and the answer of each that is not silent."""
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(SOCKETS + 500, most), most))
-    answers = asyncio.run(_scan(address))
+    at_once = min(SOCKETS, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 500)
+    answers: dict[int, str] = {}
+    for first in range(1, 65536, at_once):
+        answers |= knock(address, range(first, min(first + at_once, 65536)))
     print(json.dumps([len(answers), {port: answer for port, answer in answers.items() if answer != SILENT}]))
 
 
-async def _scan(address: str) -> dict[int, str]:
-    ports = iter(range(1, 65536))
-    answers = {}
-    # Nearly all of the time is waiting for ports that say nothing.
-    sockets = min(SOCKETS, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 500)
+def knock(address: str, ports: Iterable[int]) -> dict[int, str]:
+    """The answers of ports that are asked at once: SILENT, REFUSED or OPEN.
 
-    async def work(number: int) -> None:
-        # One after the other: begun all at once, the first ones' time is over before the last one is begun.
-        await asyncio.sleep(number * WAIT / sockets)
-        for port in ports:
-            answers[port] = await knock(address, port)
-
-    await asyncio.gather(*(work(number) for number in range(sockets)))
+    With sockets alone: asyncio takes ten times as much CPU for 65,535 of them.
+    """
+    asked = {}
+    for port in ports:
+        door = socket.socket()
+        door.setblocking(False)
+        begun = door.connect_ex((address, port))
+        assert begun in (0, errno.EINPROGRESS), errno.errorcode[begun]
+        asked[port] = door
+    # From the last one on.
+    time.sleep(WAIT)
+    told = select.poll()
+    for door in asked.values():
+        told.register(door, select.POLLOUT)
+    ready = {descriptor for descriptor, _ in told.poll(0)}
+    answers = {port: _answer(door) if door.fileno() in ready else SILENT for port, door in asked.items()}
+    for door in asked.values():
+        door.close()
     return answers
 
 
-async def knock(address: str, port: int) -> str:
-    """The answer of one port: SILENT, REFUSED or OPEN."""
-    try:
-        _, writer = await asyncio.wait_for(asyncio.open_connection(address, port), WAIT)
-    except TimeoutError:
-        return SILENT
-    except ConnectionRefusedError:
-        return REFUSED
-    writer.close()
-    return OPEN
+def _answer(door: socket.socket) -> str:
+    """Of a connection that has been made or has failed."""
+    failed = door.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if failed in (0, errno.ECONNREFUSED):
+        return REFUSED if failed else OPEN
+    # As the kernel has it: unreachable, say.
+    raise OSError(failed, errno.errorcode[failed])
 
 
 if __name__ == "__main__":

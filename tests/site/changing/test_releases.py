@@ -84,14 +84,3 @@ def test_configuration_that_is_wrong_changes_nothing(releases, part, expression,
     done = releases.run(f"{PROGRAM} apply --owner tests --run tests")
     assert done.returncode == 1 and reason in done.stderr, done.stderr
     assert releases.run(sums).stdout == before and releases.known() == listed
-
-
-def test_roles_tag_beside_a_release(releases, pushed):
-    """It waits for the release to end, and changes no live file before."""
-    tag = pushed("good")
-    number = releases.begin(tag, watch=15)
-    done = releases.site.play("--tags", "prometheus")
-    assert done.returncode == 0, done.stdout[-3000:]
-    first = next(one for one in releases.known()["releases"] if one["number"] == number)
-    assert first["outcome"] == "good" and releases.version() == tag
-    assert releases.roll_back().returncode == 0

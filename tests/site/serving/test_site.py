@@ -82,6 +82,11 @@ def test_comments_are_on_the_data_volume(up):
     assert up.ssh("sudo ls /var/lib/comentarios/comentarios.db").returncode == 0
 
 
+def test_pulls_need_no_stored_token(up):
+    """The helper alone, which asks ECR with the instance's role."""
+    assert list(json.loads(up.ssh("sudo cat /root/.docker/config.json").stdout)) == ["credHelpers"]
+
+
 def test_plan_shows_what_would_change(up):
     """A variable of Terraform's and a file that somebody changed by hand: both are shown, and neither is touched."""
     rules = "/opt/comentarios/prometheus/rules/host.yml"
