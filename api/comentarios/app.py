@@ -33,6 +33,8 @@ def create_app(settings: Settings | None = None, draining: Draining | None = Non
     comments.init_app(app)
     health.init_app(app, settings, storage, draining, metrics)
     docs.init_app(app, settings)
-    app.wsgi_app = Gateway(app.wsgi_app, comments, metrics, draining, settings)  # type: ignore[method-assign]
+    gateway = Gateway(app.wsgi_app, comments, metrics, draining, settings)
+    app.extensions["lines"] = gateway.lines
+    app.wsgi_app = gateway  # type: ignore[method-assign]
     storage.prepare()
     return app

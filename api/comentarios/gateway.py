@@ -7,7 +7,6 @@ no page's, a HEAD, a chunked body, another content type, a wrong path) goes thro
 
 import random
 import re
-import sys
 import time
 from http import HTTPMethod
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,7 @@ from .comments import LIST_PATH, LIST_RULE, NEW_PATH, NEW_RULE, Comments
 from .config import Settings
 from .draining import Draining
 from .errors import reply_to
-from .logs import answering, request_line
+from .logs import Lines, answering, request_line
 from .metrics import NO_ROUTE, Metrics
 from .metrics import PATH as METRICS_PATH
 from .replies import Reply
@@ -50,6 +49,7 @@ class Gateway:
         self._metrics = metrics
         self._draining = draining
         self._max_body_bytes = settings.max_body_bytes
+        self.lines = Lines()
         self._log_requests = settings.log_level in ("debug", "info")
 
     def __call__(self, environ: dict[str, Any], start_response: "StartResponse") -> list[bytes]:
@@ -71,7 +71,7 @@ class Gateway:
             return start_response(status, headers, exc_info)
 
         if path != METRICS_PATH:  # Else the scrape would always find itself.
-            self._metrics.in_flight.inc()
+            self._metrics.in_flight.add(start)
         try:
             if not path.isascii():
                 # WSGI passes the path's bytes as Latin-1. Invalid UTF-8 would be taken for another thread's id.
@@ -98,11 +98,11 @@ class Gateway:
                 _discard_body(environ)
         finally:
             answering.set("")
-            if path != METRICS_PATH:
-                self._metrics.in_flight.dec()
+            self._metrics.in_flight.discard(start)
             if self._log_requests:
                 seconds = time.perf_counter() - started
-                sys.stderr.write(request_line(method, path, outcome[:3], request_id, seconds))
+                line = request_line(method, path, outcome[:3], request_id, seconds)
+                self.lines.add(line, last=self._draining.begun)
 
     def _short_way(self, method: str, path: str, environ: dict[str, Any]) -> tuple[Reply, str] | None:
         """The reply and the rule that it is counted under; None if Flask should answer."""

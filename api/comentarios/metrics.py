@@ -39,7 +39,10 @@ class Metrics:
         self._children: dict[tuple[str, int, str], tuple[Histogram, Counter]] = {}
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self.registry)
-        self.in_flight = Gauge("comments_api_requests_in_flight", "Requests being answered now", registry=self.registry)
+        # A set instead of a counter, which would lock twice for each request.
+        self.in_flight: set[object] = set()
+        in_flight = Gauge("comments_api_requests_in_flight", "Requests being answered now", registry=self.registry)
+        in_flight.set_function(lambda: len(self.in_flight))
         self.created = Counter(
             "comments_api_comments_created_total", "Comments stored and acknowledged", registry=self.registry
         )

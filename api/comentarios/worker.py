@@ -9,22 +9,30 @@ import sys
 from flask import Flask
 
 from . import app
+from .logs import Lines
 
 # From malloc.h.
 M_MMAP_THRESHOLD, M_ARENA_MAX = -3, -8
+# Above a hundred requests a second, their log lines are written together.
+LINES_SECONDS = 0.01
 
 
 def create_app() -> Flask:
-    """The application, in a process on one CPU that gives memory back and looks for signals every second.
+    """The application, in a process on one CPU that gives memory back.
+
+    Every second, it looks for signals and writes the log lines that it kept.
 
     The main thread sleeps until SIGTERM. One that comes just before it falls asleep does not wake it (CPython's
     `lock.acquire`), and Granian sends no second.
     """
     _give_memory_back()
     _stay_on_one_cpu()
-    signal.signal(signal.SIGALRM, lambda *_: None)
+    created = app.create_app()
+    lines: Lines = created.extensions["lines"]
+    lines.pause = LINES_SECONDS
+    signal.signal(signal.SIGALRM, lambda *_: lines.write())
     signal.setitimer(signal.ITIMER_REAL, 1, 1)
-    return app.create_app()
+    return created
 
 
 def _give_memory_back() -> None:

@@ -67,6 +67,16 @@ def test_sigterm_finishes_what_is_in_flight(tmp_path: Path, start: Callable[...,
         assert server.process.wait(20) == 0
 
 
+def test_every_line_of_a_burst_is_written_within_a_second_or_two(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with (
+        servers.api(f"sqlite:///{tmp_path}/comentarios.db", log=log) as server,
+        socket.create_connection(("127.0.0.1", server.port)) as connection,
+    ):
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" * 100)
+        eventually(lambda: log.read_text().count('"path": "/healthz"') == 100, 3)
+
+
 def test_drain(tmp_path: Path) -> None:
     with servers.api(f"sqlite:///{tmp_path}/comentarios.db", environment={"DRAIN_SECONDS": "2"}) as server:
         started = time.monotonic()

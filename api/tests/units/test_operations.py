@@ -3,16 +3,19 @@
 import io
 import json
 import logging
+import math
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from comentarios.app import create_app
 from comentarios.config import ConfigError, Settings
 from comentarios.draining import Draining
-from comentarios.logs import JsonFormatter
+from comentarios.logs import MAX_LINES, MAX_WRITE, JsonFormatter, Lines
 from comentarios.storage import StorageUnavailable
 from flask import Flask
 from flask.testing import FlaskClient
@@ -123,6 +126,38 @@ def test_request_id_is_taken(client: FlaskClient, capsys: pytest.CaptureFixture[
         assert client.get(path, headers={"X-Request-ID": given}).headers["X-Request-ID"] == given
     lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     assert [line["request_id"] for line in lines if line["logger"] == "comentarios.request"] == [given, given]
+
+
+def test_lines_that_follow_each_other_are_written_together(sqlite_url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """When there are many of them, when somebody asks for it, and at once when the process may end. None is lost."""
+    draining = Draining()
+    app = create_app(Settings(database_url=sqlite_url), draining)
+    lines: Lines = app.extensions["lines"]
+    lines.pause = math.inf
+
+    def written(requests: int) -> list[int]:
+        found = []
+        for _ in range(requests):
+            app.test_client().get("/healthz")
+            found.append(len(capsys.readouterr().err.splitlines()))
+        return found
+
+    assert written(2 * MAX_LINES + 1) == 2 * ([0] * (MAX_LINES - 1) + [MAX_LINES]) + [0]
+    lines.write()
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    draining.begin()
+    assert written(2) == [1, 1]
+
+
+def test_long_lines_are_written_in_pieces_that_are_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    pieces: list[str] = []
+    monkeypatch.setattr(sys, "stderr", SimpleNamespace(write=pieces.append))
+    lines = Lines()
+    lines.pause = math.inf
+    for number in range(MAX_LINES):
+        lines.add(f"{number} {'x' * 1500}\n")
+    assert "".join(pieces).count("\n") == MAX_LINES
+    assert all(piece.endswith("\n") and len(piece) <= MAX_WRITE for piece in pieces)
 
 
 @pytest.mark.parametrize("path", ["/api/comment/list/1", "/api/comment/list/1?limit=5"])
