@@ -449,6 +449,13 @@ def test_disk_that_is_full(settings: Path, folder: Path, capsys: pytest.CaptureF
     assert error.count("\n") == 1 and "releases/lock" in error
 
 
+def test_certificate_without_a_domain(settings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Metrics of none would be an alert."""
+    assert main(["certificate"], settings) == 1
+    assert capsys.readouterr().err == "this site has no domain, so it has no certificate\n"
+    assert not list(tmp_path.rglob("certificate.prom"))
+
+
 @pytest.mark.parametrize("given", [[], ["nonsense"], ["cancel"], ["rollback", "--run=one"]])
 def test_what_makes_no_sense_is_refused(settings: Path, given: list[str]) -> None:
     with pytest.raises(SystemExit) as ended:

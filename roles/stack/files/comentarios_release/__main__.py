@@ -208,7 +208,13 @@ class Command:
         return {}
 
     def certificate(self) -> Result:
-        """Writes the metrics of the certificate that the edge serves."""
+        """Writes the metrics of the certificate that the edge serves.
+
+        Raises:
+            ReleaseError: the site has no domain.
+        """
+        if not self._settings.domain:
+            raise ReleaseError("this site has no domain, so it has no certificate")
         textfile.publish_certificate(self._settings.textfile.with_name("certificate.prom"), self._settings.domain)
         return {}
 
