@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import uuid
 from typing import Any
 
 import boto3
+import pytest
 import requests
 
 from common.config import ACCOUNT, REGION, Config
@@ -17,11 +19,17 @@ from tests.support import replies
 from tests.support.site import Site
 
 
-def _post(up: Site, comment: str, thread: str = "backup") -> None:
+@pytest.fixture
+def thread() -> str:
+    """One that nobody has written to: a site that was kept has those of earlier runs."""
+    return f"backup-{uuid.uuid4().hex[:12]}"
+
+
+def _post(up: Site, thread: str, comment: str) -> None:
     replies.post(up.edge, thread, comment)
 
 
-def _comments(up: Site, thread: str = "backup") -> list[str]:
+def _comments(up: Site, thread: str) -> list[str]:
     return replies.comments(up.edge, thread)
 
 
@@ -47,24 +55,24 @@ def test_the_host_makes_backups_by_itself(up: Site) -> None:
     assert re.search(r"^comentarios_backup_last_success_timestamp_seconds \d+", metrics, re.MULTILINE)
 
 
-def test_restore_brings_back_what_the_backup_holds(up: Site) -> None:
+def test_restore_brings_back_what_the_backup_holds(up: Site, thread: str) -> None:
     """What came after the backup is gone from the API, and kept on the host."""
-    _post(up, "before")
+    _post(up, thread, "before")
     made = up.make("backup")
     assert made.returncode == 0, made.stdout
     name = _name_in(made.stdout)
     assert name in up.make("backups").stdout
-    _post(up, "after")
+    _post(up, thread, "after")
     restored = up.make("restore")
     assert restored.returncode == 0, restored.stdout
     assert name in restored.stdout
-    assert _comments(up) == ["before"]
+    assert _comments(up, thread) == ["before"]
     kept = re.findall(r"is kept: (\S+)", restored.stdout)[0]
-    query = "SELECT group_concat(comment) FROM comments WHERE content_id = 'backup'"
+    query = f"SELECT group_concat(comment) FROM comments WHERE content_id = '{thread}'"
     program = f'import sqlite3; print(sqlite3.connect("{kept}").execute("{query}").fetchone()[0])'
     assert up.ssh(f"sudo python3 -c {shlex.quote(program)}").stdout.strip() == "before,after"
-    _post(up, "later")
-    assert _comments(up) == ["before", "later"]
+    _post(up, thread, "later")
+    assert _comments(up, thread) == ["before", "later"]
 
 
 def test_keys_of_a_stolen_host(up: Site) -> None:
@@ -100,9 +108,9 @@ def test_keys_of_a_stolen_host(up: Site) -> None:
         assert not allows(documents, action, resource), action
 
 
-def test_newest_backup_was_overwritten(up: Site) -> None:
+def test_newest_backup_was_overwritten(up: Site, thread: str) -> None:
     """By somebody who may: the host may not. The version before is named, and restored."""
-    _post(up, "kept", thread="overwritten")
+    _post(up, thread, "kept")
     name = _name_in(up.make("backup").stdout)
     s3, bucket = _bucket()
     s3.put_object(Bucket=bucket, Key=f"database/{name}", Body=b"ransom")
@@ -110,16 +118,16 @@ def test_newest_backup_was_overwritten(up: Site) -> None:
     assert refused.returncode != 0 and f"✗ {name} was not made by this project" in refused.stdout
     older = re.search(r"FROM=(\S+)", refused.stdout)
     assert older and older[1] in up.make("backups").stdout
-    _post(up, "gone", thread="overwritten")
+    _post(up, thread, "gone")
     restored = up.make("restore", FROM=older[1])
     assert restored.returncode == 0, restored.stdout
-    assert _comments(up, "overwritten") == ["kept"]
+    assert _comments(up, thread) == ["kept"]
     s3.delete_object(Bucket=bucket, Key=f"database/{name}")
 
 
-def test_api_that_was_taken_over_plants_links(up: Site) -> None:
+def test_api_that_was_taken_over_plants_links(up: Site, thread: str) -> None:
     """A restore does its work, and root's file is root's still."""
-    _post(up, "planted", thread="planted")
+    _post(up, thread, "planted")
     assert up.make("backup").returncode == 0
     script = """umask 077; touch /victim
         docker exec $(docker ps --quiet --filter label=com.docker.compose.service=api | head -1) \\
@@ -129,7 +137,7 @@ def test_api_that_was_taken_over_plants_links(up: Site) -> None:
     assert up.make("restore").returncode == 0
     assert up.ssh("sudo stat -c '%u %a %s' /victim; sudo rm /victim").stdout == "0 600 0\n"
     assert up.ssh("sudo find /var/lib/comentarios ! -user 10001 ! -name lost+found").stdout == ""
-    assert _comments(up, "planted") == ["planted"]
+    assert _comments(up, thread) == ["planted"]
 
 
 def test_restore_refuses_a_foreign_file(up: Site) -> None:
