@@ -13,8 +13,6 @@ from email_validator import validate_email
 from flask import Flask
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
-from openapi_spec_validator import OpenAPIV31SpecValidator
 
 
 @pytest.fixture(scope="module")
@@ -26,12 +24,18 @@ def application(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flask]:
 
 
 def test_description_is_valid_openapi(application: Flask) -> None:
+    # It builds parsers for more than a second, which every worker would wait for.
+    from openapi_spec_validator import OpenAPIV31SpecValidator
+
     document = application.test_client().get("/openapi.json").get_json()
     assert document["openapi"].startswith("3.1.")
     OpenAPIV31SpecValidator(document).validate()
 
 
 def test_any_body_gets_a_proper_answer(application: Flask) -> None:
+    # Likewise.
+    from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
+
     client = application.test_client()
     components = client.get("/openapi.json").get_json()["components"]
     error = Draft202012Validator({"$ref": "#/components/schemas/Error", "components": components})
