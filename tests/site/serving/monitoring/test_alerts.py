@@ -68,7 +68,7 @@ def test_outage_reaches_the_webhook(up, webhook, record_property):
     (alert,) = body["alerts"]
     assert alert["labels"]["severity"] == "critical"
     assert alert["labels"]["host"] == up.host.name
-    assert alert["annotations"]["runbook"] == "docs/operations.md#apidown"
+    assert alert["labels"]["runbook"] == "docs/operations.md#apidown"
 
     began = time.monotonic()
     webhook.wait_for(_alert("ApiDown", "resolved"), 180)
