@@ -50,7 +50,7 @@ images: venv ## list the API's images in ECR, the newest first
 check: venvtest ## linters, types and unit tests; no root, no Docker, no network
 test: venvtest ## the full test suite, in a sandbox of its own; TIERS= some of check, parts, site
 bench: venvtest ## benchmark the API and the edge
-capacity: venvtest ## measure what a host of each instance type carries: a quarter of an hour on a quiet machine
+capacity: venvtest ## measure what a host of each instance type carries: half an hour on a quiet machine
 prove: venvtest ## the long proofs: fifty kills, ten thousand bodies, releases under load
 release: venv ## build, push and roll out the working tree without losing a request; TAG= an image in ECR, REBUILD=yes, WATCH= seconds
 rollback: venv ## roll back to the good release before the live one, image and configuration; TO= one of `make releases`
