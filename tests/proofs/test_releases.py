@@ -58,7 +58,10 @@ def test_roles_tag_beside_a_release(releases, pushed):
 
 def test_release_beside_a_restore_is_refused_by_name(releases, pushed):
     before, tag = releases.live(), pushed("good")
-    hold = f"(sleep 20) | {PROGRAM} hold --owner restore >/dev/null & sleep 2; "
+    # As the backup program does it.
+    code = "import time; from pathlib import Path; from comentarios_release.lock import hold; "
+    code += 'held = hold(Path("/opt/comentarios/releases"), "restore"); held.__enter__(); time.sleep(20)'
+    hold = f"sudo env PYTHONPATH=/usr/local/lib/comentarios python3 -c '{code}' >/dev/null & sleep 2; "
     image = f"{before['image'].rpartition(':')[0]}:{tag}"
     done = releases.run(f"{hold}{PROGRAM} apply --owner tests --run tests --image {image}")
     assert done.returncode == 1 and "restore works on this host since" in done.stderr, done.stderr
