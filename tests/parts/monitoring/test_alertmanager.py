@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from common.docker import docker
 from tests.support import waiting
 from tests.support.sinks import http_sink, smtp_sink
 
@@ -134,26 +135,11 @@ class Alertmanager:
     """The real one, in a container on the machine's loopback."""
 
     def __init__(self, image: str, folder: Path):
-        command = [
-            "docker",
-            "run",
-            "--detach",
-            "--network=host",
-            "--user=0:0",
-            f"--volume={folder}:/etc/alertmanager:ro",
-        ]
-        self.container = subprocess.run(
-            [
-                *(*command, image),
-                "--config.file=/etc/alertmanager/alertmanager.yml",
-                "--storage.path=/alertmanager",
-                "--web.listen-address=127.0.0.1:0",
-                "--cluster.listen-address=",
-            ],
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout.strip()
+        self.container = docker(
+            *("run", "--detach", "--network=host", "--user=0:0", f"--volume={folder}:/etc/alertmanager:ro"),
+            *(image, "--config.file=/etc/alertmanager/alertmanager.yml", "--storage.path=/alertmanager"),
+            *("--web.listen-address=127.0.0.1:0", "--cluster.listen-address="),
+        ).strip()
 
     def wait(self) -> None:
         try:

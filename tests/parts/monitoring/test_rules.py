@@ -3,12 +3,12 @@
 import functools
 import re
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
 
+from common.docker import docker
 from tests.support.sinks import http_sink
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -96,23 +96,16 @@ def test_what_is_sent_names_the_section(prometheus_image, tmp_path):
         text = text.replace("[alertmanager:9093]", f"['127.0.0.1:{sink.port}']", 1)
         text = text.replace("interval: 15s", "interval: 1s").replace("scrape_timeout: 10s", "scrape_timeout: 1s")
         (tmp_path / "prometheus.yml").write_text(text)
-        command = [
-            "docker",
-            "run",
-            "--detach",
-            "--network=host",
-            "--user=0:0",
-            f"--volume={tmp_path}:/etc/prometheus:ro",
-        ]
-        command += [f"--volume={tmp_path}:/etc/prometheus:ro", prometheus_image]
-        command += ["--config.file=/etc/prometheus/prometheus.yml"]
-        # It sends the first time before it knows where to.
-        command += ["--web.listen-address=127.0.0.1:0", "--rules.alert.resend-delay=1s"]
-        container = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        container = docker(
+            *("run", "--detach", "--network=host", "--user=0:0", f"--volume={tmp_path}:/etc/prometheus:ro"),
+            *(prometheus_image, "--config.file=/etc/prometheus/prometheus.yml", "--web.listen-address=127.0.0.1:0"),
+            # It sends the first time before it knows where to.
+            "--rules.alert.resend-delay=1s",
+        ).strip()
         try:
             _, _, sent = sink.wait_for(lambda a: a[0] == "/api/v2/alerts", 30)
         finally:
-            subprocess.run(["docker", "rm", "--force", "--volumes", container], capture_output=True, check=False)
+            docker("rm", "--force", "--volumes", container)
     assert {alert["labels"]["runbook"] for alert in sent} == {"docs/operations.md#watchdog"}
 
 
