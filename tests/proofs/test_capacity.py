@@ -27,21 +27,22 @@ from tests.support.site import Site
 
 
 class Type(NamedTuple):
-    """What a host of a type has: cores, MiB of memory, and what it may carry."""
+    """What a host of a type has: cores, MiB of memory, and what it may carry with SQLite and with PostgreSQL."""
 
     cores: float
     memory: int
-    guess: int
+    guesses: tuple[int, int]
 
 
 TYPES = {
-    "t3.micro": Type(0.2, 1024, 350),
+    "t3.micro": Type(0.2, 1024, (160, 60)),
     # With the memory of the smaller one; both have the same baseline.
-    "t3.small, t3.medium": Type(0.4, 2048, 800),
-    "c7i.large": Type(1.0, 4096, 1800),
+    "t3.small, t3.medium": Type(0.4, 2048, (800, 240)),
+    "c7i.large": Type(1.0, 4096, (2300, 850)),
 }
-# What the last cell of each type carried: most of the next one's steps are near it.
-CARRIED: dict[str, int] = {}
+DATABASES = ("SQLite", "PostgreSQL")
+# What the last cell of each type and database carried: most of the next one's steps are near it.
+CARRIED: dict[tuple[str, str], int] = {}
 REPLICAS = (4, 2, 1)
 PARAMETER = "/comentarios/database_url"
 SECONDS_A_MONTH = 730 * 3600
@@ -60,7 +61,7 @@ COLUMNS = (
 
 
 # Of a wider scope than `replicas`, or pytest would go back to SQLite for the last of them.
-@pytest.fixture(scope="session", params=["SQLite", "PostgreSQL"])
+@pytest.fixture(scope="session", params=DATABASES)
 def database(up: Site, releases: Releases, request: pytest.FixtureRequest) -> Iterator[str]:
     """The site with the threads in a database, and with four replicas. PostgreSQL is outside of the host, as RDS is."""
     crowd.fill(releases)
@@ -107,15 +108,16 @@ def test_what_a_host_carries(
 
     def step(rate: int) -> bool:
         with counters.used(releases) as used:
-            found = crowd.phase(releases, rate)
+            found = crowd.step(releases, rate)
         if found.calm:
             calm[rate] = found, used
         return found.calm
 
     with capped(releases, type_.cores, type_.memory):
-        rate = crowd.carried(step, CARRIED.get(name, type_.guess))
+        guess = CARRIED.get((name, database), type_.guesses[DATABASES.index(database)])
+        rate = crowd.carried(step, guess)
     assert rate, "the site carries nothing"
-    CARRIED[name] = rate
+    CARRIED[name, database] = rate
     found, used = calm[rate]
     shares = ", ".join(f"{100 * used.cpu[one] / type_.cores:.0f}" for one in ("api", "edge", "others"))
     usd = " / ".join(f"{price / (rate * SECONDS_A_MONTH) * 1e6:.3f}" for price in _prices(name))

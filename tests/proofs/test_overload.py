@@ -18,7 +18,7 @@ SECONDS, RECOVERY = 20, 10.0  # of a phase, and until all is well again
 
 def test_twice_the_rate_and_back(releases: Releases) -> None:
     with crowd.prepared(releases), capped(releases, CORES):
-        rate = crowd.carried(lambda rate: crowd.phase(releases, rate).calm, GUESS)
+        rate = crowd.carried(lambda rate: crowd.step(releases, rate).calm, GUESS)
         assert rate, "the site carries nothing"
         over, back = crowd.phase(releases, 2 * rate, SECONDS), crowd.phase(releases, rate // 2, SECONDS)
     served = [one for one in over.seen if not one.problem]

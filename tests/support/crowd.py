@@ -16,12 +16,13 @@ from tests.support.releases import Releases
 # Thread n has so many comments by n, and is read as often by n (Zipf's law): from 10,000 comments to one.
 COMMENTS = THREADS = 10_000
 CALM = 0.25  # seconds: a site carries a rate when 99 % of its replies take no longer, and none fails
-STEP_SECONDS = 5
+# Of a step, at least: 99 % of few requests depend on one or two of them.
+STEP_SECONDS, STEP_REQUESTS = 5, 1000
 # Of the rate that it was asked for: the load itself was too slow if it sent less.
 SENT = 0.95
 PROXIES = ["0.0.0.0/0"]
 # The search for that rate: how far apart its first steps are, and how near to each other its last ones; where it ends.
-APART, NEAR, LEAST = 1.2, 1.1, 20
+APART, NEAR, LEAST = 1.2, 1.05, 20
 
 FILL = f"""
 import sqlite3, time
@@ -111,7 +112,7 @@ def configure(releases: Releases, proxies: list[str], replicas: int = 2) -> None
     assert done.returncode == 0, done.stdout[-3000:]
 
 
-def phase(releases: Releases, rate: int, seconds: float = STEP_SECONDS) -> Crowd:
+def phase(releases: Releases, rate: int, seconds: float) -> Crowd:
     """So many requests a second for so many seconds."""
 
     async def load() -> Crowd:
@@ -122,6 +123,11 @@ def phase(releases: Releases, rate: int, seconds: float = STEP_SECONDS) -> Crowd
         return crowd
 
     return asyncio.run(load())
+
+
+def step(releases: Releases, rate: int) -> Crowd:
+    """A phase that is long enough to tell whether a site carries this rate."""
+    return phase(releases, rate, max(STEP_SECONDS, STEP_REQUESTS / rate))
 
 
 def carried(step: Callable[[int], bool], guess: int) -> int:
