@@ -60,7 +60,7 @@ def in_ecr(target: Target, wanted: str) -> bool:
     return True
 
 
-def ensure(target: Target, tag: str = "", rebuild: bool = False) -> str:
+def ensure_pushed(target: Target, tag: str = "", rebuild: bool = False) -> str:
     """The tag to run: the one that is given, which must be in ECR, or the working tree's, which is pushed if missing.
 
     Args:
@@ -102,7 +102,7 @@ def _fits(target: Target, wanted: str) -> None:
 
 def image(target: Target, tag: str, rebuild: str) -> None:
     """``make image``: pushes the image and prints its tag."""
-    say(ensure(target, tag, rebuild == "yes"))
+    say(ensure_pushed(target, tag, rebuild == "yes"))
 
 
 def images(target: Target) -> None:
@@ -112,7 +112,7 @@ def images(target: Target) -> None:
 
 
 def prepare(target: Target) -> None:
-    """Builds the image that ``ensure`` will push, before ECR exists."""
+    """Builds the image that ``ensure_pushed`` will push, before ECR exists."""
     wanted = _wanted(rebuild=False)
     try:
         known = in_ecr(target, wanted)

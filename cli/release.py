@@ -29,7 +29,7 @@ def release(target: Target, tag: str, rebuild: str, watch: str, ready: str) -> N
         CommandError: the tag is not in ECR, another release is under way, or the release failed or was rolled back.
     """
     begin = time.monotonic()
-    tag = image.ensure(target, tag, rebuild == "yes")
+    tag = image.ensure_pushed(target, tag, rebuild == "yes")
     entries = play(target, "release", "playbooks/release.yml", watch, ready, stack_api_tag=tag)
     say(
         _outcome(entries, "released", begin)

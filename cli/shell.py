@@ -5,7 +5,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from cli import host, program
+from cli import downloads, host
 from cli.targets import Target
 from common import engine
 from common.errors import CommandError
@@ -57,7 +57,7 @@ def tunnel(target: Target, host_: str, grafana_port: str, prometheus_port: str, 
 def dev(_: Target) -> int:
     """``make dev``: `docker compose up`, until Ctrl-C."""
     engine.ensure(STATE / "engine")
-    return _until_interrupted([*program.compose(), "--project-directory", str(ROOT), "up"])
+    return _until_interrupted([*downloads.compose(), "--project-directory", str(ROOT), "up"])
 
 
 def port(name: str, given: str, default: int) -> int:

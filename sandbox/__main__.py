@@ -16,7 +16,8 @@ from functools import partial
 
 import yaml
 
-from common import files, ownership, row
+from common import files, ownership
+from common.check import require
 from common.config import REGION, Config
 from common.docker import docker, inspect
 from common.errors import CommandError
@@ -52,7 +53,7 @@ def start(config: Config) -> None:
             )
         with step("sandbox: removing the leftovers of an earlier sandbox with this name"):
             _remove(config)
-    row.require(checks.before_start(config))
+    require(checks.before_start(config))
     ownership.record(config)
     with step(f"sandbox: AWS on {config.endpoint}, ECR on {config.push_address}, network {config.subnet}"):
         _network(config)

@@ -9,32 +9,32 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from common import images, ownership
+from common.check import BAD, GOOD, NOTE, Check, tried
 from common.config import Config
 from common.docker import docker, inspect
 from common.errors import CommandError
-from common.row import BAD, GOOD, NOTE, Row, tried
 from sandbox import server
 from sandbox.images import chosen
 
 NEEDED_GIB = 6  # for the images, one host's images and data
 
 
-def before_start(config: Config) -> Iterator[Row]:
+def before_start(config: Config) -> Iterator[Check]:
     """Checks of what would make `start` fail."""
     yield _subnet(config)
     yield tried("ports, disk", lambda: _resources(config))
 
 
-def rows(config: Config) -> Iterator[Row]:
+def rows(config: Config) -> Iterator[Check]:
     """All checks, for ``make doctor``."""
     yield tried("sandbox", lambda: _owned(config))
     yield from before_start(config)
     if server.answers(config):
         problem = blocked(config)
-        yield Row("firewall", BAD if problem else GOOD, problem or "the hosts reach the sandbox's APIs")
+        yield Check("firewall", BAD if problem else GOOD, problem or "the hosts reach the sandbox's APIs")
     else:
         name, rule = firewall(config)
-        yield Row("firewall", NOTE, f"{name}; checked when the sandbox is up", f"if it denies: `{rule}`")
+        yield Check("firewall", NOTE, f"{name}; checked when the sandbox is up", f"if it denies: `{rule}`")
 
 
 def _owned(config: Config) -> str:
@@ -74,18 +74,18 @@ def taken(address: str, port: int) -> bool:
     return False
 
 
-def _subnet(config: Config) -> Row:
+def _subnet(config: Config) -> Check:
     if inspect("network", config.name):
-        return Row("subnet", GOOD, f"{config.subnet}, the sandbox's own")
+        return Check("subnet", GOOD, f"{config.subnet}, the sandbox's own")
     for name, network in _networks():
         if network.overlaps(config.subnet):
-            return Row(
+            return Check(
                 "subnet",
                 BAD,
                 f"{config.subnet} overlaps {network} of {name}",
                 f"set SANDBOX_SUBNET to a free network (it is {config.subnet})",
             )
-    return Row("subnet", GOOD, f"{config.subnet} is free")
+    return Check("subnet", GOOD, f"{config.subnet} is free")
 
 
 def _networks() -> Iterator[tuple[str, ipaddress.IPv4Network]]:
