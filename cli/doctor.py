@@ -17,6 +17,7 @@ from cli.targets import Target, provider_mirror
 from common import engine
 from common.check import BAD, GOOD, NOTE, Check, tried
 from common.docker import docker
+from common.errors import last_line
 from common.progress import say
 
 NEEDED_MIB = 2048
@@ -78,8 +79,8 @@ def _terraform() -> Check:
     done = subprocess.run(["terraform", "version", "-json"], capture_output=True, text=True, check=False)
     found = re.search(r'"terraform_version":\s*"(\d+)\.(\d+)[^"]*"', done.stdout)
     if not found:
-        last = (done.stderr.strip().splitlines() or ["no output"])[-1]
-        return Check("terraform", BAD, f"`terraform version` fails: {last}", "install Terraform 1.10 or later")
+        said = f"`terraform version` fails: {last_line(done.stderr)}"
+        return Check("terraform", BAD, said, "install Terraform 1.10 or later")
     if (int(found[1]), int(found[2])) < OLDEST_TERRAFORM:
         version = f"{found[1]}.{found[2]}"
         return Check(

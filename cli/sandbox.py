@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from common.check import Check
-from common.errors import CommandError
+from common.errors import CommandError, last_line
 from common.paths import ROOT
 from common.progress import Step, in_terminal, logged, say, shown, verbose
 
@@ -47,7 +47,7 @@ def checks() -> list[Check]:
     """
     done = subprocess.run(_command("check"), cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise CommandError((done.stderr.strip().splitlines() or ["no output"])[-1].removeprefix("✗ "))
+        raise CommandError(last_line(done.stderr).removeprefix("✗ "))
     # What came before is progress.
     return [Check(**row) for row in json.loads(done.stdout.splitlines()[-1])]
 

@@ -16,7 +16,7 @@ from functools import partial
 
 import yaml
 
-from common import files, ownership
+from common import files, ownership, ports
 from common.check import require
 from common.config import REGION, Config
 from common.docker import docker, inspect
@@ -208,13 +208,12 @@ def _network(config: Config) -> None:
         )
     except CommandError as error:
         raise CommandError(f"{error}: set SANDBOX_SUBNET to a free network (it is {config.subnet})") from None
-    for port, variable in (
-        (config.aws_port, "SANDBOX_AWS_PORT"),
-        (config.metadata_port, "SANDBOX_METADATA_PORT"),
-    ):
-        if checks.taken(config.gateway, port):
-            docker("network", "rm", config.name)
-            raise CommandError(f"port {port} of {config.gateway} is in use: set {variable} to a free port")
+    try:
+        ports.require_free(config.gateway, config.aws_port, "SANDBOX_AWS_PORT")
+        ports.require_free(config.gateway, config.metadata_port, "SANDBOX_METADATA_PORT")
+    except CommandError:
+        docker("network", "rm", config.name)
+        raise
 
 
 def _has_ssh(instance: ec2.Instance) -> bool:
