@@ -24,14 +24,8 @@ NEEDED_MIB = 2048
 OLDEST_ENGINE, OLDEST_TERRAFORM = (20, 10), (1, 10)
 REGISTRIES = {
     "PyPI": ("https://pypi.org/simple/", "Python's packages: set PIP_INDEX_URL to a mirror"),
-    "Docker Hub": (
-        "https://registry-1.docker.io/v2/",
-        "images of the stack: they are built from Debian's packages instead",
-    ),
-    "Debian": (
-        "http://deb.debian.org/debian/dists/trixie/Release",
-        "packages of the hosts: apt needs a mirror or proxy",
-    ),
+    "Docker Hub": ("https://registry-1.docker.io/v2/", "the stack's images are built from Debian's packages instead"),
+    "Debian": ("http://deb.debian.org/debian/dists/trixie/Release", "the hosts' packages: apt needs a mirror or proxy"),
     "Terraform": ("https://registry.terraform.io/.well-known/terraform.json", "its provider: a mirror on this machine"),
 }
 
@@ -111,12 +105,8 @@ def _memory() -> Check:
 def _engine() -> Check:
     if not engine.answers():
         if engine.denied():
-            return Check(
-                "engine",
-                BAD,
-                "the Docker Engine runs, but this user may not use it",
-                "add the user to the group docker",
-            )
+            refused = "the Docker Engine runs, but this user may not use it"
+            return Check("engine", BAD, refused, "add the user to the group docker")
         return Check("engine", NOTE, "not running", "as root, `make up` installs and starts it; otherwise start it")
     known = json.loads(docker("info", "--format", "{{json .}}"))
     version, cgroup = known["ServerVersion"], known.get("CgroupVersion", "?")

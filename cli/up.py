@@ -22,11 +22,8 @@ from common.errors import CommandError
 from common.paths import ROOT, STATE
 from common.progress import say, step
 
-TOOLS = {
-    "git": "install git",
-    "ssh": "install openssh-client",
-    "ssh-keygen": "install openssh-client",
-}
+# Programs that must be on the PATH, and their packages.
+TOOLS = {"git": "git", "ssh": "openssh-client", "ssh-keygen": "openssh-client"}
 
 
 def up(target: Target, tag: str = "", rebuild: str = "", watch: str = "", ready: str = "", edge_port: str = "") -> None:
@@ -298,11 +295,11 @@ def preflight(target: Target) -> None:
 def _tools() -> None:
     missing = [name for name in TOOLS if not shutil.which(name)]
     if "ssh" in missing and apt.may_install():
-        with step("installing openssh-client"), contextlib.suppress(CommandError):
-            apt.install("openssh-client")
+        with step(f"installing {TOOLS['ssh']}"), contextlib.suppress(CommandError):
+            apt.install(TOOLS["ssh"])
         missing = [name for name in TOOLS if not shutil.which(name)]
     if missing:
-        raise CommandError(f"{missing[0]} is missing: {TOOLS[missing[0]]} and put it on the PATH")
+        raise CommandError(f"{missing[0]} is missing: install {TOOLS[missing[0]]} and put it on the PATH")
 
 
 def _variables(target: Target, config: Config) -> None:

@@ -234,14 +234,7 @@ def _wait(attempt: Callable[[], bool], error: str) -> None:
 
 
 COMMANDS: dict[str, Callable[[Config], int | None]] = {
-    "up": up,
-    "start": start,
-    "build": build,
-    "sync": sync,
-    "status": status,
-    "check": check,
-    "down": down,
-    "serve": server.serve,
+    command.__name__: command for command in (up, start, build, sync, status, check, down, server.serve)
 }
 
 

@@ -69,12 +69,8 @@ def _subnet(config: Config) -> Check:
         return Check("subnet", GOOD, f"{config.subnet}, the sandbox's own")
     for name, network in _networks():
         if network.overlaps(config.subnet):
-            return Check(
-                "subnet",
-                BAD,
-                f"{config.subnet} overlaps {network} of {name}",
-                f"set SANDBOX_SUBNET to a free network (it is {config.subnet})",
-            )
+            found = f"{config.subnet} overlaps {network} of {name}"
+            return Check("subnet", BAD, found, f"set SANDBOX_SUBNET to a free network (it is {config.subnet})")
     return Check("subnet", GOOD, f"{config.subnet} is free")
 
 
