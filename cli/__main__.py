@@ -22,6 +22,7 @@ MODULES = {
     "backup": "backup backups restore",
     "comments": "audit comments erase hide unhide",
     "database": "move-database",
+    "dependencies": "outdated sbom",
     "doctor": "doctor",
     "drill": "drill",
     "image": "image images",
@@ -31,7 +32,6 @@ MODULES = {
     "shell": "dev ssh tunnel",
     "ssh_access": "ssh-close ssh-open",
     "status": "status",
-    "supply": "outdated sbom",
     "testing": "bench capacity check prove test",
     "up": "clean down plan up",
 }

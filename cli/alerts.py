@@ -5,7 +5,7 @@ import shlex
 
 from cli import host
 from cli.targets import Target
-from common.errors import CommandError
+from common.errors import CommandError, last_line
 from common.progress import say
 
 BETWEEN = "----"
@@ -86,6 +86,5 @@ def silence(target: Target, alert: str, for_: str, host_: str) -> None:
 def _run(target: Target, one: host.Host, command: str) -> str:
     done = host.run(target, one, f"{CONTAINER} sh -c {shlex.quote(command)}")
     if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["no output"])[-1]
-        raise CommandError(f"{one.name}: Alertmanager failed: {last}; see `make status`")
+        raise CommandError(f"{one.name}: Alertmanager failed: {last_line(done.stderr)}; see `make status`")
     return done.stdout

@@ -6,7 +6,7 @@ from typing import Any
 
 from cli import host
 from cli.targets import Target
-from common.errors import CommandError
+from common.errors import CommandError, last_line
 from common.progress import say, step
 
 
@@ -50,6 +50,5 @@ def restore(target: Target, from_: str = "", host_: str = "") -> dict[str, Any]:
 def _call(target: Target, command: str, name: str) -> Any:
     done = host.run(target, host.chosen(target, name), f"sudo comentarios-backup {command}", timeout=3600)
     if done.returncode:
-        said = (done.stderr.strip().splitlines() or ["the host does not answer"])[-1]
-        raise CommandError(said)
+        raise CommandError(last_line(done.stderr, "the host does not answer"))
     return json.loads(done.stdout)

@@ -11,7 +11,7 @@ from typing import Any
 from cli import backup, host, inputs, release
 from cli.targets import Target
 from cli.terraform import account, client
-from common.errors import CommandError
+from common.errors import CommandError, last_line
 from common.progress import say, step
 
 # The newest container: during a release, the new image's.
@@ -126,7 +126,7 @@ def _ask(target: Target, name: str, action: str, **asked: Any) -> Any:
     chosen = host.chosen(target, name)
     done = host.run(target, chosen, COMMAND, ERASE_SECONDS, json.dumps({"do": action, **asked}))
     if done.returncode:
-        said = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}: run the same command again"])[-1]
+        said = last_line(done.stderr, f"exit status {done.returncode}: run the same command again")
         if "No module named comentarios.moderate" in said:
             said = "the live release is too old for this: run `make release`"
         raise CommandError(f"{chosen.name}: {said}")

@@ -12,7 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from cli.targets import Target
 from cli.terraform import client
 from common.docker import inspect
-from common.errors import CommandError
+from common.errors import CommandError, last_line
 from common.paths import ROOT
 
 CONNECTION = ROOT / "inventory" / "group_vars" / "all" / "connection.yml"
@@ -78,10 +78,13 @@ def several(target: Target, name: str = "") -> list[Host]:
     Raises:
         CommandError: there is none, or none of that name.
     """
-    found = [chosen(target, name)] if name else hosts(target)
+    found = hosts(target)
     if not found:
         raise CommandError("no host is running: run `make up`")
-    return found
+    wanted = [host for host in found if name in ("", host.name)]
+    if not wanted:
+        raise CommandError(f"HOST={name} is not known: the hosts are {', '.join(host.name for host in found)}")
+    return wanted
 
 
 def chosen(target: Target, name: str = "") -> Host:
@@ -90,11 +93,7 @@ def chosen(target: Target, name: str = "") -> Host:
     Raises:
         CommandError: there is none, or none of that name.
     """
-    found = several(target)
-    for host in found:
-        if name in ("", host.name):
-            return host
-    raise CommandError(f"HOST={name} is not known: the hosts are {', '.join(host.name for host in found)}")
+    return several(target, name)[0]
 
 
 def edge(target: Target, host: Host) -> str:
@@ -167,7 +166,7 @@ def greet(target: Target, timeout: float = 300) -> list[Host]:
     for host in found:
         while (done := run(target, host, "true")).returncode:
             if time.monotonic() > deadline:
-                said = (done.stderr.strip().splitlines() or ["no answer"])[-1]
+                said = last_line(done.stderr, "no answer")
                 raise CommandError(f"{host.user}@{host.address} does not accept SSH: {said}")
             time.sleep(1)
     return found

@@ -16,7 +16,8 @@ from cli.terraform import client
 from common import architecture
 from common import images as local_images
 from common.config import stored
-from common.docker import builder, docker, inspect
+from common.docker import builder, inspect
+from common.docker import push as docker_push
 from common.errors import CommandError
 from common.paths import ROOT
 from common.progress import failure, logged, say, step
@@ -60,7 +61,7 @@ def in_ecr(target: Target, wanted: str) -> bool:
     return True
 
 
-def ensure(target: Target, tag: str = "", rebuild: bool = False) -> str:
+def ensure_pushed(target: Target, tag: str = "", rebuild: bool = False) -> str:
     """The tag to run: the one that is given, which must be in ECR, or the working tree's, which is pushed if missing.
 
     Args:
@@ -102,7 +103,7 @@ def _fits(target: Target, wanted: str) -> None:
 
 def image(target: Target, tag: str, rebuild: str) -> None:
     """``make image``: pushes the image and prints its tag."""
-    say(ensure(target, tag, rebuild == "yes"))
+    say(ensure_pushed(target, tag, rebuild == "yes"))
 
 
 def images(target: Target) -> None:
@@ -112,7 +113,7 @@ def images(target: Target) -> None:
 
 
 def prepare(target: Target) -> None:
-    """Builds the image that ``ensure`` will push, before ECR exists."""
+    """Builds the image that ``ensure_pushed`` will push, before ECR exists."""
     wanted = _wanted(rebuild=False)
     try:
         known = in_ecr(target, wanted)
@@ -151,16 +152,7 @@ def push(target: Target, wanted: str) -> None:
         registry, name = target.sandbox.push_address, stored(target.variables["AWS_REGION"], name)
     token = ecr.get_authorization_token()["authorizationData"][0]["authorizationToken"]
     user, _, password = base64.b64decode(token).decode().partition(":")
-    # A Docker configuration of our own: the user's is not changed.
-    login, remote = target.state / "docker", f"{registry}/{name}:{wanted}"
-    try:
-        docker(*("--config", str(login), "login", "--username", user, "--password-stdin", registry), stdin=password)
-        docker("tag", f"{LOCAL}:{wanted}", remote)
-        docker("--config", str(login), "push", "--quiet", remote, timeout=900)
-    finally:
-        if inspect("image", remote):
-            docker("rmi", remote)
-        (login / "config.json").unlink(missing_ok=True)
+    docker_push(f"{LOCAL}:{wanted}", f"{registry}/{name}:{wanted}", user, password, target.state / "docker")
     for _ in range(60):
         if in_ecr(target, wanted):
             return

@@ -4,20 +4,19 @@ import getpass
 import json
 import re
 import secrets
-import shlex
 import socket
 import threading
 import time
 from collections.abc import Mapping
+from subprocess import CompletedProcess
 from typing import Any
 
 from cli import host, image, settings
 from cli.targets import Target
-from common.errors import CommandError
+from common.errors import CommandError, last_line
 from common.paths import ROOT
 from common.progress import Step, failure, in_terminal, logged, say, step
 
-COMMAND = "sudo comentarios-release"
 # Prints nothing on a host that never had a release.
 LIST = """sudo sh -c 'set -- /opt/comentarios/releases/*/release.json; [ ! -e "$1" ] || comentarios-release list'"""
 
@@ -29,7 +28,7 @@ def release(target: Target, tag: str, rebuild: str, watch: str, ready: str) -> N
         CommandError: the tag is not in ECR, another release is under way, or the release failed or was rolled back.
     """
     begin = time.monotonic()
-    tag = image.ensure(target, tag, rebuild == "yes")
+    tag = image.ensure_pushed(target, tag, rebuild == "yes")
     entries = play(target, "release", "playbooks/release.yml", watch, ready, stack_api_tag=tag)
     say(
         _outcome(entries, "released", begin)
@@ -99,7 +98,9 @@ def play(
             environment = {**target.environment(), "ANSIBLE_DISPLAY_SKIPPED_HOSTS": "yes"}
             status = logged(command, log, cwd=ROOT, env=environment, each=follower.line, grace=10)
         except KeyboardInterrupt:
-            ended = {one.name: _on_host(target, one, f"cancel --run {run}", 240) for one in found}
+            ended = {
+                one.name: host.run(target, one, f"sudo comentarios-release cancel --run {run}", 240) for one in found
+            }
             raise CommandError(f"interrupted: {_cancelled(ended)}") from None
         finally:
             follower.end()
@@ -167,7 +168,10 @@ def sees(seen: dict[str, int] | None) -> str:
 
 def _of_run(target: Target, one: host.Host, run: str) -> list[dict[str, Any]]:
     """The releases that a run made on a host; none if the host does not answer."""
-    return [entry for entry in _on_host(target, one, "list").get("releases", []) if entry["run"] == run]
+    try:
+        return [entry for entry in _known(target, one)["releases"] if entry["run"] == run]
+    except CommandError:
+        return []
 
 
 def listing(target: Target, one: host.Host) -> dict[str, Any]:
@@ -203,11 +207,8 @@ def _known(target: Target, one: host.Host) -> dict[str, Any]:
     """
     done = host.run(target, one, LIST)
     if done.returncode:
-        said = (done.stderr.strip().splitlines() or ["no answer"])[-1]
-        raise CommandError(f"{one.name} does not list its releases: {said}")
-    known: dict[str, Any] = (
-        json.loads(done.stdout) if done.stdout.strip() else {"live": None, "releases": [], "by": None}
-    )
+        raise CommandError(f"{one.name} does not list its releases: {last_line(done.stderr, 'no answer')}")
+    known: dict[str, Any] = json.loads(done.stdout.strip() or '{"live": null, "releases": [], "by": null}')
     return known
 
 
@@ -227,12 +228,12 @@ def _plain(value: Any) -> str:
     return ("!unsafe " if isinstance(value, str) else "") + json.dumps(value)
 
 
-def _cancelled(ended: dict[str, dict[str, Any]]) -> str:
+def _cancelled(ended: dict[str, CompletedProcess[str]]) -> str:
     """How an interrupted release ended, from each host's answer."""
-    silent = [name for name, answer in ended.items() if not answer]
+    silent = [name for name, done in ended.items() if done.returncode]
     if silent:
         return f"{', '.join(silent)} does not answer: check the release with `make releases`"
-    outcomes = {answer["outcome"] for answer in ended.values()} - {None}
+    outcomes = {json.loads(done.stdout)["outcome"] for done in ended.values()} - {None}
     if outcomes <= {"cancelled"}:
         return "the release was undone" if outcomes else "no release was under way"
     return f"the release had already ended: {', '.join(sorted(outcomes - {'cancelled'}))}; `make releases` lists it"
@@ -242,15 +243,9 @@ def _reason(entries: list[dict[str, Any]]) -> str:
     """Why a run's release failed; empty if none failed."""
     for entry in entries:
         if entry["reason"]:
-            return (
-                f"release {entry['number']} of {entry['tag']} {entry['outcome']} on {entry['host']}: {entry['reason']}"
-            )
+            ended = f"release {entry['number']} of {entry['tag']} {entry['outcome']} on {entry['host']}"
+            return f"{ended}: {entry['reason']}"
     return ""
-
-
-def _on_host(target: Target, one: host.Host, command: str, timeout: float = 60) -> dict[str, Any]:
-    done = host.run(target, one, f"{COMMAND} {' '.join(map(shlex.quote, shlex.split(command)))}", timeout)
-    return json.loads(done.stdout) if done.returncode == 0 else {}
 
 
 def _columns(entry: dict[str, Any], live: int | None) -> list[str]:

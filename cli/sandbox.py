@@ -7,10 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from common.errors import CommandError
+from common.check import Check
+from common.errors import CommandError, last_line
 from common.paths import ROOT
 from common.progress import Step, in_terminal, logged, say, shown, verbose
-from common.row import Row
 
 
 def run(command: str) -> None:
@@ -39,7 +39,7 @@ def run(command: str) -> None:
         raise CommandError(error)
 
 
-def checks() -> list[Row]:
+def checks() -> list[Check]:
     """What the sandbox finds of this machine.
 
     Raises:
@@ -47,9 +47,9 @@ def checks() -> list[Row]:
     """
     done = subprocess.run(_command("check"), cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise CommandError((done.stderr.strip().splitlines() or ["no output"])[-1].removeprefix("✗ "))
+        raise CommandError(last_line(done.stderr).removeprefix("✗ "))
     # What came before is progress.
-    return [Row(**row) for row in json.loads(done.stdout.splitlines()[-1])]
+    return [Check(**row) for row in json.loads(done.stdout.splitlines()[-1])]
 
 
 def status() -> bool:

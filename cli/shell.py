@@ -1,14 +1,13 @@
 """``make ssh``, ``make tunnel`` and ``make dev``: all run until the user ends them."""
 
-import socket
 import subprocess
 import tempfile
 from pathlib import Path
 
-from cli import host, program
+from cli import downloads, host
 from cli.targets import Target
-from common import engine
-from common.errors import CommandError
+from common import engine, ports
+from common.errors import CommandError, last_line
 from common.paths import ROOT, STATE
 from common.progress import say
 
@@ -34,30 +33,28 @@ def tunnel(target: Target, host_: str, grafana_port: str, prometheus_port: str, 
     given = {"grafana": grafana_port, "prometheus": prometheus_port, "alertmanager": alertmanager_port}
     listed = host.run(target, chosen, "docker ps --format '{{.Label \"com.docker.compose.service\"}}'")
     if listed.returncode:
-        raise CommandError(
-            f"{chosen.name} does not answer: {(listed.stderr.strip().splitlines() or ['no output'])[-1]}"
-        )
+        raise CommandError(f"{chosen.name} does not answer: {last_line(listed.stderr)}")
     running = set(listed.stdout.split())
-    ports = {name: (port(name, given[name], there), there) for name, there in INSIDE.items() if name in running}
-    for name, (here, _) in ports.items():
+    listening = {name: (port(name, given[name], there), there) for name, there in INSIDE.items() if name in running}
+    for name, (here, _) in listening.items():
         say(f"  {name.capitalize():<13} http://127.0.0.1:{here}")
-    if "grafana" in ports:
+    if "grafana" in listening:
         password = target.names.parameter("grafana/admin_password")
         say(f"  Grafana's user is admin. The password is in SSM ({password}) and on the host:")
         say("  make ssh CMD='sudo cat /opt/comentarios/grafana/secrets/admin_password'")
     say("  Ctrl-C ends the tunnel.")
     # SSH listens on sockets that no browser reaches; cli/tunnel.py decides which requests pass.
     with tempfile.TemporaryDirectory(prefix="comentarios-tunnel-") as folder:
-        for name, (here, _) in ports.items():
+        for name, (here, _) in listening.items():
             Door(here, Path(folder, name)).serve()
-        sockets = {f"{folder}/{name}": there for name, (_, there) in ports.items()}
+        sockets = {f"{folder}/{name}": there for name, (_, there) in listening.items()}
         return _until_interrupted(host.forwards(target, chosen, sockets))
 
 
 def dev(_: Target) -> int:
     """``make dev``: `docker compose up`, until Ctrl-C."""
     engine.ensure(STATE / "engine")
-    return _until_interrupted([*program.compose(), "--project-directory", str(ROOT), "up"])
+    return _until_interrupted([*downloads.compose(), "--project-directory", str(ROOT), "up"])
 
 
 def port(name: str, given: str, default: int) -> int:
@@ -66,18 +63,10 @@ def port(name: str, given: str, default: int) -> int:
     Raises:
         CommandError: it is invalid or in use.
     """
-    text, variable = given or str(default), f"{name.upper()}_PORT"
-    if not text.isdigit() or not 1 <= int(text) <= 65535:
-        raise CommandError(f"{variable}={text} is not a port: set it to a number from 1 to 65535")
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", int(text)))
-        except OSError as error:
-            raise CommandError(
-                f"port {text} of 127.0.0.1 is in use ({error.strerror}): set {variable} to a free port"
-            ) from None
-    return int(text)
+    variable = f"{name.upper()}_PORT"
+    chosen = ports.number(variable, given or str(default))
+    ports.require_free("127.0.0.1", chosen, variable)
+    return chosen
 
 
 def _until_interrupted(command: list[str]) -> int:

@@ -7,6 +7,7 @@ from subprocess import CompletedProcess
 
 from cli import certificate, host, sandbox, terraform
 from cli.targets import Target
+from common.errors import last_line
 from common.progress import say
 
 COMPOSE = "docker compose --project-directory /opt/comentarios ps --all --format json"
@@ -40,8 +41,7 @@ def _ask(
 
 def _host(one: host.Host, stack: Answer, probe: Answer, edge: Callable[[], str]) -> bool:
     if stack.returncode:
-        reason = (stack.stderr.strip().splitlines() or ["no answer"])[-1]
-        _line(False, one.name, f"ssh {one.user}@{one.address}: {reason}")
+        _line(False, one.name, f"ssh {one.user}@{one.address}: {last_line(stack.stderr, 'no answer')}")
         return False
     rows = [json.loads(line) for line in stack.stdout.splitlines() if line.strip()]
     healthy = bool(rows)

@@ -17,14 +17,14 @@ import botocore.session
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
-from cli import program, settings
+from cli import downloads, settings
 from cli.targets import Target, provider_mirror, var_files
 from common import aws, files
 from common.errors import CommandError
 from common.paths import ROOT, STATE
 from common.progress import Step, failure, logged, say, step
 
-MISSING = f"terraform is missing: `make up` downloads it, or {program.TERRAFORM.help}"
+MISSING = f"terraform is missing: `make up` downloads it, or {downloads.TERRAFORM.help}"
 BOOTSTRAP, HOST = ROOT / "terraform" / "bootstrap", ROOT / "terraform"
 
 

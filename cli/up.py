@@ -13,20 +13,17 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from cli import certificate, doctor, host, image, people, program, release, sandbox, settings, terraform
+from cli import certificate, doctor, downloads, host, image, people, release, sandbox, settings, terraform
 from cli.targets import Target
-from common import apt, architecture, engine, files, row
+from common import apt, architecture, check, engine, files
 from common import images as local_images
 from common.config import Config
 from common.errors import CommandError
 from common.paths import ROOT, STATE
 from common.progress import say, step
 
-TOOLS = {
-    "git": "install git",
-    "ssh": "install openssh-client",
-    "ssh-keygen": "install openssh-client",
-}
+# Programs that must be on the PATH, and their packages.
+TOOLS = {"git": "git", "ssh": "openssh-client", "ssh-keygen": "openssh-client"}
 
 
 def up(target: Target, tag: str = "", rebuild: str = "", watch: str = "", ready: str = "", edge_port: str = "") -> None:
@@ -45,7 +42,7 @@ def up(target: Target, tag: str = "", rebuild: str = "", watch: str = "", ready:
     first = not host.hosts(target)
     if tag and not first:
         # A mistyped tag is refused before Terraform runs. The first time there is no ECR yet.
-        image.ensure(target, tag)
+        image.ensure_pushed(target, tag)
     if target.sandbox:
         # Terraform mostly waits, so the images are built at the same time.
         with ThreadPoolExecutor() as pool:
@@ -120,10 +117,10 @@ def _tag(target: Target, tag: str, rebuild: bool) -> str:
     """
     host.greet(target)
     if tag:
-        return image.ensure(target, tag)
+        return image.ensure_pushed(target, tag)
     live = release.live(target)
     if not any(live.values()):
-        return image.ensure(target, rebuild=rebuild)
+        return image.ensure_pushed(target, rebuild=rebuild)
     say(_compared(live))
     return "" if all(live.values()) else next(filter(None, live.values()))
 
@@ -287,9 +284,9 @@ def preflight(target: Target) -> None:
         CommandError: a tool is missing, no engine answers, or AWS does not accept the credentials.
     """
     _tools()
-    program.ensure()
+    downloads.ensure_terraform()
     engine.ensure(STATE / "engine")
-    row.require(doctor.quick(target))
+    check.require(doctor.quick(target))
     if not target.is_sandbox:
         account = terraform.account(target)
         say(f"▸ AWS account {account}, {target.variables['AWS_REGION']}: {target.names.name}")
@@ -298,11 +295,11 @@ def preflight(target: Target) -> None:
 def _tools() -> None:
     missing = [name for name in TOOLS if not shutil.which(name)]
     if "ssh" in missing and apt.may_install():
-        with step("installing openssh-client"), contextlib.suppress(CommandError):
-            apt.install("openssh-client")
+        with step(f"installing {TOOLS['ssh']}"), contextlib.suppress(CommandError):
+            apt.install(TOOLS["ssh"])
         missing = [name for name in TOOLS if not shutil.which(name)]
     if missing:
-        raise CommandError(f"{missing[0]} is missing: {TOOLS[missing[0]]} and put it on the PATH")
+        raise CommandError(f"{missing[0]} is missing: install {TOOLS[missing[0]]} and put it on the PATH")
 
 
 def _variables(target: Target, config: Config) -> None:

@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import time
 
-from common.errors import CommandError
+from common.errors import CommandError, last_line
 from common.progress import say
 
 # A new machine updates itself at boot, and our own steps run in parallel.
@@ -62,8 +62,7 @@ def _run(command: list[str], deadline: float) -> None:
         if done.returncode == 0:
             return
         if not any(text in done.stderr for text in LOCKED) or time.monotonic() > deadline:
-            lines = done.stderr.strip().splitlines() or ["no output"]
-            raise CommandError(f"apt-get {command[0]}: {lines[-1]}")
+            raise CommandError(f"apt-get {command[0]}: {last_line(done.stderr)}")
         if not told:
             say("  waiting for another apt-get on this machine")
             told = True

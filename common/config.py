@@ -5,7 +5,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from common import keys
+from common import keys, ports
 from common.errors import CommandError
 from common.paths import STATE
 
@@ -31,10 +31,7 @@ def stored(region: str, repository: str) -> str:
 
 
 def _port(variable: str, default: int) -> int:
-    value = os.environ.get(variable) or str(default)
-    if not value.isdigit() or not 1 <= int(value) <= 65535:
-        raise CommandError(f"{variable}={value} is not a port: set it to a number from 1 to 65535")
-    return int(value)
+    return ports.number(variable, os.environ.get(variable) or str(default))
 
 
 def _subnet() -> ipaddress.IPv4Network:

@@ -111,3 +111,24 @@ def copy_into(container: str, content: dict[str, str], uid: int = 0, mode: int =
             entry.size, entry.mode, entry.uid, entry.gid = len(data), mode, uid, uid
             tar.addfile(entry, io.BytesIO(data))
     docker("cp", "-", f"{container}:/", stdin=archive.getvalue())
+
+
+def push(image: str, remote: str, user: str, password: str, folder: Path) -> str:
+    """Pushes an image under a registry's name, which is removed from the engine afterwards; returns its digest.
+
+    Args:
+        folder: for a Docker configuration of our own: the user's is not changed.
+    """
+    login = ("--config", str(folder))
+    try:
+        docker(*login, "login", "--username", user, "--password-stdin", remote.partition("/")[0], stdin=password)
+        docker("tag", image, remote)
+        docker(*login, "push", "--quiet", remote, timeout=900)
+        pushed = inspect("image", remote) or {}
+    finally:
+        if inspect("image", remote):
+            docker("rmi", remote)
+        (folder / "config.json").unlink(missing_ok=True)
+    repository = remote.rpartition(":")[0]
+    digests = (one.partition("@") for one in pushed["RepoDigests"])
+    return str(next(digest for name, _, digest in digests if name == repository))

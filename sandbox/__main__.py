@@ -16,7 +16,8 @@ from functools import partial
 
 import yaml
 
-from common import files, ownership, row
+from common import files, ownership, ports
+from common.check import require
 from common.config import REGION, Config
 from common.docker import docker, inspect
 from common.errors import CommandError
@@ -52,7 +53,7 @@ def start(config: Config) -> None:
             )
         with step("sandbox: removing the leftovers of an earlier sandbox with this name"):
             _remove(config)
-    row.require(checks.before_start(config))
+    require(checks.before_start(config))
     ownership.record(config)
     with step(f"sandbox: AWS on {config.endpoint}, ECR on {config.push_address}, network {config.subnet}"):
         _network(config)
@@ -207,13 +208,12 @@ def _network(config: Config) -> None:
         )
     except CommandError as error:
         raise CommandError(f"{error}: set SANDBOX_SUBNET to a free network (it is {config.subnet})") from None
-    for port, variable in (
-        (config.aws_port, "SANDBOX_AWS_PORT"),
-        (config.metadata_port, "SANDBOX_METADATA_PORT"),
-    ):
-        if checks.taken(config.gateway, port):
-            docker("network", "rm", config.name)
-            raise CommandError(f"port {port} of {config.gateway} is in use: set {variable} to a free port")
+    try:
+        ports.require_free(config.gateway, config.aws_port, "SANDBOX_AWS_PORT")
+        ports.require_free(config.gateway, config.metadata_port, "SANDBOX_METADATA_PORT")
+    except CommandError:
+        docker("network", "rm", config.name)
+        raise
 
 
 def _has_ssh(instance: ec2.Instance) -> bool:
@@ -234,14 +234,7 @@ def _wait(attempt: Callable[[], bool], error: str) -> None:
 
 
 COMMANDS: dict[str, Callable[[Config], int | None]] = {
-    "up": up,
-    "start": start,
-    "build": build,
-    "sync": sync,
-    "status": status,
-    "check": check,
-    "down": down,
-    "serve": server.serve,
+    command.__name__: command for command in (up, start, build, sync, status, check, down, server.serve)
 }
 
 

@@ -8,33 +8,33 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from common import images, ownership
+from common import images, ownership, ports
+from common.check import BAD, GOOD, NOTE, Check, tried
 from common.config import Config
 from common.docker import docker, inspect
 from common.errors import CommandError
-from common.row import BAD, GOOD, NOTE, Row, tried
 from sandbox import server
 from sandbox.images import chosen
 
 NEEDED_GIB = 6  # for the images, one host's images and data
 
 
-def before_start(config: Config) -> Iterator[Row]:
+def before_start(config: Config) -> Iterator[Check]:
     """Checks of what would make `start` fail."""
     yield _subnet(config)
     yield tried("ports, disk", lambda: _resources(config))
 
 
-def rows(config: Config) -> Iterator[Row]:
+def rows(config: Config) -> Iterator[Check]:
     """All checks, for ``make doctor``."""
     yield tried("sandbox", lambda: _owned(config))
     yield from before_start(config)
     if server.answers(config):
         problem = blocked(config)
-        yield Row("firewall", BAD if problem else GOOD, problem or "the hosts reach the sandbox's APIs")
+        yield Check("firewall", BAD if problem else GOOD, problem or "the hosts reach the sandbox's APIs")
     else:
         name, rule = firewall(config)
-        yield Row("firewall", NOTE, f"{name}; checked when the sandbox is up", f"if it denies: `{rule}`")
+        yield Check("firewall", NOTE, f"{name}; checked when the sandbox is up", f"if it denies: `{rule}`")
 
 
 def _owned(config: Config) -> str:
@@ -59,33 +59,19 @@ def _resources(config: Config) -> str:
         for binding in bindings
     }
     for port, variable in ((config.registry_port, "SANDBOX_REGISTRY_PORT"), (config.edge_port, "EDGE_PORT")):
-        if str(port) not in ours and taken("127.0.0.1", port):
-            raise CommandError(f"port {port} of 127.0.0.1 is in use: set {variable} to a free port")
+        if str(port) not in ours:
+            ports.require_free("127.0.0.1", port, variable)
     return f"{config.edge_port} and {config.registry_port} of 127.0.0.1, {NEEDED_GIB} GiB or more free"
 
 
-def taken(address: str, port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((address, port))
-        except OSError:
-            return True
-    return False
-
-
-def _subnet(config: Config) -> Row:
+def _subnet(config: Config) -> Check:
     if inspect("network", config.name):
-        return Row("subnet", GOOD, f"{config.subnet}, the sandbox's own")
+        return Check("subnet", GOOD, f"{config.subnet}, the sandbox's own")
     for name, network in _networks():
         if network.overlaps(config.subnet):
-            return Row(
-                "subnet",
-                BAD,
-                f"{config.subnet} overlaps {network} of {name}",
-                f"set SANDBOX_SUBNET to a free network (it is {config.subnet})",
-            )
-    return Row("subnet", GOOD, f"{config.subnet} is free")
+            found = f"{config.subnet} overlaps {network} of {name}"
+            return Check("subnet", BAD, found, f"set SANDBOX_SUBNET to a free network (it is {config.subnet})")
+    return Check("subnet", GOOD, f"{config.subnet} is free")
 
 
 def _networks() -> Iterator[tuple[str, ipaddress.IPv4Network]]:
@@ -108,8 +94,8 @@ def _networks() -> Iterator[tuple[str, ipaddress.IPv4Network]]:
 
 def blocked(config: Config) -> str:
     """Why a container in the sandbox's network cannot reach the APIs; empty if it can."""
-    ports = (config.aws_port, config.metadata_port)
-    tries = "; ".join(f"timeout 3 bash -c '</dev/tcp/{config.gateway}/{port}' || echo {port}" for port in ports)
+    needed = (config.aws_port, config.metadata_port)
+    tries = "; ".join(f"timeout 3 bash -c '</dev/tcp/{config.gateway}/{port}' || echo {port}" for port in needed)
     running = docker(
         "ps", "--quiet", "--filter", f"label={config.label}", "--filter", f"name=^{config.name}-i-"
     ).split()
@@ -131,16 +117,14 @@ def blocked(config: Config) -> str:
 def firewall(config: Config) -> tuple[str, str]:
     """This machine's firewall, and the command that allows traffic from the sandbox's hosts to its APIs."""
     source, to = str(config.subnet), config.gateway
-    ports = sorted((config.aws_port, config.metadata_port))
+    listed = ",".join(map(str, sorted((config.aws_port, config.metadata_port))))
     if _says(["ufw", "status"], "Status: active") or _enabled(Path("/etc/ufw/ufw.conf"), "ENABLED=yes"):
-        listed = ",".join(map(str, ports))
         return "ufw", f"sudo ufw allow proto tcp from {source} to {to} port {listed}"
     if _says(["firewall-cmd", "--state"], "running"):
         return (
             "firewalld",
             f"sudo firewall-cmd --permanent --zone=trusted --add-source={source} && sudo firewall-cmd --reload",
         )
-    listed = ",".join(map(str, ports))
     rule = f"sudo iptables -I INPUT -p tcp -s {source} -d {to} -m multiport --dports {listed} -j ACCEPT"
     return "a firewall (iptables or nftables)", rule
 

@@ -13,6 +13,7 @@ import yaml
 from common import files, keys
 from common.config import ECR_USER, Config
 from common.docker import build, docker, inspect
+from common.docker import push as docker_push
 from common.errors import CommandError
 from common.images import CLONE_LABEL, IMAGE_LABEL, IMAGE_VARIABLES, PREFIX, STAND_INS, available, once
 from common.paths import ROOT
@@ -93,17 +94,6 @@ def _grafana(config: Config, image: str) -> dict[str, str | bool]:
 
 def push(config: Config, image: str) -> str:
     """Pushes an image to the sandbox's ECR; returns its name for the hosts of every region, with the digest."""
-    login = config.state / "docker"
-    docker(
-        *("--config", str(login), "login", "--username", ECR_USER, "--password-stdin", config.push_address),
-        stdin=keys.load(config.state).registry,
-    )
-    docker("tag", image, f"{config.push_address}/{image}")
-    try:
-        docker("--config", str(login), "push", "--quiet", f"{config.push_address}/{image}", timeout=600)
-        pushed = inspect("image", f"{config.push_address}/{image}") or {}
-    finally:
-        docker("rmi", f"{config.push_address}/{image}")
-    repository = f"{config.push_address}/{image}".rpartition(":")[0]
-    digest = next(one for one in pushed["RepoDigests"] if one.startswith(f"{repository}@")).partition("@")[2]
+    password = keys.load(config.state).registry
+    digest = docker_push(image, f"{config.push_address}/{image}", ECR_USER, password, config.state / "docker")
     return f"{{{{ ecr_registry }}}}/{image}@{digest}"

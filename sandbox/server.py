@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from common import keys
 from common.config import Config
-from common.errors import CommandError
+from common.errors import CommandError, last_line
 from common.paths import ROOT
 from sandbox import overview
 
@@ -126,7 +126,7 @@ def start(config: Config) -> None:
         if answers(config):
             return
         time.sleep(0.2)
-    last = (log(config).read_text().strip().splitlines() or ["no output"])[-1].removeprefix("✗ ")
+    last = last_line(log(config).read_text()).removeprefix("✗ ")
     raise CommandError(f"the sandbox's AWS APIs did not start: {last} (whole log: {log(config)})")
 
 

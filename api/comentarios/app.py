@@ -6,8 +6,8 @@ from . import docs, errors, health, logs
 from .comments import Comments
 from .config import Settings
 from .draining import Draining
-from .gateway import Gateway
 from .metrics import Metrics
+from .middleware import Middleware
 from .storage import open_storage
 
 
@@ -33,8 +33,8 @@ def create_app(settings: Settings | None = None, draining: Draining | None = Non
     comments.init_app(app)
     health.init_app(app, settings, storage, draining, metrics)
     docs.init_app(app, settings)
-    gateway = Gateway(app.wsgi_app, comments, metrics, draining, settings)
-    app.extensions["lines"] = gateway.lines
-    app.wsgi_app = gateway  # type: ignore[method-assign]
+    middleware = Middleware(app.wsgi_app, comments, metrics, draining, settings)
+    app.extensions["lines"] = middleware.lines
+    app.wsgi_app = middleware  # type: ignore[method-assign]
     storage.prepare()
     return app

@@ -1,6 +1,8 @@
 """The two routes of the contract."""
 
+import re
 import time
+from typing import Any
 from urllib.parse import quote
 from zlib import crc32
 
@@ -10,7 +12,7 @@ from werkzeug.routing import BaseConverter
 
 from . import replies
 from .config import Settings
-from .errors import ApiError, to_flask
+from .errors import ApiError, reply_to, to_flask
 from .metrics import Metrics
 from .replies import Headers, Reply
 from .storage import NewComment, Storage, Stored
@@ -20,6 +22,8 @@ NEW_PATH = "/api/comment/new"
 LIST_PATH = "/api/comment/list/"
 NEW_RULE = NEW_PATH
 LIST_RULE = LIST_PATH + "<path:content_id>"
+# A page's query as the links to next pages have it. Any other form goes through Flask.
+QUERY = re.compile(r"(?:limit=(?P<limit>[0-9]+)(?:&|$))?(?:after=(?P<after>[A-Za-z0-9_-]+))?")
 # Replies that are frequent, and replies that must be counted even if they happen once.
 REPLIES = {("POST", NEW_RULE): (200, 400, 500, 503, 507), ("GET", LIST_RULE): (200, 304, 404, 500, 503)}
 
@@ -50,6 +54,31 @@ class Comments:
         for (method, rule), codes in REPLIES.items():
             for code in codes:
                 self._metrics.expect(method, code, rule)
+
+    def fast_path(self, method: str, path: str, environ: dict[str, Any]) -> tuple[Reply, str] | None:
+        """The reply to an ordinary request, and the rule that it is counted under; None if Flask should answer.
+
+        Flask routes, parses and dispatches in about 60 µs, which an ordinary POST or GET does not need. Everything else
+        (other queries, HEAD, chunked bodies, other content types, wrong paths) goes through Flask and the views below.
+        """
+        try:
+            if method == "GET" and path.startswith(LIST_PATH):
+                content_id, query = path[len(LIST_PATH) :], QUERY.fullmatch(environ.get("QUERY_STRING", ""))
+                if content_id and query:
+                    limit, after = parse_limit(query["limit"]), parse_cursor(query["after"])
+                    return self.page(content_id, after, limit, environ.get("HTTP_IF_NONE_MATCH", "")), LIST_RULE
+            elif (
+                method == "POST"
+                and path == NEW_PATH
+                and environ.get("CONTENT_TYPE") == replies.JSON
+                and "HTTP_CONTENT_ENCODING" not in environ
+            ):
+                digits = environ.get("CONTENT_LENGTH") or ""
+                if digits.isdecimal() and (length := int(digits)) <= self._max_body_bytes:
+                    return self.new(environ["wsgi.input"].read(length), length), NEW_RULE
+        except Exception as error:
+            return reply_to(error, self._max_body_bytes), LIST_RULE if method == "GET" else NEW_RULE
+        return None
 
     def view_new(self) -> Response:
         if request.mimetype != replies.JSON:

@@ -105,69 +105,37 @@ def _list() -> dict[str, Any]:
 
 
 def _schemas() -> dict[str, Any]:
-    text = {"type": "string", "minLength": 1, "pattern": NO_NUL}
-    email = {"type": "string", "format": "email", "minLength": 3, "maxLength": MAX_EMAIL}
+    text = {**TEXT, "minLength": 1, "pattern": NO_NUL}
+    address = {**TEXT, "minLength": 3, "maxLength": MAX_EMAIL}
+    content_id = {
+        **text,
+        "maxLength": MAX_CONTENT_ID,
+        "description": "No `.` or `..` between slashes: clients take them out of a URL.",
+        "not": {"pattern": r"(^|/)\.\.?(/|$)"},
+    }
+    new = {
+        "email": {**address, "format": "email"},
+        "comment": {**text, "maxLength": MAX_COMMENT},
+        "content_id": {"oneOf": [content_id, {"type": "integer", "description": "at most 255 digits"}]},
+    }
+    success = {"status": {"const": "SUCCESS"}, "message": TEXT}
+    errors = {"type": "array", "items": _object({"field": TEXT, "message": TEXT})}
     return {
-        "NewComment": {
-            "type": "object",
-            "required": ["email", "comment", "content_id"],
-            "additionalProperties": False,
-            "properties": {
-                "email": email,
-                "comment": {**text, "maxLength": MAX_COMMENT},
-                "content_id": {
-                    "oneOf": [
-                        {
-                            **text,
-                            "maxLength": MAX_CONTENT_ID,
-                            "description": "No `.` or `..` between slashes: clients take them out of a URL.",
-                            "not": {"pattern": r"(^|/)\.\.?(/|$)"},
-                        },
-                        {"type": "integer", "description": "at most 255 digits"},
-                    ]
-                },
-            },
-        },
-        "Comment": {
-            "type": "object",
-            "required": ["email", "comment"],
-            "additionalProperties": False,
-            # No format: checkers do not agree on which addresses are valid.
-            "properties": {
-                "email": {"type": "string", "minLength": 3, "maxLength": MAX_EMAIL},
-                "comment": {"type": "string", "minLength": 1, "maxLength": MAX_COMMENT},
-            },
-        },
-        "Success": _answer({"const": "SUCCESS"}),
-        "Alive": _answer({"const": "SUCCESS"}, {"version": {"type": "string"}, "commit": {"type": "string"}}),
-        "Error": {
-            "type": "object",
-            "required": ["status", "message"],
-            "additionalProperties": False,
-            "properties": {
-                "status": {"type": "string", "pattern": "^[A-Z-]+$"},
-                "message": {"type": "string"},
-                "errors": {
-                    "type": "array",
-                    "items": {
-                        "type": "object",
-                        "required": ["field", "message"],
-                        "additionalProperties": False,
-                        "properties": {"field": {"type": "string"}, "message": {"type": "string"}},
-                    },
-                },
-            },
-        },
+        "NewComment": _object(new),
+        # No format: checkers do not agree on which addresses are valid.
+        "Comment": _object({"email": address, "comment": {**TEXT, "minLength": 1, "maxLength": MAX_COMMENT}}),
+        "Success": _object(success),
+        "Alive": _object({**success, "version": TEXT, "commit": TEXT}),
+        "Error": _object({"status": {**TEXT, "pattern": "^[A-Z-]+$"}, "message": TEXT}, {"errors": errors}),
     }
 
 
-def _answer(status: dict[str, Any], more: dict[str, Any] | None = None) -> dict[str, Any]:
-    properties = {"status": status, "message": {"type": "string"}, **(more or {})}
+def _object(required: dict[str, Any], optional: dict[str, Any] | None = None) -> dict[str, Any]:
     return {
         "type": "object",
-        "required": list(properties),
+        "required": list(required),
         "additionalProperties": False,
-        "properties": properties,
+        "properties": {**required, **(optional or {})},
     }
 
 

@@ -61,7 +61,7 @@ FAULTS = (
     Fault(
         "writes are not held while the comments are moved",
         f"{RELEASE}/rollout.py",
-        "                self._edge.hold()\n",
+        "                self._edge.hold_writes()\n",
         "",
         MOVES,
     ),

@@ -550,7 +550,7 @@ class FakeEdge(Edge):
     def __init__(self, world: World):
         self._world = world
 
-    def target(self) -> str | None:
+    def serving(self) -> str | None:
         return self._world.target
 
     def switch(self, identity: str) -> None:
@@ -559,11 +559,11 @@ class FakeEdge(Edge):
         self._world.done.append("switch")
         self._world.points("after the switch")
 
-    def hold(self) -> None:
+    def hold_writes(self) -> None:
         self._world.waiting = True
         self._world.points("after the hold")
 
-    def release(self) -> None:
+    def resume_writes(self) -> None:
         self._world.points("before the release of writes")
         self._world.waiting = False
 

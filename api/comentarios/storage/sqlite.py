@@ -115,11 +115,11 @@ class SqliteEngine(Engine):
         with _translated():
             if self._writer is None:
                 self._writer = self._connect()
-                # `_begin` waits instead.
+                # `begin` waits instead.
                 self._writer.execute("PRAGMA busy_timeout = 0")
             connection = self._writer
             try:
-                self._begin(connection)
+                begin(connection, self._busy_seconds)
                 if comments:
                     connection.executemany(INSERT, comments)
                 else:
@@ -129,9 +129,6 @@ class SqliteEngine(Engine):
                 self._writer = None
                 connection.close()
                 raise
-
-    def _begin(self, connection: sqlite3.Connection) -> None:
-        begin(connection, self._busy_seconds)
 
     def size_bytes(self) -> int:
         total = 0

@@ -22,7 +22,7 @@ def ask(client: FlaskClient, known: str, url: str = PATH, method: str = "GET") -
     return client.open(url, method=method, headers={"If-None-Match": known})
 
 
-# With another query than a page's Flask answers, without one the gateway.
+# With another query than a page's, Flask answers; without one, `Comments.fast_path`.
 @pytest.mark.parametrize("url", [PATH, f"{PATH}?limit=2", f"{PATH}?limit=1000", f"{PATH}?limit=2&x=1"])
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_list_that_has_not_changed(client: FlaskClient, post: Post, url: str, method: str) -> None:

@@ -50,7 +50,7 @@ def fill(app: Flask) -> Fill:
     + ["after={}&limit=2", "limit=2&limit=3", "limit=", "after=", "limit=2after={}", "limit=%32", "limit=٢"],
 )
 def test_query_means_the_same_on_both_ways(client: FlaskClient, fill: Fill, query: str) -> None:
-    """The gateway answers those of the links to next pages, Flask those with anything else."""
+    """`Comments.fast_path` answers those of the links to next pages, Flask those with anything else."""
     fill(5)
     query = query.format(make_cursor(2))
     one, other = client.get(f"{PATH}?{query}"), client.get(f"{PATH}?{query}&x=1")

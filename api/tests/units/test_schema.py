@@ -61,5 +61,5 @@ def test_any_body_gets_a_proper_answer(application: Flask) -> None:
 
 @given(st.from_regex(_PLAIN_EMAIL, fullmatch=True))
 @settings(max_examples=150, deadline=None, database=None)
-def test_short_way_for_addresses_lets_nothing_wrong_through(address: str) -> None:
+def test_fast_path_for_addresses_lets_nothing_wrong_through(address: str) -> None:
     validate_email(address, check_deliverability=False)

@@ -190,7 +190,7 @@ def test_after_a_switch_every_request_goes_to_the_new_release(host: Host) -> Non
     host.replica("two", 2)
     assert {host.get()[1]["release"] for _ in range(20)} == {"one"}
     host.edge.switch("two")
-    assert host.edge.target() == "two"
+    assert host.edge.serving() == "two"
     assert {host.get()[1]["release"] for _ in range(50)} == {"two"}
     # And after a new start of the edge, which reads it from the file.
     docker("restart", "--time", "1", host.name)
@@ -333,7 +333,7 @@ def test_client_above_its_bytes_is_told_when_to_come_again(host: Host) -> None:
 
 @pytest.mark.parametrize(
     "places",
-    [{"_stack_replica_requests": 20}, {"_stack_client_requests": 0, "_stack_replica_crowd_requests": 20}],
+    [{"_stack_replica_requests": 20}, {"_stack_client_crowd_above": 0, "_stack_replica_crowd_requests": 20}],
     ids=["everybody", "crowd"],
 )
 def test_overload_is_refused_at_once(whole_host: Host, places: dict[str, int]) -> None:

@@ -36,8 +36,8 @@ def test_architecture(
     monkeypatch.setattr(host, "hosts", lambda _: found)
     target = Target("aws", tmp_path, {})
     if not refused:
-        assert image.ensure(target) == "v1" and pushed == ["v1"]
+        assert image.ensure_pushed(target) == "v1" and pushed == ["v1"]
         return
     with pytest.raises(CommandError, match=refused):
-        image.ensure(target)
+        image.ensure_pushed(target)
     assert pushed == []

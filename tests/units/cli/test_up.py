@@ -50,7 +50,7 @@ def test_the_live_image_stays(
     monkeypatch.setattr(host, "greet", lambda _: [])
     monkeypatch.setattr(release, "live", lambda _: live)
     monkeypatch.setattr(image, "tree_tag", lambda: TREE)
-    monkeypatch.setattr(image, "ensure", lambda *_, **__: "ensured")
+    monkeypatch.setattr(image, "ensure_pushed", lambda *_, **__: "ensured")
     assert up._tag(target, tag, rebuild=False) == expected
     assert said in capsys.readouterr().out
 

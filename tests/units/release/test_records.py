@@ -132,19 +132,19 @@ def test_back_to_the_last_good_one(records: Records) -> None:
     add(records, 2)
     add(records, 3, FAILED)
     add(records, 4, CANCELLED)
-    assert records.before(add(records, 5)).number == 2
+    assert records.last_good_before(add(records, 5)).number == 2
 
 
 def test_rollbacks_are_no_place_to_go_back_to(records: Records) -> None:
     add(records, 1)
     add(records, 2, kind="rollback", origin=1)
-    assert records.before(add(records, 3)).number == 1
+    assert records.last_good_before(add(records, 3)).number == 1
 
 
 def test_nothing_to_go_back_to(records: Records) -> None:
     add(records, 1, FAILED)
     with pytest.raises(ReleaseError, match="no good release before the live one to go back to"):
-        records.before(add(records, 2))
+        records.last_good_before(add(records, 2))
 
 
 def test_found_by_number_or_tag(records: Records) -> None:

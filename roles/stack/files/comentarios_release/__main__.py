@@ -106,7 +106,7 @@ class Command:
         # A rerun, on this host or after another one failed, must not go one release further back.
         if not self._arguments.to and live.kind == "rollback":
             return {"changed": False, "number": live.number}
-        to = self._records.find(self._arguments.to) if self._arguments.to else self._records.before(live)
+        to = self._records.find(self._arguments.to) if self._arguments.to else self._records.last_good_before(live)
         if to.origin == live.origin:
             return {"changed": False, "number": live.number}
         if not self._keeps_database(self._records.configuration(to.number), self._settings.stack_dir, live):

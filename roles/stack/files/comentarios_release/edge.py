@@ -41,7 +41,7 @@ class Edge:
         # HAProxy reads this file at start and at a reload. A running process is switched through its socket.
         return self._settings.stack_dir / "haproxy" / "live.cfg"
 
-    def target(self) -> str | None:
+    def serving(self) -> str | None:
         """The identity of the release that gets the requests; None before the first one."""
         try:
             found = re.search(r"release-(\S+)", self._live.read_text())
@@ -71,8 +71,8 @@ class Edge:
         # A process from before a reload takes no more commands. It ends with its last connection.
         _until(DRAIN_SECONDS, lambda: len(self._processes()) < 2)
 
-    def hold(self) -> None:
-        """New writes wait at the edge until `release`. If this program ends before, they go on after some seconds.
+    def hold_writes(self) -> None:
+        """New writes wait at the edge until `resume_writes`, or for some seconds if this program ends before.
 
         Raises:
             ReleaseError: the edge does not take the command.
@@ -81,7 +81,7 @@ class Edge:
         _until(DRAIN_SECONDS, lambda: not self._runs() or len(self._processes()) < 2)
         self._hold_until(int(time.time()) + HOLD_SECONDS)
 
-    def release(self) -> None:
+    def resume_writes(self) -> None:
         self._hold_until(0)
 
     def _hold_until(self, end: int) -> None:

@@ -144,7 +144,7 @@ class Records:
         record.times[phase] = time.time()
         self.save(record)
 
-    def before(self, live: Record) -> Record:
+    def last_good_before(self, live: Record) -> Record:
         """The last good release before the live one, for ``make rollback``.
 
         Raises:

@@ -127,7 +127,7 @@ class Rollout:
 
     def _place(self) -> None:
         """Puts the configuration in place and applies it to all services except the API."""
-        if self._edge.target() is None:
+        if self._edge.serving() is None:
             self._edge.switch(self._record.identity)
         since = time.time()
         self._apply(self._configuration, self._record.identity)
@@ -190,7 +190,7 @@ class Rollout:
                 return one.release == before.identity
 
             # Before the switch they were not touched. Waiting for them here might never end.
-            if self._edge.target() != before.identity:
+            if self._edge.serving() != before.identity:
                 self._engine.start(one for one in self._engine.containers("api") if belongs(one) and not one.runs)
                 missing = before.replicas - sum(belongs(one) for one in self._engine.containers("api"))
                 if missing > 0:
@@ -207,7 +207,7 @@ class Rollout:
             if self._record.reached("ready"):
                 self._apply(configuration, before.identity)
                 self._reload_edge()
-        keep = self._previous.identity if self._previous else self._edge.target()
+        keep = self._previous.identity if self._previous else self._edge.serving()
         failed = [one for one in self._engine.containers("api") if one.release != keep and self._is_new(one)]
         self._engine.stop(one for one in failed if one.runs)
         self._engine.remove(failed)
@@ -263,13 +263,13 @@ class Rollout:
             nonlocal begin
             if line["step"] == "hold":
                 begin = self._clock()
-                self._edge.hold()
+                self._edge.hold_writes()
                 # Writes that passed the edge before.
                 self._sleep(SETTLE_SECONDS)
             elif line["step"] == "moved" and identity:
-                if self._edge.target() != identity:
+                if self._edge.serving() != identity:
                     self._edge.switch(identity)
-                self._edge.release()
+                self._edge.resume_writes()
                 self._record.held_seconds = round(self._clock() - begin, 1)
             else:
                 self._record.copied = {"done": line["done"], "of": line["of"]}

@@ -17,7 +17,7 @@ from cli.targets import Target
 from cli.venv import environment
 from common import images
 from common.docker import docker, inspect
-from common.errors import CommandError
+from common.errors import CommandError, last_line
 from common.paths import ROOT
 from common.progress import say
 
@@ -51,7 +51,7 @@ def _newer_python() -> Iterator[str]:
         command: list[str | Path] = [ROOT / ".venv" / "bin" / "uv", *COMPILE, "--upgrade", f"{lock}.in"]
         done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False)
         if done.returncode:
-            yield f"{lock}.in: not available: {_last(done.stderr)}"
+            yield f"{lock}.in: not available: {last_line(done.stderr)}"
             continue
         found |= newer(locked((ROOT / f"{lock}.txt").read_text()), locked(done.stdout))
     yield from [found[name] for name in sorted(found)] or ["none is newer"]
@@ -82,7 +82,7 @@ def _newer_debian() -> Iterator[str]:
         try:
             said = docker("run", "--rm", "--user", "0:0", "--entrypoint", "sh", built, "-c", UPGRADES, timeout=300)
         except CommandError as error:
-            yield f"{name}: not available: {_last(str(error))}"
+            yield f"{name}: not available: {last_line(str(error))}"
             continue
         lines = upgrades(said)
         yield f"{name}: {', '.join(lines) if lines else 'none is newer'}"
@@ -178,7 +178,7 @@ def _vulnerable() -> Iterator[str]:
         try:
             found = json.loads(done.stdout)["dependencies"]
         except (ValueError, KeyError):
-            yield f"{lock}: not available: {_last(done.stderr)[:200]}"
+            yield f"{lock}: not available: {last_line(done.stderr)[:200]}"
             continue
         yield from [f"{lock}: {line}" for line in vulnerable(found)]
 
@@ -228,8 +228,4 @@ def _tool(program: str, *arguments: str | Path) -> None:
     command = [ROOT / ".venv" / "bin" / program, *arguments]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise CommandError(f"{program} failed: {_last(done.stderr)}")
-
-
-def _last(text: str) -> str:
-    return (text.strip().splitlines() or ["no output"])[-1].strip()
+        raise CommandError(f"{program} failed: {last_line(done.stderr)}")

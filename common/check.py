@@ -9,7 +9,7 @@ GOOD, NOTE, BAD = "good", "note", "BAD"
 
 
 @dataclass(frozen=True)
-class Row:
+class Check:
     """What was checked, how it is, what was found, and what to do about it."""
 
     what: str
@@ -18,19 +18,19 @@ class Row:
     help: str = ""
 
 
-def tried(what: str, attempt: Callable[[], str]) -> Row:
+def tried(what: str, attempt: Callable[[], str]) -> Check:
     try:
-        return Row(what, GOOD, attempt())
+        return Check(what, GOOD, attempt())
     except CommandError as error:
-        return Row(what, BAD, str(error))
+        return Check(what, BAD, str(error))
 
 
-def require(rows: Iterable[Row]) -> None:
-    """Stops at the first row that is bad.
+def require(checks: Iterable[Check]) -> None:
+    """Stops at the first check that is bad.
 
     Raises:
         CommandError: what was found, and what to do.
     """
-    for row in rows:
-        if row.state == BAD:
-            raise CommandError(f"{row.found}: {row.help}" if row.help else row.found)
+    for check in checks:
+        if check.state == BAD:
+            raise CommandError(f"{check.found}: {check.help}" if check.help else check.found)

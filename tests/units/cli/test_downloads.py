@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from cli import program
+from cli import downloads
 from common.errors import CommandError
 
 PLATFORM = "linux_amd64"
@@ -27,7 +27,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A machine without Terraform; gives the folder that is first on its PATH."""
     first = tmp_path / "first"
     first.mkdir()
-    monkeypatch.setattr(program, "BIN", tmp_path / "bin")
+    monkeypatch.setattr(downloads, "BIN", tmp_path / "bin")
     monkeypatch.setenv("PATH", f"{first}:{tmp_path / 'bin'}")
     monkeypatch.setenv("no_proxy", "*")
     monkeypatch.setattr("platform.machine", lambda: "x86_64")
@@ -64,11 +64,11 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
 
 def place(monkeypatch: pytest.MonkeyPatch, name: str, source: str, content: bytes | None = None) -> None:
     """Has a program come from there; and be this content, where one is given."""
-    released: program.Program = getattr(program, name)
+    released: downloads.Program = getattr(downloads, name)
     files = released.files
     if content is not None:
         files = {PLATFORM: (files[PLATFORM][0], hashlib.sha256(content).hexdigest())}
-    monkeypatch.setattr(program, name, dataclasses.replace(released, source=source, files=files))
+    monkeypatch.setattr(downloads, name, dataclasses.replace(released, source=source, files=files))
 
 
 def archive(text: str) -> bytes:
@@ -94,11 +94,11 @@ def install(folder: Path, name: str, text: str) -> Path:
 def test_fetched_once(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     content = archive("fetched")
     asked = serve("TERRAFORM", content)
-    place(monkeypatch, "TERRAFORM", program.TERRAFORM.source, content)
-    program.ensure()
-    program.ensure()
+    place(monkeypatch, "TERRAFORM", downloads.TERRAFORM.source, content)
+    downloads.ensure_terraform()
+    downloads.ensure_terraform()
     assert runs() == "fetched"
-    assert asked == [f"/folder/terraform_{program.TERRAFORM.title.split()[-1]}_{PLATFORM}.zip"]
+    assert asked == [f"/folder/terraform_{downloads.TERRAFORM.title.split()[-1]}_{PLATFORM}.zip"]
 
 
 def test_compose_is_fetched_once(serve: Serve, monkeypatch: pytest.MonkeyPatch, machine: Path) -> None:
@@ -107,19 +107,19 @@ def test_compose_is_fetched_once(serve: Serve, monkeypatch: pytest.MonkeyPatch, 
     install(machine, "docker-compose", "1.29.2")
     content = b"#!/bin/sh\necho fetched $*\n"
     asked = serve("COMPOSE", content)
-    place(monkeypatch, "COMPOSE", program.COMPOSE.source, content)
-    program.compose()
-    assert runs(*program.compose(), "up") == "fetched up"
+    place(monkeypatch, "COMPOSE", downloads.COMPOSE.source, content)
+    downloads.compose()
+    assert runs(*downloads.compose(), "up") == "fetched up"
     assert asked == ["/folder/docker-compose-linux-x86_64"]
     install(machine, "docker", "the plugin $*")
-    assert runs(*program.compose(), "up") == "the plugin compose up"
+    assert runs(*downloads.compose(), "up") == "the plugin compose up"
 
 
 def test_another_compose_is_not_installed(serve: Serve, tmp_path: Path, machine: Path) -> None:
     install(machine, "docker", "no; exit 1")
     serve("COMPOSE", b"somebody else's")
     with pytest.raises(CommandError, match="has the wrong SHA-256"):
-        program.compose()
+        downloads.compose()
     assert not (tmp_path / "bin").exists()
 
 
@@ -127,16 +127,16 @@ def test_another_compose_is_not_installed(serve: Serve, tmp_path: Path, machine:
 def test_each_architecture_has_its_file(monkeypatch: pytest.MonkeyPatch, machine: Path, machine_name: str) -> None:
     install(machine, "docker", "no; exit 1")
     monkeypatch.setattr("platform.machine", lambda: machine_name)
-    for name, of_it in (("TERRAFORM", program.MACHINES[machine_name]), ("COMPOSE", machine_name)):
+    for name, of_it in (("TERRAFORM", downloads.MACHINES[machine_name]), ("COMPOSE", machine_name)):
         place(monkeypatch, name, "http://127.0.0.1:1")
         with pytest.raises(CommandError, match=rf"http://127\.0\.0\.1:1/\S*linux.{of_it}\S* cannot be downloaded"):
-            program.ensure() if name == "TERRAFORM" else program.compose()
+            downloads.ensure_terraform() if name == "TERRAFORM" else downloads.compose()
 
 
 def test_another_archive_is_not_installed(serve: Serve, tmp_path: Path) -> None:
     serve("TERRAFORM", archive("somebody else's"))
     with pytest.raises(CommandError, match=r"has the wrong SHA-256 \([0-9a-f]{64}\) and was not installed"):
-        program.ensure()
+        downloads.ensure_terraform()
     assert list((tmp_path / "bin").iterdir()) == []
 
 
@@ -145,30 +145,30 @@ def test_nowhere_to_fetch_it_from(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(
         CommandError, match=r"cannot be downloaded .*refused.*: install Terraform 1\.10 or later"
     ) as refused:
-        program.ensure()
+        downloads.ensure_terraform()
     assert "\n" not in str(refused.value)
 
 
 def test_platform_that_is_not_built_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("platform.machine", lambda: "riscv64")
     with pytest.raises(CommandError, match="there is no download for linux_riscv64"):
-        program.ensure()
+        downloads.ensure_terraform()
 
 
 def test_opentofu_in_its_place(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tofu = install(machine, "tofu", "opentofu")
-    program.ensure()
+    downloads.ensure_terraform()
     assert runs() == "opentofu"
     # It was removed since: what is left is a link to nothing.
     tofu.rename(machine / "away")
     place(monkeypatch, "TERRAFORM", "http://127.0.0.1:1")
     with pytest.raises(CommandError, match="cannot be downloaded"):
-        program.ensure()
+        downloads.ensure_terraform()
 
 
 def test_the_machines_own_comes_first(machine: Path) -> None:
     install(machine, "tofu", "opentofu")
-    program.ensure()
+    downloads.ensure_terraform()
     install(machine, "terraform", "terraform")
-    program.ensure()
+    downloads.ensure_terraform()
     assert os.environ["PATH"].startswith(str(machine)) and runs() == "terraform"

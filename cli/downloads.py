@@ -71,7 +71,7 @@ COMPOSE = Program(
 )
 
 
-def ensure() -> None:
+def ensure_terraform() -> None:
     """Makes sure that `terraform` is on the PATH; ours is in `.state/bin`.
 
     Raises:

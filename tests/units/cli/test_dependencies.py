@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 import requests
 
-from cli import image, supply
+from cli import dependencies, image
 
 LOCK = """boto3==1.44.5 \\
     --hash=sha256:00
@@ -25,20 +25,20 @@ Conf libssl3t64 (3.5.1-1+deb13u1 Debian-Security:13/stable-security [amd64])
 
 
 def test_locks() -> None:
-    assert supply.locked(LOCK) == {"boto3": "1.44.5", "networkx": "3.7", "psycopg": "3.3.9"}
+    assert dependencies.locked(LOCK) == {"boto3": "1.44.5", "networkx": "3.7", "psycopg": "3.3.9"}
 
 
 def test_newer_is_what_the_resolver_would_take() -> None:
     have = {"boto3": "1.44.5", "gone": "1", "same": "2"}
-    assert supply.newer(have, {"boto3": "1.44.8", "same": "2", "new": "1"}) == {"boto3": "boto3 1.44.5 → 1.44.8"}
+    assert dependencies.newer(have, {"boto3": "1.44.8", "same": "2", "new": "1"}) == {"boto3": "boto3 1.44.5 → 1.44.8"}
 
 
 def test_security_updates_are_marked() -> None:
-    assert supply.upgrades(SIMULATED) == [
+    assert dependencies.upgrades(SIMULATED) == [
         "libssl3t64 3.5.1-1 → 3.5.1-1+deb13u1 (security)",
         "tzdata 2025b-4 → 2026a-0+deb13u1",
     ]
-    assert supply.upgrades("") == []
+    assert dependencies.upgrades("") == []
 
 
 @pytest.mark.parametrize(
@@ -53,18 +53,18 @@ def test_security_updates_are_marked() -> None:
 )
 def test_later_tags_are_those_of_the_same_form(tag: str, later: list[str]) -> None:
     tags = ["v2.53.3", "v2.53.4", "v2.53.5", "v2.53.6-rc.1", "v3.9.0", "v3.10.0", "2.60.0", "latest", "main"]
-    assert supply.later_tags(tag, tags) == later
+    assert dependencies.later_tags(tag, tags) == later
 
 
 def test_what_could_not_be_asked_is_not_taken_for_safe() -> None:
     flaw = {"id": "PYSEC-2026-1", "fix_versions": ["1.1"]}
     unknown = {"name": "a", "skip_reason": "not found"}
     asked = {"name": "b", "version": "1.0", "vulns": [flaw]}
-    assert supply.vulnerable([unknown, asked]) == [
+    assert dependencies.vulnerable([unknown, asked]) == [
         "b 1.0: PYSEC-2026-1, fixed in 1.1",
         "not available for 1 of 2 packages: PyPI cannot be reached",
     ]
-    assert supply.vulnerable([{"name": "b", "version": "1.0", "vulns": []}]) == ["none known in 1 packages"]
+    assert dependencies.vulnerable([{"name": "b", "version": "1.0", "vulns": []}]) == ["none known in 1 packages"]
 
 
 class Hub(http.server.BaseHTTPRequestHandler):
@@ -106,13 +106,13 @@ def hub() -> Iterator[str]:
 
 
 def test_registry(hub: str) -> None:
-    registry = supply.Registry(f"{hub}/a/b", scheme="http")
+    registry = dependencies.Registry(f"{hub}/a/b", scheme="http")
     assert registry.tags() == ["1", "2"] and registry.digest("1") == "sha256:1"
 
 
 def test_registry_that_is_not_there() -> None:
     with pytest.raises(requests.ConnectionError):
-        supply.Registry("127.0.0.1:1/a/b", scheme="http").tags()
+        dependencies.Registry("127.0.0.1:1/a/b", scheme="http").tags()
 
 
 def test_rebuilt_image_is_another_tag_of_the_same_sources(monkeypatch: pytest.MonkeyPatch) -> None:
