@@ -17,18 +17,28 @@ from tests.support import programs
 from tests.support.site import ROOT, run
 
 BIN = Path(sys.executable).parent
+# Both would load a grammar of IRIs for two seconds, and no schema of theirs has one.
+WITHOUT_IRIS = "import sys; sys.modules['rfc3987_syntax'] = None\n"
+# It starts a process for the syntax of each playbook and each role. `test_syntax` has one for all.
+ANSIBLE_LINT = f"""{WITHOUT_IRIS}
+from ansiblelint import __main__, runner
+runner.Runner._run_syntax_check_phase = lambda *_: []
+__main__._run_cli_entrypoint()
+"""
+SCHEMA = f"{WITHOUT_IRIS}import check_jsonschema; check_jsonschema.main()"
 WORKFLOWS = programs.tracked(ROOT, ".github/workflows/*.yml")
 PROGRAMS = programs.find(ROOT)
 COMMANDS: dict[str, list[str | Path]] = {
     "yamllint": [BIN / "yamllint", "--strict", "."],
-    "ansible-lint": [BIN / "ansible-lint", "--strict", "--offline", "--profile", "production"],
-    "GitHub's schema": [BIN / "check-jsonschema", "--builtin-schema", "vendor.github-workflows", *WORKFLOWS],
+    "ansible-lint": [sys.executable, "-c", ANSIBLE_LINT, "--strict", "--offline", "--profile", "production"],
+    "GitHub's schema": [sys.executable, "-c", SCHEMA, "--builtin-schema", "vendor.github-workflows", *WORKFLOWS],
     "zizmor": [BIN / "zizmor", "--offline", "--no-progress", *WORKFLOWS],
     "terraform fmt": ["terraform", "fmt", "-check", "-recursive", "-diff", "terraform"],
     "hadolint": [BIN / "hadolint", *programs.tracked(ROOT, "*Dockerfile")],
 }
-# The inventory asks AWS, once for each playbook whose syntax is checked.
-NO_INVENTORY = {
+ANSIBLE = {
+    "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+    # The inventory asks AWS.
     "ANSIBLE_INVENTORY": os.devnull,
     "ANSIBLE_INVENTORY_ENABLED": "ansible.builtin.ini",
     "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "false",
@@ -37,7 +47,18 @@ NO_INVENTORY = {
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_linter(name: str) -> None:
-    _lint(COMMANDS[name], {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), **NO_INVENTORY})
+    _lint(COMMANDS[name], ANSIBLE)
+
+
+def test_syntax(tmp_path: Path) -> None:
+    """Of every playbook and role, by Ansible itself."""
+    roles = [{"ansible.builtin.import_role": {"name": role.name}} for role in (ROOT / "roles").iterdir()]
+    every = tmp_path / "roles.yml"
+    every.write_text(yaml.safe_dump([{"hosts": "localhost", "tasks": roles}]))
+    playbooks = programs.tracked(ROOT, "playbooks/*.yml", "*/molecule/*/*.yml", "molecule/*/*.yml")
+    playbooks = [name for name in playbooks if Path(name).name != "molecule.yml"]
+    assert len(playbooks) > 10
+    _lint([BIN / "ansible-playbook", "--syntax-check", *playbooks, every], ANSIBLE)
 
 
 @pytest.mark.parametrize("language", sorted(set(programs.LANGUAGES.values())))
