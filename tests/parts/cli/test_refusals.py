@@ -66,9 +66,10 @@ def test_engine_that_is_not_there():
 
 @pytest.mark.parametrize("variable", ["EDGE_PORT", "SANDBOX_REGISTRY_PORT"])
 def test_port_that_is_taken(variable):
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = str(taken.getsockname()[1])
-        assert refusal(**{variable: port}) == f"✗ port {port} of 127.0.0.1 is in use: set {variable} to a free port"
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = str(server.getsockname()[1])
+        taken = f"port {port} of 127.0.0.1 is in use (Address already in use)"
+        assert refusal(**{variable: port}) == f"✗ {taken}: set {variable} to a free port"
 
 
 def test_port_that_is_none():
