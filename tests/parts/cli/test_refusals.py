@@ -49,7 +49,7 @@ def nothing_left():
 def test_missing_tool(tmp_path):
     for tool in ("git", "make", "sh", "ssh", "ssh-keygen", "docker"):
         (tmp_path / tool).symlink_to(shutil.which(tool))
-    # Nobody is there to fetch it from.
+    # Nothing can be downloaded.
     line = refusal(PATH=str(tmp_path), PYTHON=sys.executable, https_proxy="http://127.0.0.1:1")
     assert line.startswith("✗ terraform is missing, and https://releases.hashicorp.com/terraform/")
     assert line.endswith("Connection refused): install Terraform 1.10 or later and put it on the PATH")
