@@ -38,12 +38,7 @@ class BuildError(Exception):
     """The image could not be built; the message says why."""
 
 
-def build(
-    tag: str,
-    base: str = "debian:13-slim",
-    version: str | None = None,
-    no_cache: bool = False,
-) -> str:
+def build(tag: str, base: str = "debian:13-slim", version: str | None = None, no_cache: bool = False) -> str:
     """Build, make reproducible, load as `tag`; return the image's ID (`sha256:…`).
 
     base: a Debian 13 image with apt. version: default, `git describe`. Raises `BuildError`.
@@ -144,9 +139,7 @@ def _rewrite_layer(source: IO[bytes], target: IO[bytes]) -> None:
 def _load(config: dict[str, Any], layers: list[Path], tag: str, folder: Path) -> str:
     text = json.dumps(config, sort_keys=True, separators=(",", ":")).encode()
     identity = hashlib.sha256(text).hexdigest()
-    manifest = [
-        {"Config": f"{identity}.json", "RepoTags": [tag], "Layers": [path.name for path in layers]},
-    ]
+    manifest = [{"Config": f"{identity}.json", "RepoTags": [tag], "Layers": [path.name for path in layers]}]
     rewritten = folder / "rewritten.tar"
     with tarfile.open(rewritten, "w") as archive:
         for name, data in ((f"{identity}.json", text), ("manifest.json", json.dumps(manifest).encode())):

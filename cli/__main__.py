@@ -62,8 +62,8 @@ def main() -> int:
         # Child processes that get no environment of their own inherit these.
         os.environ.update({name: value for name, value in chosen.variables.items() if name in {"LC_ALL", "PATH"}})
         with ThreadPoolExecutor() as pool:
-            # Without its variables, this shell's addresses may be those of somebody else's sandbox. The engine is asked
-            # while the APIs are.
+            # In a shell without the sandbox's variables, the addresses may be another sandbox's. The engine is asked in
+            # parallel with the APIs.
             owned = chosen.sandbox and verb not in CHECKS_ITSELF and pool.submit(ownership.check, chosen.sandbox)
             try:
                 if verb not in FROM_NOTHING:
@@ -71,7 +71,7 @@ def main() -> int:
                 module, _, function = VERBS[verb].partition(".")
                 called = getattr(importlib.import_module(f"cli.{module}"), function)
             finally:
-                # Its word comes first.
+                # Its error comes first.
                 if owned:
                     owned.result()
         result = called(chosen, **arguments(called, os.environ))

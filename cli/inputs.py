@@ -22,10 +22,7 @@ PORT = (r"[0-9]{1,5}", "is not a port: set it to a number from 1 to 65535")
 INPUTS: dict[str, tuple[str, str]] = {
     "V": (r"[01]", "is not valid: 1 shows the output of every step"),
     "TARGET": (r"sandbox|aws", "is not a target: give `sandbox` (the default) or `aws`"),
-    "ENV": (
-        r"[a-z][a-z0-9]{1,11}",
-        "is not the name of an environment: give 2 to 12 lower-case letters and digits, such as staging",
-    ),
+    "ENV": (r"[a-z][a-z0-9]{1,11}", "is not an environment: give 2 to 12 lower-case letters and digits, as in staging"),
     "PROJECT": (
         r"[a-z](?:[a-z0-9]|-(?!-)){1,18}[a-z0-9]",
         "is not the name of a project: give 3 to 20 lower-case letters, digits and single hyphens",
@@ -40,18 +37,9 @@ INPUTS: dict[str, tuple[str, str]] = {
     # Any command for the host's shell; it is passed on unchanged.
     "CMD": (r"[^\0]+", "is not a command"),
     "HOST": (NAME, "is not the name of a host: `make status` lists them"),
-    "SERVICE": (
-        r"[a-z][a-z0-9-]*",
-        "is not the name of a service: give api, edge, prometheus, alertmanager or grafana",
-    ),
-    "LEVEL": (
-        r"debug|info|warning|error",
-        "is not a level: give debug, info, warning or error; higher levels are shown, too",
-    ),
-    "REQUEST": (
-        r"[A-Za-z0-9._][A-Za-z0-9._-]{0,127}",
-        "is not the id of a request: replies have it in X-Request-ID, errors in request_id",
-    ),
+    "SERVICE": (r"[a-z][a-z0-9-]*", "is not a service: give api, edge, prometheus, alertmanager or grafana"),
+    "LEVEL": (r"debug|info|warning|error", "is not a level: give debug, info, warning or error"),
+    "REQUEST": (r"[A-Za-z0-9._][A-Za-z0-9._-]{0,127}", "is not the id of a request: replies have it in X-Request-ID"),
     "SINCE": (TIME, NOT_A_TIME),
     "UNTIL": (TIME, NOT_A_TIME),
     # Any text; it is searched for literally.
@@ -61,10 +49,7 @@ INPUTS: dict[str, tuple[str, str]] = {
     "GRAFANA_PORT": PORT,
     "PROMETHEUS_PORT": PORT,
     "ALERTMANAGER_PORT": PORT,
-    "GRAFANA_IMAGE": (
-        r"[a-z0-9][A-Za-z0-9._/:@-]*",
-        "is not the name of an image: give one like grafana/grafana:12.3.1",
-    ),
+    "GRAFANA_IMAGE": (r"[a-z0-9][A-Za-z0-9._/:@-]*", "is not an image: give one like grafana/grafana:12.3.1"),
     "WATCH": (NUMBER, "is not a number of seconds: give a whole number, 0 or more"),
     "READY": (NUMBER, "is not a number of seconds: give a whole number, 0 or more"),
     "TIERS": (r"(check|parts|site)( (check|parts|site))*", "is not valid: give one or more of check, parts and site"),

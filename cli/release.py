@@ -39,7 +39,7 @@ def release(target: Target, tag: str, rebuild: str, watch: str, ready: str) -> N
 def rollback(target: Target, to: str, watch: str, ready: str) -> None:
     """Rolls back to the good release before the live one, or to the one with this number or tag.
 
-    Changes nothing where the live release is a rollback already, so a rerun is safe: `to` goes further back.
+    Changes nothing if the live release is a rollback already, so a rerun is safe; `to` goes further back.
 
     Raises:
         CommandError: there is none, its image is no longer available, or it does not start.
@@ -142,7 +142,7 @@ class Follower:
     def _watch(self) -> None:
         """Shows the step that a release has reached, and a countdown while it is watched."""
         told: set[str] = set()
-        # Each look costs both machines a fifth of a second of CPU; without a moving line, one line comes of them all.
+        # Each look costs both machines a fifth of a second of CPU; without a moving line, few of them are shown.
         while not self._over.wait(1 if in_terminal() else 4):
             for one in self._hosts:
                 for entry in _of_run(self._target, one, self._run):

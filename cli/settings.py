@@ -31,16 +31,11 @@ EXAMPLE = FOLDER / "example.yml"
 # Types in argument specs and in Terraform → how to call them, and the types that YAML gives.
 TYPES: dict[str, tuple[str, tuple[type, ...]]] = {
     "bool": ("true or false", (bool,)),
-    "dict": ("a dictionary", (dict,)),
-    "float": ("a number", (int, float)),
     "int": ("a whole number", (int,)),
-    "list": ("a list", (list,)),
-    "object": ("a dictionary", (dict,)),
-    "number": ("a number", (int, float)),
-    "path": ("text", (str,)),
-    "set": ("a list", (list,)),
-    "str": ("text", (str,)),
-    "string": ("text", (str,)),
+    **dict.fromkeys(("float", "number"), ("a number", (int, float))),
+    **dict.fromkeys(("dict", "object"), ("a dictionary", (dict,))),
+    **dict.fromkeys(("list", "set"), ("a list", (list,))),
+    **dict.fromkeys(("path", "str", "string"), ("text", (str,))),
 }
 PARAMETER = r"parameters_values\s*\[\s*['\"]([^'\"]+)['\"]\s*\]"
 # Variables that the verbs set, and how their values are chosen: everywhere, and in the sandbox.

@@ -9,7 +9,7 @@ from common import engine
 from common.paths import ROOT, STATE, TABLES
 from common.progress import say
 
-# A folder is a tier. Of what is no site, what is cheap fails first.
+# A folder is a tier. After the sites, the cheap tier comes first, so that it fails first.
 TIERS = {
     "site": ("tests/site",),
     "check": ("tests/lint", "tests/units", "api/tests/units"),
@@ -76,7 +76,7 @@ def test(_: Target, tiers: str) -> int:
         # The sites' containers come first. All of them together count as one process of ours.
         os.nice(5)
         workers = 2 * ("site" in chosen) + (set(chosen) != {"site"})
-        # Percentages would be of one worker's tests.
+        # With several workers, percentages would be those of one.
         return _pytest("-n", str(workers), "--dist", "each", "-o", "console_output_style=classic", *folders)
 
 

@@ -178,11 +178,7 @@ def _make(config: Config, instance: ec2.Instance, image: str) -> None:
     )
     seed = "var/lib/cloud/seed/nocloud"
     key = ec2.public_key(config, instance)
-    metadata = {
-        "instance-id": instance.id,
-        "local-hostname": instance.hostname,
-        "public-keys": [key] if key else [],
-    }
+    metadata = {"instance-id": instance.id, "local-hostname": instance.hostname, "public-keys": [key] if key else []}
     content = {
         f"{seed}/meta-data": json.dumps(metadata),
         f"{seed}/user-data": ec2.user_data(config, instance) or "#cloud-config\n{}\n",

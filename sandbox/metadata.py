@@ -70,7 +70,7 @@ class Metadata:
 
     def _at(self, address: str) -> list[tuple[ec2.Instance, str]]:
         """The instances with an address, each with its role."""
-        # Read first: after a change meanwhile the count is another one, and the next request asks again.
+        # Read before asking: if something changes in between, the count differs, and the next request asks again.
         count = self._count()
         known, found = self._known.get(address, (-1, []))
         if known != count:

@@ -1,4 +1,4 @@
-"""What the APIs list, told by their own process to whoever has the sandbox's keys.
+"""What the APIs list. Their own process answers whoever has the sandbox's keys.
 
 A command that asks for it needs no client of AWS, whose import and whose descriptions of services take half a second.
 """
@@ -13,7 +13,7 @@ from common import keys
 from common.config import Config
 from sandbox import ec2, elb
 
-# On the port of the metadata service. The proof's name is no instance's.
+# On the port of the metadata service. The proof is for this name, which no instance has.
 PATH, NAME, PROOF = "/overview", "overview", "X-Sandbox-Proof"
 
 
@@ -49,5 +49,5 @@ def tell(config: Config, proof: str) -> str | None:
     if not hmac.compare_digest(keys.load(config.state).proof(NAME).encode(), proof.encode()):
         return None
     instances = [asdict(one) for one in ec2.instances(config)]
-    # Times are in it, which nobody reads.
+    # It contains times, which nobody reads.
     return json.dumps({"instances": instances, "balancers": elb.balancers(config)}, default=str)

@@ -61,12 +61,12 @@ def serve(config: Config) -> None:
 
 
 class Follower:
-    """Has hosts, ECR's store and load balancers follow what the APIs list."""
+    """Makes hosts, ECR's store and load balancers follow what the APIs list."""
 
     def __init__(self, config: Config, apis: "Apis") -> None:
         self._config, self._apis = config, apis
         self._attached: set[tuple[str, str]] = set()
-        # What was there when all of them last did.
+        # What was found before the last complete round.
         self._done: object = None
 
     def follow(self, announced: bool) -> Iterator[str]:
@@ -78,7 +78,7 @@ class Follower:
 
         host_image = images.chosen(self._config).get("host")
         found = (host_image, hosts.states(self._config), registry.tags(self._config))
-        # A load balancer's targets pass their checks without a request.
+        # Whether a load balancer's target passes its check changes without a request.
         if not announced and found == self._done and not elb.made(self._config):
             return
         self._done = None

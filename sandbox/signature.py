@@ -30,13 +30,10 @@ UNSIGNED = {"UNSIGNED-PAYLOAD", "STREAMING-UNSIGNED-PAYLOAD-TRAILER"}
 
 # Fault → the error's code and message. AWS's codes differ by service; clients do not need that.
 FAULTS = {
-    "missing": (
-        "MissingAuthenticationToken",
-        'the request is not signed; `eval "$(make -s env)"` sets the sandbox\'s key',
-    ),
+    "missing": ("MissingAuthenticationToken", 'the request is not signed; `eval "$(make -s env)"` sets the key'),
     "unknown": (
         "InvalidClientTokenId",
-        'the access key is not one of this sandbox; `eval "$(make -s env)"` sets its key',
+        'the key is not one of this sandbox; `eval "$(make -s env)"` sets its key',
     ),
     "expired": ("ExpiredToken", "the session has expired"),
     "skewed": ("RequestTimeTooSkewed", "the request's time differs from the sandbox's by more than fifteen minutes"),

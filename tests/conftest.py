@@ -41,7 +41,7 @@ def pytest_configure_node(node: Any) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """A worker imports the tests of its lane only. The sites take longest, so everything else gives way to them."""
+    """A worker imports the tests of its lane only. The sites take longest; the others have a lower priority."""
     if lane := getattr(config, "workerinput", {}).get("lane"):
         config.args = lane
         if lane[0] not in SITES:

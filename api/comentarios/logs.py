@@ -11,7 +11,7 @@ from json.encoder import encode_basestring_ascii as quoted
 
 # Logged characters of a path: enough for a content_id, and a limit for the log's size.
 MAX_PATH = 500
-# Lines that one write may have, and characters: the kernel writes so many to a pipe in one piece.
+# The largest write, in lines and in characters: the kernel writes at most this many to a pipe in one piece.
 MAX_LINES, MAX_WRITE = 16, 4096
 # The id of the request that this thread handles, to find the log lines of an error.
 answering: ContextVar[str] = ContextVar("request_id", default="")
@@ -39,8 +39,8 @@ class Lines:
 
     Each write wakes Docker's engine, which takes more CPU time than a list does.
 
-    pause: seconds after a write in which lines are kept, unless there are many; 0 keeps none. Whoever sets it must call
-        `write` from time to time.
+    pause: for how many seconds after a write lines are kept, unless there are many; 0 keeps none. Whoever sets it must
+        call `write` from time to time.
     """
 
     pause = 0.0

@@ -10,7 +10,7 @@ from tests.support.site import Site
 
 
 def test_rebuild_is_a_release_of_its_own(up: Site, releases: Releases) -> None:
-    """The same sources, not out of the builder's cache: a security update of Debian's gets in so."""
+    """The same sources, without the builder's cache, so that security updates of Debian get in."""
     done = up.make("release", REBUILD="yes", WATCH="1")
     assert done.returncode == 0, done.stdout[-3000:]
     live = releases.live()

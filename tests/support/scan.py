@@ -40,7 +40,7 @@ def knock(address: str, ports: Iterable[int]) -> dict[int, str]:
         begun = door.connect_ex((address, port))
         assert begun in (0, errno.EINPROGRESS), errno.errorcode[begun]
         asked[port] = door
-    # From the last one on.
+    # Counted from the last connection.
     time.sleep(WAIT)
     told = select.poll()
     for door in asked.values():
@@ -53,11 +53,11 @@ def knock(address: str, ports: Iterable[int]) -> dict[int, str]:
 
 
 def _answer(door: socket.socket) -> str:
-    """Of a connection that has been made or has failed."""
+    """The state of a connection that has been made or has failed."""
     failed = door.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
     if failed in (0, errno.ECONNREFUSED):
         return REFUSED if failed else OPEN
-    # As the kernel has it: unreachable, say.
+    # The kernel's own error, such as unreachable.
     raise OSError(failed, errno.errorcode[failed])
 
 

@@ -49,7 +49,7 @@ def nothing_left():
 def test_missing_tool(tmp_path):
     for tool in ("git", "make", "sh", "ssh", "ssh-keygen", "docker"):
         (tmp_path / tool).symlink_to(shutil.which(tool))
-    # Nobody is there to fetch it from.
+    # Nothing can be downloaded.
     line = refusal(PATH=str(tmp_path), PYTHON=sys.executable, https_proxy="http://127.0.0.1:1")
     assert line.startswith("✗ terraform is missing, and https://releases.hashicorp.com/terraform/")
     assert line.endswith("Connection refused): install Terraform 1.10 or later and put it on the PATH")
@@ -66,9 +66,10 @@ def test_engine_that_is_not_there():
 
 @pytest.mark.parametrize("variable", ["EDGE_PORT", "SANDBOX_REGISTRY_PORT"])
 def test_port_that_is_taken(variable):
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = str(taken.getsockname()[1])
-        assert refusal(**{variable: port}) == f"✗ port {port} of 127.0.0.1 is in use: set {variable} to a free port"
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = str(server.getsockname()[1])
+        taken = f"port {port} of 127.0.0.1 is in use (Address already in use)"
+        assert refusal(**{variable: port}) == f"✗ {taken}: set {variable} to a free port"
 
 
 def test_port_that_is_none():

@@ -99,7 +99,7 @@ def test_what_is_sent_names_the_section(prometheus_image, tmp_path):
         container = docker(
             *("run", "--detach", "--network=host", "--user=0:0", f"--volume={tmp_path}:/etc/prometheus:ro"),
             *(prometheus_image, "--config.file=/etc/prometheus/prometheus.yml", "--web.listen-address=127.0.0.1:0"),
-            # It sends the first time before it knows where to.
+            # Its first attempt comes before it knows the receiver.
             "--rules.alert.resend-delay=1s",
         ).strip()
         try:

@@ -21,7 +21,7 @@ from tests.support.site import Site
 
 @pytest.fixture
 def thread() -> str:
-    """One that nobody has written to: a site that was kept has those of earlier runs."""
+    """A thread that nobody has written to: a kept site has the threads of earlier runs."""
     return f"backup-{uuid.uuid4().hex[:12]}"
 
 

@@ -120,7 +120,7 @@ def test_every_verb_looks_at_them_first(
     monkeypatch.setattr("sys.argv", ["cli", verb])
     monkeypatch.setitem(main.VERBS, verb, "nowhere.that_could_be_run")
     assert main.main() == 1
-    assert "SERVICE=api; id is not the name of a service" in "".join(capsys.readouterr())
+    assert "SERVICE=api; id is not a service" in "".join(capsys.readouterr())
 
 
 @pytest.mark.parametrize("where", ["command line", "environment"])

@@ -1,4 +1,4 @@
-"""What is checked before a verb runs, and whose word comes first."""
+"""What is checked before a verb runs, and which error comes first."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from common.errors import CommandError
 def test_somebody_elses_sandbox_comes_before_one_that_is_down(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Both are checked at the same time, and what is down is another's."""
+    """Both are checked at the same time; the sandbox that is down is another one."""
 
     def refuse(text: str) -> None:
         raise CommandError(text)

@@ -30,7 +30,7 @@ class Legend(NamedTuple):
 
 
 def legend(one: dict[str, Any], names: tuple[str, ...]) -> Legend:
-    """A graph's, which has to show these names."""
+    """The legend of a graph that has to show these names."""
     place = one["gridPos"]
     return Legend(place["w"], place["h"], one["options"]["legend"]["placement"] == "right", names)
 

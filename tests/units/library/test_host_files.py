@@ -90,7 +90,7 @@ def test_only_what_differs(
 
 
 def test_systemd_reads_a_new_unit_before_it_starts(states: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A unit that goes is stopped while its file is there."""
+    """A removed unit is stopped while its file still exists."""
     old = states / "units" / "old.timer"
     old.parent.mkdir()
     old.write_text("[Timer]\n")

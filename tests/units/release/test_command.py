@@ -450,7 +450,7 @@ def test_disk_that_is_full(settings: Path, folder: Path, capsys: pytest.CaptureF
 
 
 def test_certificate_without_a_domain(settings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Metrics of none would be an alert."""
+    """Metrics of a certificate that does not exist would raise an alert."""
     assert main(["certificate"], settings) == 1
     assert capsys.readouterr().err == "this site has no domain, so it has no certificate\n"
     assert not list(tmp_path.rglob("certificate.prom"))

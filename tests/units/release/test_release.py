@@ -174,7 +174,7 @@ def test_rollback_to_a_given_one_retires_all_since(world: World) -> None:
     number = roll_back(world, to="v2")
     assert world.replicas() == ["v2 running", "v2 running"]
     assert outcomes(world) == {1: GOOD, 2: GOOD, 3: ROLLED_BACK, 4: ROLLED_BACK, number: GOOD}
-    # What was retired is no place to go to.
+    # A retired release cannot be rolled back to.
     assert world.records.get(roll_back(world, to="1")).origin == 1
     with pytest.raises(ReleaseError, match="release 4 rolled back: go back to a good one"):
         roll_back(world, to="4")

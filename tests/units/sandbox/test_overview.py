@@ -69,7 +69,7 @@ def test_a_host_is_refused(config: Config) -> None:
 
 
 def test_a_command_imports_nothing_large() -> None:
-    """Half of the time of `make status` was imports."""
+    """Imports took half of the time of `make status`."""
     large = ("bcrypt", "botocore", "cryptography", "moto", "requests", "rich", "werkzeug")
     code = f"import sys, sandbox.__main__\nprint(*sorted(set({large!r}) & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

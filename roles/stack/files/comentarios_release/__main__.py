@@ -341,11 +341,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     apply.add_argument("--move", action="store_true", help="move the comments if the database is another one")
     apply.add_argument("--check", action="store_true", help="only show what would change")
     rollback = commands.add_parser("rollback", parents=[how], help="roll back to an earlier release")
-    rollback.add_argument(
-        "--to",
-        default="",
-        help="number or tag; by default, the good one before the live one",
-    )
+    rollback.add_argument("--to", default="", help="number or tag; by default, the good one before the live one")
     rollback.set_defaults(check=False)
     commands.add_parser("cancel", parents=[run], help="undo a run's release")
     commands.add_parser("work", help="run the unfinished release; for the unit")
