@@ -6,7 +6,7 @@ variables {
   delete_data    = true # the run ends by destroying everything
 }
 
-# The provider waits 55 s for S3 to agree with itself on these rules: they are applied beside, once (tests, buckets.py).
+# The provider waits 55 s for S3 to agree with itself on these rules: they are applied once (tests, full_cycle.py).
 override_resource {
   target = module.backup.aws_s3_bucket_lifecycle_configuration.this
 }

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cli.names import Names
 from tests.parts.terraform.emulator import Emulator
-from tests.parts.terraform.full_cycle import LOCAL_BACKEND, NO_RULES, VARIABLES, WITHOUT_RULES
+from tests.parts.terraform.full_cycle import LOCAL_BACKEND, VARIABLES
 from tests.parts.terraform.workspace import Workspace
 
 # The second and the third have one name: their regions alone are different.
@@ -18,6 +18,9 @@ ENVIRONMENTS = {
     "elsewhere": (Names(environment="staging"), "eu-west-1"),
 }
 GONE = "staging"
+# What Terraform reads last of a folder: the module without its lifecycle rules, each of which takes a minute.
+WITHOUT_RULES = "modules/private_bucket/rules_override.tf"
+NO_RULES = 'resource "aws_s3_bucket_lifecycle_configuration" "this" {\n  count = 0\n}\n'
 
 
 @dataclass

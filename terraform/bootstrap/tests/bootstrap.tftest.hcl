@@ -4,7 +4,7 @@ variables {
   github_repository = "alice/comentarios"
 }
 
-# The provider waits 55 s for S3 to agree with itself on these rules: they are applied beside, once (tests, buckets.py).
+# The provider waits 55 s for S3 to agree with itself on these rules: they are applied once (tests, full_cycle.py).
 override_resource {
   target = module.state.aws_s3_bucket_lifecycle_configuration.this
 }

@@ -1,95 +1,68 @@
-"""Terraform against AWS's APIs on this machine. What takes long runs beside the rest, each on a server of its own."""
+"""Terraform against AWS's APIs on this machine.
+
+What takes long runs beside all other tests, from the first one on, since it mostly waits: in processes of its own, in
+which no test replaces anything.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import multiprocessing
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+import tempfile
+from collections.abc import Generator
+from concurrent.futures import Future, ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 
 from cli.venv import environment
-from tests.parts.terraform import buckets as both_buckets
-from tests.parts.terraform.buckets import Buckets
-from tests.parts.terraform.emulator import Emulator
-from tests.parts.terraform.files import FILES
+from tests.parts.terraform import files, workspace
+from tests.parts.terraform.files import Tested
 from tests.parts.terraform.full_cycle import Life, live
-from tests.parts.terraform.workspace import Workspace
 from tests.support.site import ROOT
 
-T = TypeVar("T")
 LOCK = ROOT / "requirements" / "checkov.txt"
-Futures = dict[str, "Future[Any]"]
+RUNNING = pytest.StashKey[dict[str, "Future[Any]"]]()
 
 
-def _in_a_workspace(folder: Path, work: Callable[[Workspace, Emulator], T]) -> T:
-    folder.mkdir()
-    emulator = Emulator(folder)
-    workspace = Workspace(folder, emulator)
-    try:
-        return work(workspace, emulator)
-    finally:
-        workspace.close()
-        emulator.stop()
-
-
-def _terraform_test(files: dict[str, list[str]]) -> Callable[[Workspace, Emulator], dict[str, tuple[int, str]]]:
-    """One command for a folder's files: each destroys what it made."""
-
-    def work(workspace: Workspace, _: Emulator) -> dict[str, tuple[int, str]]:
-        done: dict[str, tuple[int, str]] = {}
-        for part, names in files.items():
-            folder = getattr(workspace, part)
-            workspace.run(folder, "init", "-backend=false")
-            filters = [f"-filter=tests/{name}.tftest.hcl" for name in names]
-            ended = workspace.finish(workspace.start(folder, "test", *filters))
-            done |= {f"{part}/{name}": ended for name in names}
-        return done
-
-    return work
+@pytest.hookimpl(wrapper=True)
+def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, object]:
+    """Starts what the chosen tests need."""
+    items = [item for item in session.items if isinstance(item, pytest.Function)]
+    needed = {name for item in items for name in item.fixturenames}
+    passing = [item.callspec.params for item in items if item.originalname == "test_passes"]
+    chosen = {(one["part"], one["name"]) for one in passing}
+    works = {"life": live, "tested": partial(files.run, chosen)}
+    if session.config.option.collectonly or not needed & works.keys():
+        return (yield)
+    with (
+        tempfile.TemporaryDirectory(prefix="comentarios-terraform-") as folder,
+        ProcessPoolExecutor(len(works), multiprocessing.get_context("spawn")) as pool,
+    ):
+        session.stash[RUNNING] = {
+            name: pool.submit(workspace.inside, Path(folder, name), work)
+            for name, work in works.items()
+            if name in needed
+        }
+        return (yield)
 
 
 @pytest.fixture(scope="session")
-def background(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Futures]:
-    """What the chosen tests need, started side by side: most of its time each waits.
-
-    `life`, `buckets`, and for each `<folder>/<file>` of `terraform test` its whole line.
-    """
-    chosen = [item for item in request.session.items if isinstance(item, pytest.Function)]
-    folder = tmp_path_factory.mktemp("terraform")
-    futures: Futures = {}
-    with ThreadPoolExecutor(max_workers=16) as pool:
-        needed = {name for item in chosen for name in item.fixturenames}
-        for name, work in (("life", live), ("buckets", both_buckets.make)):
-            if name in needed:
-                futures[name] = pool.submit(_in_a_workspace, folder / name, work)
-        passing = [item.callspec.params for item in chosen if item.originalname == "test_passes"]
-        wanted = {(one["part"], one["name"]) for one in passing}
-        for number, line in enumerate(FILES):
-            files = {part: [name for name in names if (part, name) in wanted] for part, names in line.items()}
-            files = {part: names for part, names in files.items() if names}
-            if files:
-                future = pool.submit(_in_a_workspace, folder / f"test-{number}", _terraform_test(files))
-                futures |= {f"{part}/{name}": future for part, names in files.items() for name in names}
-        yield futures
-
-
-@pytest.fixture(scope="session")
-def life(background: Futures) -> Life:
+def life(request: pytest.FixtureRequest) -> Life:
     """What one life in an empty account showed."""
-    done: Life = background["life"].result()
+    done: Life = request.session.stash[RUNNING]["life"].result()
     return done
 
 
 @pytest.fixture(scope="session")
-def buckets(background: Futures) -> Buckets:
-    """Both buckets with their lifecycle rules."""
-    done: Buckets = background["buckets"].result()
+def tested(request: pytest.FixtureRequest) -> Tested:
+    """What `terraform test` said of each folder."""
+    done: Tested = request.session.stash[RUNNING]["tested"].result()
     return done
 
 

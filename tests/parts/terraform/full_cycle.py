@@ -24,16 +24,18 @@ VARIABLES = {
     "TF_VAR_github_repository": "alice/comentarios",
     "TF_VAR_delete_contents": "true",
 }
-# What Terraform reads last of a folder: the module without its lifecycle rules.
-WITHOUT_RULES = "modules/private_bucket/rules_override.tf"
-NO_RULES = 'resource "aws_s3_bucket_lifecycle_configuration" "this" {\n  count = 0\n}\n'
 LOCAL_BACKEND = 'terraform {\n  backend "local" {}\n}\n'
 REMOTE = ("init", f"-backend-config=bucket={BUCKET}")
 
 
 @dataclass
 class Life:
-    """What one life showed; every field is filled in by `live`."""
+    """What one life showed; every field is filled in by `live`.
+
+    Attributes:
+        buckets: the settings of each, as S3 has them.
+        parked_rules: the backups' lifecycle rules as they would be with `parked`.
+    """
 
     before: set[str] = field(default_factory=set)
     after: set[str] = field(default_factory=set)
@@ -49,6 +51,8 @@ class Life:
     policies: dict[str, dict[str, Any]] = field(default_factory=dict)
     trusts: dict[str, dict[str, Any]] = field(default_factory=dict)
     boundaries: dict[str, str] = field(default_factory=dict)
+    buckets: dict[str, dict[str, Any]] = field(default_factory=dict)
+    parked_rules: list[dict[str, Any]] = field(default_factory=list)
     refused_destroy: tuple[int, str] = (0, "")
     up_after_refusal: set[str] = field(default_factory=set)
     log: str = ""
@@ -64,8 +68,6 @@ def live(workspace: Workspace, emulator: Emulator) -> Life:
     life = Life(before=emulator.inventory())
     workspace.environment |= VARIABLES
     workspace.keys[workspace.host] = OPERATOR_KEY
-    # Applied beside, by buckets.py: the provider waits a minute for each bucket's.
-    (workspace.host / WITHOUT_RULES).write_text(NO_RULES)
     _bootstrap(workspace, emulator, life)
     _host(workspace, emulator, life)
     _others(emulator)
@@ -101,6 +103,20 @@ def _host(workspace: Workspace, emulator: Emulator, life: Life) -> None:
     status, output = workspace.finish(first)
     assert status == 0, output
     life.plans["host"] = _plan(workspace, workspace.host)
+    life.parked_rules = _parked_rules(workspace)
+
+
+def _parked_rules(workspace: Workspace) -> list[dict[str, Any]]:
+    file = workspace.host / "parked.plan"
+    plan = ("plan", "-refresh=false", "-target=module.backup", "-var=parked=true")
+    workspace.run(workspace.host, *plan, f"-out={file}")
+    planned = json.loads(workspace.run(workspace.host, "show", "-json", str(file)))
+    resources = planned["planned_values"]["root_module"]["child_modules"][0]["resources"]
+    found: list[list[dict[str, Any]]] = [
+        one["values"]["rule"] for one in resources if one["type"] == "aws_s3_bucket_lifecycle_configuration"
+    ]
+    (rules,) = found
+    return rules
 
 
 def _look(emulator: Emulator, life: Life) -> None:
@@ -114,7 +130,18 @@ def _look(emulator: Emulator, life: Life) -> None:
             life.unencrypted.append(version["Key"])
     life.objects = {entry["Key"] for entry in s3.list_objects_v2(Bucket=BUCKET)["Contents"]}
     life.lock_left = LOCK in life.objects
+    life.buckets = {name: _settings(s3, name) for name in (BUCKET, BACKUP)}
     _read_policies(emulator.client("iam"), life)
+
+
+def _settings(s3: Any, bucket: str) -> dict[str, Any]:
+    return {
+        "versioning": s3.get_bucket_versioning(Bucket=bucket)["Status"],
+        "encryption": s3.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"]["Rules"],
+        "public_access": s3.get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"],
+        "policy": json.loads(s3.get_bucket_policy(Bucket=bucket)["Policy"]),
+        "lifecycle": s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"],
+    }
 
 
 def _read_policies(iam: Any, life: Life) -> None:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from tests.parts.terraform.buckets import Buckets
 from tests.parts.terraform.emulator import ACCESS_KEY, SECRET_KEY
 from tests.parts.terraform.full_cycle import BACKUP, BUCKET, Life
 
 
 @pytest.mark.parametrize("folder", ["bootstrap", "host"])
-def test_plan_is_empty_after_apply(life: Life, buckets: Buckets, folder: str) -> None:
-    for status, output in (life.plans[folder], buckets.plans[folder]):
-        assert status == 0, output
-        assert "No changes." in output
+def test_plan_is_empty_after_apply(life: Life, folder: str) -> None:
+    status, output = life.plans[folder]
+    assert status == 0, output
+    assert "No changes." in output
 
 
 def test_something_was_made(life: Life) -> None:
@@ -69,8 +68,8 @@ def test_destroy_is_refused_while_the_data_may_not_go(life: Life) -> None:
 
 
 @pytest.mark.parametrize(("bucket", "days"), [(BUCKET, 90), (BACKUP, 2)])
-def test_buckets_are_private(buckets: Buckets, bucket: str, days: int) -> None:
-    settings = buckets.settings[bucket]
+def test_buckets_are_private(life: Life, bucket: str, days: int) -> None:
+    settings = life.buckets[bucket]
     assert settings["versioning"] == "Enabled"
     assert settings["encryption"][0]["ApplyServerSideEncryptionByDefault"]["SSEAlgorithm"] == "AES256"
     assert set(settings["public_access"].values()) == {True}
@@ -81,15 +80,15 @@ def test_buckets_are_private(buckets: Buckets, bucket: str, days: int) -> None:
     assert rule["NoncurrentVersionExpiration"]["NoncurrentDays"] == days
 
 
-def test_backups_expire_and_states_do_not(buckets: Buckets) -> None:
+def test_backups_expire_and_states_do_not(life: Life) -> None:
     def days(name: str) -> dict[str, int]:
-        rules = buckets.settings[name]["lifecycle"]
+        rules = life.buckets[name]["lifecycle"]
         return {rule["Filter"]["Prefix"]: rule["Expiration"]["Days"] for rule in rules if "Expiration" in rule}
 
     assert days(BACKUP) == {"database/2": 2, "database/daily-": 30, "logs/": 14}
     assert days(BUCKET) == {}
 
 
-def test_backups_of_parked_hosts_do_not_expire(buckets: Buckets) -> None:
-    assert [rule["id"] for rule in buckets.parked_rules] == ["superseded"]
-    assert buckets.parked_rules[0]["expiration"] == []
+def test_backups_of_parked_hosts_do_not_expire(life: Life) -> None:
+    assert [rule["id"] for rule in life.parked_rules] == ["superseded"]
+    assert life.parked_rules[0]["expiration"] == []

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from tests.parts.terraform.buckets import Buckets
 from tests.parts.terraform.emulator import ACCOUNT, REGION
 from tests.parts.terraform.full_cycle import BACKUP, BUCKET, Life
 from tests.parts.terraform.policies import allows
@@ -295,8 +294,8 @@ def test_only_ec2_may_take_the_hosts_role(life: Life) -> None:
 
 @pytest.mark.parametrize("bucket", [BUCKET, BACKUP])
 @pytest.mark.parametrize("action", ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"])
-def test_buckets_refuse_what_comes_without_tls(buckets: Buckets, bucket: str, action: str) -> None:
-    (statement,) = buckets.settings[bucket]["policy"]["Statement"]
+def test_buckets_refuse_what_comes_without_tls(life: Life, bucket: str, action: str) -> None:
+    (statement,) = life.buckets[bucket]["policy"]["Statement"]
     assert statement["Effect"] == "Deny"
     assert statement["Principal"] == "*"
     key = f"arn:aws:s3:::{bucket}/key"

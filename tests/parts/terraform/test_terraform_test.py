@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import re
-from concurrent.futures import Future
-from typing import Any
 
 import pytest
 
 from tests.parts.terraform.emulator import ROOT
-from tests.parts.terraform.files import EVERY
+from tests.parts.terraform.files import EVERY, Tested
 
 FOLDERS = {"host": ROOT / "terraform", "bootstrap": ROOT / "terraform" / "bootstrap"}
 # A bool takes no bad value but one of another type, which Terraform itself refuses.
@@ -17,8 +15,8 @@ BOOLEANS = re.compile(r'variable "(\w+)" \{[^}]*?type +?= bool')
 
 
 @pytest.mark.parametrize(("part", "name"), EVERY)
-def test_passes(background: dict[str, Future[Any]], part: str, name: str) -> None:
-    status, output = background[f"{part}/{name}"].result()[f"{part}/{name}"]
+def test_passes(tested: Tested, part: str, name: str) -> None:
+    status, output = tested[part]
     file = rf"^tests/{name}\.tftest\.hcl\.\.\. "
     runs = re.search(rf"{file}in progress\n(.*?){file}tearing down\n{file}pass$", output, re.MULTILINE | re.DOTALL)
     assert status == 0 and runs and re.search(r'^ +run ".+"\.\.\. pass$', runs[1], re.MULTILINE), output

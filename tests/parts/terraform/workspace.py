@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from cli.targets import provider_mirror
 from tests.parts.terraform.emulator import ENVIRONMENT, ROOT, Emulator
 
+T = TypeVar("T")
 PUBLIC_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJo5yBd1s1Hk1Gg5Nq1ZbFq1t4cP8v3m4w0m5n6p7q8R test"
 LEFT_OUT = shutil.ignore_patterns(
     ".terraform", ".terraform.lock.hcl", "*.tfstate*", "*.tfvars", "backend_override.tf", "*.md"
@@ -38,13 +41,13 @@ class Workspace:
             self.environment["TF_CLI_CONFIG_FILE"] = ENVIRONMENT["TF_CLI_CONFIG_FILE"]
         # Whose key Terraform uses in a folder, where it is not the administrator's.
         self.keys: dict[Path, str] = {}
-        self._providers: dict[Path, tuple[subprocess.Popen[str], str]] = {}
+        self._providers: dict[str, tuple[subprocess.Popen[str], str]] = {}
 
     def start(self, folder: Path, *arguments: str) -> subprocess.Popen[str]:
         """Starts a Terraform command; its output is both streams together."""
         return subprocess.Popen(
             ["terraform", f"-chdir={folder}", *arguments, "-no-color"],
-            env=self._environment(folder) | self._attached(folder),
+            env=self._environment(folder) | self._attached(self._environment(folder)),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -81,27 +84,40 @@ class Workspace:
         key = self.keys.get(folder)
         return self.environment | ({"AWS_ACCESS_KEY_ID": key} if key else {})
 
-    def _attached(self, folder: Path) -> dict[str, str]:
-        """Names a provider that runs already, one for each folder.
+    def _attached(self, environment: dict[str, str]) -> dict[str, str]:
+        """Names a provider that runs already, one for each key: it takes AWS's from its own environment.
 
         Terraform starts its provider four times for a command, and reads its 700 MB for a checksum each time: that
         was half of the processor's time in these tests.
         """
         if not MIRROR:
             return {}
-        if folder not in self._providers:
+        key = environment["AWS_ACCESS_KEY_ID"]
+        if key not in self._providers:
             (binary,) = MIRROR.glob(f"*/hashicorp/aws/{_provider_version()}/*/terraform-provider-aws_*")
             provider = subprocess.Popen(
                 [binary, "-debug"],
-                env=self._environment(folder),
+                env=environment,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 text=True,
             )
             assert provider.stdout
             address = next(filter(None, (re.search("='(.*)'", line) for line in provider.stdout)))[1]
-            self._providers[folder] = provider, address
-        return {"TF_REATTACH_PROVIDERS": self._providers[folder][1]}
+            self._providers[key] = provider, address
+        return {"TF_REATTACH_PROVIDERS": self._providers[key][1]}
+
+
+def inside(folder: Path, work: Callable[[Workspace, Emulator], T]) -> T:
+    """Does something in a workspace of its own, with AWS's APIs of its own."""
+    folder.mkdir()
+    emulator = Emulator(folder)
+    workspace = Workspace(folder, emulator)
+    try:
+        return work(workspace, emulator)
+    finally:
+        workspace.close()
+        emulator.stop()
 
 
 def _provider_version() -> str:
