@@ -271,7 +271,7 @@ def test_writes_wait_and_reads_do_not(host: Host) -> None:
     """Until they are released, or, if nobody does that, for some seconds; to the release that is live then."""
     assert host.get("POST", b"{}")[0] == 200
     host.replica("two")
-    host.edge.hold()
+    host.edge.hold_writes()
     with ThreadPoolExecutor(40) as pool:
         waiting = [pool.submit(host.get, "POST", b"x" * 40_000) for _ in range(40)]
         begin = time.monotonic()
@@ -280,9 +280,9 @@ def test_writes_wait_and_reads_do_not(host: Host) -> None:
             time.sleep(0.02)
         assert not any(one.done() for one in waiting)
         host.edge.switch("two")
-        host.edge.release()
+        host.edge.resume_writes()
         assert {(one.result()[0], one.result()[1]["release"]) for one in waiting} == {(200, "two")}
-    host.edge.hold()
+    host.edge.hold_writes()
     begin = time.monotonic()
     assert host.get("POST", b"{}")[0] == 200
     assert 7 < time.monotonic() - begin < 11
