@@ -14,13 +14,18 @@ from tests.support.releases import Releases
 CORES = 0.4  # what a t3.small may use for as long as it likes
 GUESS = 800  # requests a second that it carries, about
 SECONDS, RECOVERY = 20, 10.0  # of a phase, and until all is well again
+# Seconds that the load may be late, or it is tried again: it sends in one burst what other work on the machine held up.
+LATE, TRIES = 0.2, 3
 
 
 def test_twice_the_rate_and_back(releases: Releases) -> None:
     with crowd.prepared(releases), capped(releases, CORES):
         rate = crowd.carried(lambda rate: crowd.phase(releases, rate).calm, GUESS)
         assert rate, "the site carries nothing"
-        over, back = crowd.phase(releases, 2 * rate, SECONDS), crowd.phase(releases, rate // 2, SECONDS)
+        for _ in range(TRIES):
+            over, back = crowd.phase(releases, 2 * rate, SECONDS), crowd.phase(releases, rate // 2, SECONDS)
+            if max(crowd.p99(over.late), crowd.p99(back.late)) <= LATE:
+                break
     served = [one.seconds for one in over.seen if not one.problem]
     refused = [one.seconds for one in over.seen if one.problem]
     problems = {one.problem for one in over.seen if one.problem}
