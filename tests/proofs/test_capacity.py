@@ -122,7 +122,7 @@ def test_what_a_host_carries(
     shares = ", ".join(f"{100 * used.cpu[one] / type_.cores:.0f}" for one in ("api", "edge", "others"))
     usd = " / ".join(f"{price / (rate * SECONDS_A_MONTH) * 1e6:.3f}" for price in _prices(name))
     limit = used.limit(type_.cores, type_.memory)
-    p99 = f"{1000 * crowd.p99(found.seen):.0f}"
+    p99 = f"{1000 * crowd.p99(found.seconds):.0f}"
     row = (name, type_.cores, database, replicas, rate, p99, limit, shares, f"{used.memory:.0f}", usd)
     tables.add_row(COLUMNS, row)
     with capsys.disabled():

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import math
 import random
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from cli import host
@@ -51,11 +51,14 @@ class Crowd(Load):
     def __init__(self, url: str, rate: int) -> None:
         super().__init__(url, rate)
         self.seen: list[Seen] = []
+        # By how much each request began late: what the load itself adds to what it sees, at least.
+        self.late: list[float] = []
         self._plain = self._head
         # Below what the firewall lets one address have.
         self._connections = asyncio.Semaphore(480)
 
     def _tick(self, number: int) -> list[Coroutine[Any, Any, None]]:
+        self.late.append(asyncio.get_running_loop().time() - self._begin - number / self._rate)
         return [self._get(number) if number % 5 else self._post(number)]
 
     async def _get(self, number: int) -> None:
@@ -77,12 +80,13 @@ class Crowd(Load):
     @property
     def calm(self) -> bool:
         begun = [one.begin - self._begin for one in self.seen if one.begin >= self._begin]
-        return not self.failures and p99(self.seen) <= CALM and len(begun) >= SENT * self._rate * max(begun)
+        return not self.failures and p99(self.seconds) <= CALM and len(begun) >= SENT * self._rate * max(begun)
 
 
-def p99(seen: list[Seen]) -> float:
-    """Seconds that 99 % of the replies took at most."""
-    return sorted(one.seconds for one in seen)[int(len(seen) * 0.99)] if seen else 0.0
+def p99(seconds: Iterable[float]) -> float:
+    """What 99 % of them are at most."""
+    ordered = sorted(seconds)
+    return ordered[int(len(ordered) * 0.99)] if ordered else 0.0
 
 
 @contextlib.contextmanager

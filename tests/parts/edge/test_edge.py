@@ -366,6 +366,11 @@ def test_overload_is_refused_at_once(whole_host: Host, places: dict[str, int]) -
     connections[0].close()
     connections[0].request("GET", "/api/x")
     assert connections[0].getresponse().status == 200
+    # The watch of a release and the objectives count each of them; the log has about one in a hundred.
+    seen = host.edge.sample()
+    assert seen and seen.errors == 60
+    logged = subprocess.run(["docker", "logs", host.name], capture_output=True, text=True, check=True)
+    assert (logged.stdout + logged.stderr).count('"status":503') < 10
 
 
 def test_without_an_engine_the_edge_goes_on(host: Host) -> None:
