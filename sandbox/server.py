@@ -29,11 +29,10 @@ SETTLE_SECONDS = 0.5
 def serve(config: Config) -> None:
     """Runs until SIGTERM, on the network's gateway address only."""
     # Slow imports that only this function needs.
-    from moto.moto_server.werkzeug_app import MotoRequestHandler
     from werkzeug.serving import make_server
 
     from sandbox import hosts
-    from sandbox.aws import Apis
+    from sandbox.aws import Apis, Handler
     from sandbox.metadata import Metadata
 
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
@@ -41,7 +40,7 @@ def serve(config: Config) -> None:
     hosts.recognise(config, apis.machine.instances(), apis.journal.count)
     metadata = Metadata(config, lambda: apis.journal.count)
     for port, application in ((config.aws_port, apis), (config.metadata_port, metadata)):
-        server = make_server(config.gateway, port, application, threaded=True, request_handler=MotoRequestHandler)
+        server = make_server(config.gateway, port, application, threaded=True, request_handler=Handler)
         threading.Thread(target=server.serve_forever, daemon=True).start()
     follower = Follower(config, apis)
     while True:

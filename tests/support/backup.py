@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sqlite3
 import threading
 import time
@@ -13,6 +14,7 @@ from typing import Any
 from unittest import mock
 
 import boto3
+from botocore.loaders import create_loader
 from comentarios.config import Settings as ApiSettings
 from comentarios.storage import open_storage
 from comentarios.storage.base import NewComment
@@ -36,7 +38,9 @@ def s3_api() -> Iterator[Any]:
         "AWS_EC2_METADATA_DISABLED": "true",
     }
     try:
-        with mock.patch.dict("os.environ", environment):
+        # The program reads S3's description once for each of its commands, which are many here.
+        once = mock.patch("botocore.session.create_loader", functools.cache(create_loader))
+        with mock.patch.dict("os.environ", environment), once:
             client = boto3.client("s3", region_name="us-east-1")
             client.create_bucket(Bucket=BUCKET)
             client.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})

@@ -17,7 +17,6 @@ from typing import Any
 import pytest
 import requests
 import trustme
-from moto.moto_server.werkzeug_app import MotoRequestHandler
 from werkzeug.serving import make_server
 
 from common import keys
@@ -25,7 +24,7 @@ from common.config import Config
 from common.docker import docker, inspect
 from common.images import base
 from sandbox import ec2, elb, images
-from sandbox.aws import Apis
+from sandbox.aws import Apis, Handler
 from tests.support.waiting import eventually
 
 NAME = "parts"
@@ -85,7 +84,7 @@ class Cloud:
         images.choose(self.config, base=base(folder))
         self.apis = Apis(folder / "aws.journal", keys.load(folder), f"{self.config.gateway}:{self.config.aws_port}")
         self._server = make_server(
-            self.config.gateway, self.config.aws_port, self.apis, threaded=True, request_handler=MotoRequestHandler
+            self.config.gateway, self.config.aws_port, self.apis, threaded=True, request_handler=Handler
         )
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
         self.elb = ec2.client(self.config, "elbv2")

@@ -27,10 +27,11 @@ def sandbox_command(state: Path, command: str) -> subprocess.CompletedProcess[st
     return run([sys.executable, "-m", "sandbox", command], environment({**SANDBOX, "SANDBOX_STATE": str(state)}), 600)
 
 
-@pytest.fixture
-def folders(tmp_path: Path) -> Iterator[tuple[Path, Path]]:
-    """The state folders of two clones; nothing of theirs is up afterwards."""
-    both = tmp_path / "one", tmp_path / "other"
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Path]]:
+    """The state folders of two clones. The first one's sandbox may be up, which saves its start."""
+    folder = tmp_path_factory.mktemp("clones")
+    both = folder / "one", folder / "other"
     yield both
     for state in both:
         sandbox_command(state, "down")
@@ -99,3 +100,4 @@ def test_clone_that_was_removed(folders: tuple[Path, Path], eventually: Callable
     assert inspect("container", "comentarios-claim-ecr")["Id"] != registry
     healthy = sandbox_command(other, "status")
     assert healthy.returncode == 0, healthy.stdout
+    assert sandbox_command(other, "down").returncode == 0
