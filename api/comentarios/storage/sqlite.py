@@ -70,13 +70,21 @@ def _storage_error(error: sqlite3.Error) -> Exception:
 def begin(connection: sqlite3.Connection, seconds: float) -> None:
     """Begin a transaction with the write lock; wait for other processes.
 
-    Here rather than half-way, where waiting cannot help; and by asking often, because SQLite's own waiting sleeps up
-    to 100 ms at a time and loses again and again to a replica that writes without a pause.
+    Here rather than half-way, where waiting cannot help.
+    """
+    wait_for_lock(connection, "BEGIN IMMEDIATE", seconds)
+
+
+def wait_for_lock(connection: sqlite3.Connection, statement: str, seconds: float) -> None:
+    """Execute a statement that needs the write lock; ask for it often.
+
+    SQLite's own waiting sleeps up to 100 ms at a time and loses again and again to a replica that writes without a
+    pause. For a change of the journal's mode, it does not wait at all.
     """
     deadline = time.monotonic() + seconds
     while True:
         try:
-            connection.execute("BEGIN IMMEDIATE")
+            connection.execute(statement)
             return
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
@@ -100,8 +108,8 @@ class SqliteEngine(Engine):
             connection = self._connect()
             try:
                 # Persistent. Readers in all processes continue during a write.
-                connection.execute("PRAGMA journal_mode = WAL")
-                connection.execute("BEGIN IMMEDIATE")
+                wait_for_lock(connection, "PRAGMA journal_mode = WAL", self._busy_seconds)
+                begin(connection, self._busy_seconds)
                 (version,) = connection.execute("PRAGMA user_version").fetchone()
                 for number, statements in enumerate(MIGRATIONS[version:], version + 1):
                     for statement in statements:

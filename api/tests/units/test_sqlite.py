@@ -3,6 +3,7 @@
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -99,6 +100,19 @@ def test_sqlite_file_that_is_no_database(tmp_path: Path) -> None:
         storage.ping()
     storage.close()
     assert path.read_text().startswith("this is not")
+
+
+def test_new_file_that_another_replica_writes(tmp_path: Path) -> None:
+    """Replicas that start together: SQLite does not wait itself when the journal's mode changes."""
+    path = tmp_path / "comentarios.db"
+    with sqlite3.connect(path, isolation_level=None, check_same_thread=False) as other:
+        other.execute("CREATE TABLE one (one)")
+        other.execute("BEGIN IMMEDIATE")
+        ends = threading.Timer(0.05, other.execute, ["COMMIT"])
+        ends.start()
+        SqliteEngine(str(path), 5).migrate()
+        ends.join()
+    other.close()
 
 
 def test_processes_share_a_sqlite_file(sqlite_url: str) -> None:
