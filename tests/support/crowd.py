@@ -21,7 +21,8 @@ STEP_SECONDS, STEP_REQUESTS = 5, 1000
 # Of the rate that it was asked for: the load itself was too slow if it sent less.
 SENT = 0.95
 PROXIES = ["0.0.0.0/0"]
-# The search for that rate: how far apart its first steps are, and how near to each other its last ones; where it ends.
+# The search for that rate: how far apart its first two steps are, of which each next one is farther, and how near to
+# each other its last ones; where it ends.
 APART, NEAR, LEAST = 1.2, 1.05, 20
 
 FILL = f"""
@@ -140,12 +141,13 @@ def carried(step: Callable[[int], bool], guess: int) -> int:
     Args:
         step: tries a rate, and says whether the site was calm.
     """
-    good, bad, rate = 0, 0, guess
+    good, bad, rate, apart = 0, 0, guess, 1.0
     while rate > LEAST and (not bad or bad > good * NEAR):
         # A second try: other work on the machine may have disturbed the first one.
         if step(rate) or step(rate):
             good = rate
         else:
             bad = rate
-        rate = round(math.sqrt(good * bad) if good and bad else good * APART or bad / APART)
+        apart *= APART
+        rate = round(math.sqrt(good * bad) if good and bad else good * apart or bad / apart)
     return good

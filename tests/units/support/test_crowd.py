@@ -18,7 +18,7 @@ def test_rate_that_a_site_carries(carries: int, guess: int) -> None:
 
     found = crowd.carried(step, guess)
     assert found <= carries < found * crowd.NEAR * 1.02
-    assert len(set(steps)) <= 22 and all(steps.count(rate) == (1 if rate <= carries else 2) for rate in steps)
+    assert len(set(steps)) <= 20 and all(steps.count(rate) == (1 if rate <= carries else 2) for rate in steps)
 
 
 def test_hiccup_is_not_the_sites() -> None:
