@@ -191,6 +191,15 @@ def test_rollback_again_changes_nothing(world: World, to: str) -> None:
     assert world.state() == before
 
 
+def test_rollback_that_is_only_checked(world: World) -> None:
+    world.release("v2")
+    before = world.state()
+    check = ("rollback", "--owner=ana", "--run=back", "--check")
+    assert world.command(*check) == {"changed": True} and world.state() == before
+    roll_back(world)
+    assert world.command(*check) == {"changed": False, "number": 3}
+
+
 def test_release_after_a_rollback_and_back_again(world: World) -> None:
     world.release("v2")
     roll_back(world)
