@@ -108,12 +108,13 @@ class Edge:
         None if the edge does not answer.
         """
         try:
-            answered, failed = requests(self._tell("@1 show stat"))
+            answered, failed, refused = requests(self._tell("@1 show stat"))
+            now = time.monotonic()
             addresses = self._addresses()
         except ReleaseError:
             return None
         metrics = (get(f"http://{address}:8000/metrics", limit=None) for address in sorted(addresses))
-        return Sample(answered, failed, latency(body for status, body in metrics if status == 200))
+        return Sample(answered, failed, latency(body for status, body in metrics if status == 200), refused, now)
 
     def reload(self) -> None:
         """Reloads the running edge without closing a connection.
