@@ -188,7 +188,7 @@ FAULTS = (
     Fault(
         "one slow second is enough for a rollback",
         f"{RELEASE}/watch.py",
-        "if len(self._window) < (self._window.maxlen or 0) or",
+        "if len(self._window) < WINDOW or",
         "if",
         f"{RELEASES}/test_watch.py",
     ),

@@ -132,14 +132,18 @@ class Edge:
         try:
             said = self._tell("reload")
         finally:
-            # Only for this process: after a boot, replicas have other addresses.
-            addresses.unlink()
+            # Only for this process: after a boot, replicas have other addresses. Another reload may have removed it.
+            addresses.unlink(missing_ok=True)
         if not said.startswith("Success=1"):
             reasons = [line for line in said.splitlines() if "[ALERT]" in line] or said.splitlines()[-1:]
             raise ReleaseError(f"the edge refuses its configuration: {' '.join(reasons)}")
 
     def _runs(self) -> bool:
-        return self._settings.edge_socket.exists() and any(one.runs for one in self._engine.containers("edge"))
+        if not any(one.runs for one in self._engine.containers("edge")):
+            return False
+        # It may have read live.cfg already, and make its socket a moment later.
+        _until(START_SECONDS, self._settings.edge_socket.exists)
+        return True
 
     def _addresses(self) -> set[str]:
         """The addresses that the edge sends requests to."""

@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Self
 
+# Steps that are judged together: about as many seconds.
+WINDOW = 5
 # Below these numbers there is no judgement.
 LEAST_ERRORS = 5
 LEAST_REQUESTS = 20
@@ -128,11 +130,11 @@ class Baseline:
 class Watch:
     """Judges the new release by the edge's counters, about once a second."""
 
-    def __init__(self, baseline: Baseline, first: Sample, seconds: int = 5):
+    def __init__(self, baseline: Baseline, first: Sample):
         self._baseline = baseline
         self._last = first
         self._whole = Sample()
-        self._window: deque[Sample] = deque(maxlen=seconds)
+        self._window: deque[Sample] = deque(maxlen=WINDOW)
 
     @property
     def seen(self) -> dict[str, int]:
@@ -178,13 +180,13 @@ class Watch:
 
     def _latency(self, seen: Sample) -> str:
         # The switch itself may cause a slow second, so the whole window must be slow.
-        if len(self._window) < (self._window.maxlen or 0) or seen.timed < LEAST_REQUESTS:
+        if len(self._window) < WINDOW or seen.timed < LEAST_REQUESTS:
             return ""
         allowed = max(SLOW_SECONDS, 4 * self._baseline.slow)
         worst = all(step.slow > allowed for step in self._window if step.timed)
         if seen.slow <= allowed or not worst:
             return ""
         return (
-            f"5 % of the requests of the last {len(self._window)} s took longer than {allowed:g} s, "
+            f"5 % of the requests of the last {WINDOW} s took longer than {allowed:g} s, "
             f"before the release none of those within {self._baseline.slow:g} s"
         )
