@@ -1,7 +1,5 @@
 """The edge: its live release, its counters and its configuration."""
 
-import errno
-import os
 import re
 import socket
 import time
@@ -164,14 +162,24 @@ class Edge:
         try:
             with socket.socket(socket.AF_UNIX) as connection:
                 connection.settimeout(ANSWER_SECONDS)
-                # At start and during a reload, the process does not listen for a moment.
-                if not _until(START_SECONDS, lambda: connection.connect_ex(path) != errno.ECONNREFUSED):
-                    raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
+                _connect(connection, path)
                 connection.sendall(commands.encode() + b"\n")
                 connection.shutdown(socket.SHUT_WR)
                 return _read(connection.recv, ANSWER_SECONDS).decode()
         except OSError as error:
             raise ReleaseError(f"the edge does not answer on {path}: {error.strerror or error}") from None
+
+
+def _connect(connection: socket.socket, path: str) -> None:
+    end = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            return connection.connect(path)
+        except ConnectionRefusedError:
+            # At start and during a reload, the process does not listen for a moment.
+            if time.monotonic() > end:
+                raise
+        time.sleep(0.1)
 
 
 def _read(read: Callable[[int], bytes], seconds: float) -> bytes:
