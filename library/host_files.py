@@ -21,8 +21,9 @@ options:
     default: ""
   files:
     description: >-
-      Name → content, or a dictionary with C(content), C(mode) (0644), C(owner) (root), C(group) (the owner's) and
-      C(validate), a command in which C(%s) is replaced by the path of a copy.
+      Name → content, or a dictionary with C(content), C(mode) (0644), C(owner) (root), C(group) (the owner's),
+      C(validate), a command in which C(%s) is replaced by the path of a copy, and C(then), a command that runs if the
+      file changed, after the units are started.
     type: dict
     default: {}
   folders:
@@ -72,8 +73,12 @@ class Writer:
         self._units({name: wanted for name, wanted in units.items() if wanted == "stopped"})
         for name, given in self._module.params["folders"].items():
             self._folder(os.path.join(self._root, name), given or {})
-        for name, given in self._module.params["files"].items():
-            self._file(os.path.join(self._root, name), {"content": given} if isinstance(given, str) else given)
+        files = {
+            os.path.join(self._root, name): {"content": given} if isinstance(given, str) else given
+            for name, given in self._module.params["files"].items()
+        }
+        for path, given in files.items():
+            self._file(path, given)
         for name in self._module.params["absent"]:
             path = os.path.join(self._root, name)
             if os.path.lexists(path):
@@ -83,6 +88,9 @@ class Writer:
         if any(path.startswith(UNITS) for path in self.written) and not self._dry:
             self._systemctl("daemon-reload")
         self._units({name: wanted for name, wanted in units.items() if wanted != "stopped"})
+        for path, given in files.items():
+            if path in self.written and "then" in given and not self._dry:
+                self._command(given["then"])
 
     def _units(self, units: dict[str, str]) -> None:
         if not units:
@@ -97,9 +105,12 @@ class Writer:
                 self._systemctl(*COMMANDS[wanted], name)
 
     def _systemctl(self, *arguments: str) -> str:
-        status, said, complained = self._module.run_command(["systemctl", *arguments])
+        return self._command(f"systemctl {' '.join(arguments)}")
+
+    def _command(self, command: str, what: str = "") -> str:
+        status, said, complained = self._module.run_command(command)
         if status:
-            self._module.fail_json(msg=f"systemctl {' '.join(arguments)}: {(complained or said).strip()}")
+            self._module.fail_json(msg=f"{what or command}: {(complained or said).strip()}")
         return str(said)
 
     def _folder(self, path: str, given: dict[str, str]) -> None:
@@ -119,16 +130,11 @@ class Writer:
             handle, temporary = tempfile.mkstemp(dir=self._module.tmpdir)
             with os.fdopen(handle, "w", encoding="utf-8") as stream:
                 stream.write(content)
-            self._validate(path, temporary, given.get("validate"))
+            if "validate" in given:
+                self._command(given["validate"].replace("%s", temporary), f"{path} is not valid")
             self._module.atomic_move(temporary, path)
         if self._owned(path, given, "0644") or differs:
             self._changed(path, before, content)
-
-    def _validate(self, path: str, temporary: str, command: str | None) -> None:
-        if command:
-            status, said, complained = self._module.run_command(command.replace("%s", temporary))
-            if status:
-                self._module.fail_json(msg=f"{path} is not valid: {(complained or said).strip()}")
 
     def _owned(self, path: str, given: dict[str, str], mode: str) -> bool:
         """Sets mode and owner of a path; returns whether they changed."""

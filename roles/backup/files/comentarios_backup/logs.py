@@ -2,6 +2,7 @@
 
 import gzip
 import subprocess
+import tempfile
 import time
 from typing import Any
 
@@ -24,23 +25,25 @@ def send(settings: Settings) -> dict[str, Any]:
         BackupError: it cannot be read or sent. The next time begins where this one did.
     """
     settings.work_dir.mkdir(parents=True, exist_ok=True)
-    reached, packed = settings.work_dir / "logs.reached", settings.work_dir / "logs.gz"
+    reached = settings.work_dir / "logs.reached"
     end = int(time.time())
     begin = int(reached.read_text()) if reached.exists() else end - FIRST
     if begin >= end:
         # The clock was set back, or this is the same second.
         return {"name": "", "size": 0}
-    with gzip.open(packed, "wb") as file:
-        # Not by Compose, which on a busy machine ends before it has read everything.
-        for name in _containers():
-            command = ["docker", "logs", f"--since={begin}", f"--until={end}", name]
-            _copy(command, f"{name.partition('-')[2]}  | ".encode(), file)
-        _copy([*JOURNAL, f"--since=@{begin}", f"--until=@{end}"], b"journal  | ", file)
     name = f"{settings.logs}{_stamp(begin)}-{_stamp(end)}.gz"
-    Store(settings).send(packed, name)
+    # Without a name, so that nothing of it stays on a full disk, and two at once do not write into one.
+    with tempfile.TemporaryFile(dir=settings.work_dir) as packed:
+        with gzip.open(packed, "wb") as file:
+            # Not by Compose, which on a busy machine ends before it has read everything.
+            for container in _containers():
+                command = ["docker", "logs", f"--since={begin}", f"--until={end}", container]
+                _copy(command, f"{container.partition('-')[2]}  | ".encode(), file)
+            _copy([*JOURNAL, f"--since=@{begin}", f"--until=@{end}"], b"journal  | ", file)
+        size = packed.tell()
+        packed.seek(0)
+        Store(settings).send(packed, name)
     write(reached, str(end))
-    size = packed.stat().st_size
-    packed.unlink()
     return {"name": name, "size": size}
 
 
