@@ -16,6 +16,8 @@ from common.errors import CommandError, last_line
 from common.paths import ROOT
 
 CONNECTION = ROOT / "inventory" / "group_vars" / "all" / "connection.yml"
+# On a host, the command for the stack.
+COMPOSE = "docker compose --project-directory /opt/comentarios"
 
 
 @dataclass(frozen=True)
