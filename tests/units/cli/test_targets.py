@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import re
 import shlex
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from cli import doctor, host, shell
+from cli import doctor, host, shell, ssh_access
 from cli.__main__ import FROM_NOTHING, VERBS
 from cli.targets import Target, provider_mirror, target
 from common import engine
@@ -124,3 +125,25 @@ def test_every_verb_is_there() -> None:
     for place in VERBS.values():
         module, _, name = place.partition(".")
         assert callable(getattr(importlib.import_module(f"cli.{module}"), name))
+
+
+def test_tunnel_to_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = host.Host("comentarios-1", "192.0.2.1", "admin", "i-1")
+    monkeypatch.setattr(host, "hosts", lambda _: [one])
+    monkeypatch.setattr(host, "run", lambda *_: subprocess.CompletedProcess("", 0, "api\nedge\n", ""))
+    with pytest.raises(CommandError, match="comentarios-1 runs none of grafana, prometheus, alertmanager: see `make st"):
+        shell.tunnel(target(), "", "", "", "")
+
+
+@pytest.mark.parametrize(
+    ("body", "address"), [(b" 203.0.113.7\n", "203.0.113.7"), (b"<html>\n<p>Log in", ""), (b"\xff", "")]
+)
+def test_own_address(monkeypatch: pytest.MonkeyPatch, body: bytes, address: str) -> None:
+    """A hotel's network answers with a page of its own, which is no address and not ours to print."""
+    monkeypatch.setattr("urllib.request.urlopen", lambda *_, **__: io.BytesIO(body))
+    if address:
+        assert ssh_access.own_address("") == address
+        return
+    with pytest.raises(CommandError, match="does not return this machine's address .*: give it as ADDRESS=") as refused:
+        ssh_access.own_address("")
+    assert "\n" not in str(refused.value)
