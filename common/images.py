@@ -33,9 +33,6 @@ def base(state: Path) -> str:
 
     Args:
         state: folder for the log and the temporary archive.
-
-    Raises:
-        CommandError: neither is available.
     """
     for image in (UPSTREAM_BASE, OWN_BASE):
         if inspect("image", image):

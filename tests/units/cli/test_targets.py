@@ -68,6 +68,13 @@ def test_sockets_have_short_paths(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(str(target().connections / "i-0123456789abcdef0")) < 90
 
 
+def test_sockets_of_another_user(spaced: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever makes the folder first, which has a known name in /tmp, would have SSH talk to sockets of theirs."""
+    monkeypatch.setattr(os, "geteuid", lambda: 4_000_000)
+    with pytest.raises(CommandError, match="is another user's: remove it"):
+        host.hosts(spaced)
+
+
 def test_terraform_configuration_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TF_CLI_CONFIG_FILE", str(tmp_path))
     with pytest.raises(CommandError, match="cannot be read: Is a directory"):
