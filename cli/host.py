@@ -138,7 +138,10 @@ def run(
     """Runs a command on a host and returns its output; the exit status is not checked. `given`: its standard input."""
     command_line = ssh(target, host, command)
     try:
-        return subprocess.run(command_line, capture_output=True, text=True, timeout=timeout, check=False, input=given)
+        # Whatever a server's banner is written in.
+        return subprocess.run(
+            command_line, capture_output=True, text=True, errors="replace", timeout=timeout, check=False, input=given
+        )
     except subprocess.TimeoutExpired:
         return subprocess.CompletedProcess(command_line, 255, "", f"no answer within {timeout:.0f} s")
 

@@ -154,3 +154,17 @@ def test_own_address(monkeypatch: pytest.MonkeyPatch, body: bytes, address: str)
     with pytest.raises(CommandError, match="does not return this machine's address .*: give it as ADDRESS=") as refused:
         ssh_access.own_address("")
     assert "\n" not in str(refused.value)
+
+
+def test_answer_that_is_not_utf8(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server's banner of another time, say, before the error."""
+    monkeypatch.setattr(host, "ssh", lambda *_: ["printf", "caf\\351 %s"])
+    one = host.Host("comentarios-1", "192.0.2.1", "admin", "i-1")
+    assert host.run(target(), one, "true").stdout == "caf\ufffd "
+
+
+def test_name_of_a_sandbox_that_docker_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before Docker does, whose error would be taken for one of the network."""
+    monkeypatch.setenv("SANDBOX_NAME", "my sandbox")
+    with pytest.raises(CommandError, match="SANDBOX_NAME=my sandbox is not a name: give letters, digits and hyphens"):
+        target()
