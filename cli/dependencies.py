@@ -103,7 +103,7 @@ def _newer_images() -> Iterator[str]:
         except requests.HTTPError as error:
             yield f"{name}: the registry refuses ({error.response.status_code})"
             continue
-        except (requests.RequestException, ValueError):
+        except (requests.RequestException, ValueError, LookupError):
             yield f"{name}: the registry cannot be reached"
             continue
         moved = "" if digest == str(name).partition("@")[2] else f"; {tag} is {digest}"
@@ -197,11 +197,7 @@ def vulnerable(found: list[dict[str, Any]]) -> list[str]:
 
 
 def sbom(target: Target, tag: str) -> None:
-    """Writes a CycloneDX bill of materials of the API's image: Debian's packages from dpkg, Python's from its lock.
-
-    Raises:
-        CommandError: the image is not in this machine's engine, or a tool fails.
-    """
+    """Writes a CycloneDX bill of materials of the API's image: Debian's packages from dpkg, Python's from its lock."""
     tag = tag or image.tree_tag()
     name = f"{image.LOCAL}:{tag}"
     if not inspect("image", name):

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import os
 import platform
 import shutil
 import subprocess
@@ -72,11 +73,7 @@ COMPOSE = Program(
 
 
 def ensure_terraform() -> None:
-    """Makes sure that `terraform` is on the PATH; ours is in `.state/bin`.
-
-    Raises:
-        CommandError: it is missing and cannot be downloaded.
-    """
+    """Makes sure that `terraform` is on the PATH; ours is in `.state/bin`."""
     if shutil.which("terraform"):
         return
     own = BIN / "terraform"
@@ -92,9 +89,6 @@ def ensure_terraform() -> None:
 
 def compose() -> list[str]:
     """The command of Docker Compose: the client's plugin, or the one in `.state/bin`, which is downloaded if necessary.
-
-    Raises:
-        CommandError: it is missing and cannot be downloaded.
     """
     if subprocess.run(["docker", "compose", "version"], capture_output=True, check=False).returncode == 0:
         return ["docker", "compose"]
@@ -126,7 +120,8 @@ def _fetch(program: Program) -> None:
         if file.endswith(".zip"):
             content = zipfile.ZipFile(io.BytesIO(content)).read(name)
         BIN.mkdir(parents=True, exist_ok=True)
-        beside = BIN / f"{name}.new"
+        # Of this process: two verbs at once do not take each other's.
+        beside = BIN / f".{name}.{os.getpid()}"
         beside.write_bytes(content)
         beside.chmod(0o755)
         beside.replace(BIN / name)

@@ -1,5 +1,6 @@
 """The hosts that EC2 lists, and SSH to them with the options that Ansible uses."""
 
+import os
 import subprocess
 import time
 from collections.abc import Mapping
@@ -7,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import yaml
-from botocore.exceptions import BotoCoreError, ClientError
 
 from cli.targets import Target
 from cli.terraform import client
@@ -16,6 +16,8 @@ from common.errors import CommandError, last_line
 from common.paths import ROOT
 
 CONNECTION = ROOT / "inventory" / "group_vars" / "all" / "connection.yml"
+# On a host, the command for the stack.
+COMPOSE = "docker compose --project-directory /opt/comentarios"
 
 
 @dataclass(frozen=True)
@@ -37,22 +39,19 @@ def hosts(target: Target) -> list[Host]:
     """Every running host that Terraform created, by one request to the EC2 API.
 
     inventory/aws_ec2.yml sends the same request; through Ansible it takes four seconds.
-
-    Raises:
-        CommandError: EC2 does not answer.
     """
     # SSH keeps the hosts' keys in this folder.
     target.state.mkdir(parents=True, exist_ok=True)
     target.connections.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if target.connections.stat().st_uid != os.geteuid():
+        # In /tmp, if the state folder's path is long: whoever made it could read along.
+        raise CommandError(f"{target.connections} is another user's: remove it, or use a clone with a shorter path")
     filters = [
         {"Name": "tag:Project", "Values": [target.names.name]},
         {"Name": "instance-state-name", "Values": ["running"]},
     ]
-    try:
-        pages = client(target, "ec2").get_paginator("describe_instances").paginate(Filters=filters)
-        found = [one for page in pages for group in page["Reservations"] for one in group["Instances"]]
-    except (BotoCoreError, ClientError) as error:
-        raise CommandError(f"EC2 does not list the hosts: {error}") from None
+    pages = client(target, "ec2").get_paginator("describe_instances").paginate(Filters=filters)
+    found = [one for page in pages for group in page["Reservations"] for one in group["Instances"]]
     user = str(yaml.safe_load(CONNECTION.read_text())["ansible_user"])
     return sorted((_host(one, user) for one in found), key=lambda host: host.name)
 
@@ -73,11 +72,7 @@ def _host(instance: dict[str, Any], user: str) -> Host:
 
 
 def several(target: Target, name: str = "") -> list[Host]:
-    """The host of this name, or all.
-
-    Raises:
-        CommandError: there is none, or none of that name.
-    """
+    """The host of this name, or all."""
     found = hosts(target)
     if not found:
         raise CommandError("no host is running: run `make up`")
@@ -88,11 +83,7 @@ def several(target: Target, name: str = "") -> list[Host]:
 
 
 def chosen(target: Target, name: str = "") -> Host:
-    """The host of this name, or the first one.
-
-    Raises:
-        CommandError: there is none, or none of that name.
-    """
+    """The host of this name, or the first one."""
     return several(target, name)[0]
 
 
@@ -147,7 +138,10 @@ def run(
     """Runs a command on a host and returns its output; the exit status is not checked. `given`: its standard input."""
     command_line = ssh(target, host, command)
     try:
-        return subprocess.run(command_line, capture_output=True, text=True, timeout=timeout, check=False, input=given)
+        # Whatever a server's banner is written in.
+        return subprocess.run(
+            command_line, capture_output=True, text=True, errors="replace", timeout=timeout, check=False, input=given
+        )
     except subprocess.TimeoutExpired:
         return subprocess.CompletedProcess(command_line, 255, "", f"no answer within {timeout:.0f} s")
 
@@ -157,9 +151,6 @@ def greet(target: Target, timeout: float = 300) -> list[Host]:
 
     Args:
         timeout: seconds that a host may take to boot.
-
-    Raises:
-        CommandError: there is no host, or one does not accept the connection; why.
     """
     found = several(target)
     deadline = time.monotonic() + timeout

@@ -10,7 +10,7 @@ the settings become a second inventory in the state folder, which Ansible reads 
 import difflib
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field, fields
 from functools import cache
 from pathlib import Path
@@ -37,6 +37,8 @@ TYPES: dict[str, tuple[str, tuple[type, ...]]] = {
     **dict.fromkeys(("list", "set"), ("a list", (list,))),
     **dict.fromkeys(("path", "str", "string"), ("text", (str,))),
 }
+# Files in inventory/ that Ansible reads by itself, none of which is ours, and their endings.
+ANSIBLES, ENDINGS = ("host_vars/**/[!.]*", "group_vars/[!.]*"), {"", ".yml", ".yaml", ".json"}
 PARAMETER = r"parameters_values\s*\[\s*['\"]([^'\"]+)['\"]\s*\]"
 # Variables that the verbs set, and how their values are chosen: everywhere, and in the sandbox.
 NAMES = {
@@ -62,6 +64,17 @@ class Settings:
     aws: dict[str, str] = field(default_factory=dict)
 
 
+class Loader(yaml.SafeLoader):
+    """Refuses a name that is there twice, of which YAML would take the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        names = [name.value for name, _ in node.value]
+        for name, _ in node.value:
+            if names.count(name.value) > 1:
+                raise yaml.constructor.ConstructorError(None, None, f"{name.value} is there twice", name.start_mark)
+        return super().construct_mapping(node, deep)
+
+
 SECTIONS = tuple(one.name for one in fields(Settings))
 # Section `aws`: the pattern of each value, and what it must be.
 AWS = {
@@ -76,11 +89,7 @@ def path(target: Target) -> Path:
 
 
 def read(target: Target) -> Settings:
-    """The checked settings of a target; empty if there is no file.
-
-    Raises:
-        CommandError: the file is not YAML, a name is unknown, or a value has the wrong type.
-    """
+    """The checked settings of a target; empty if there is no file."""
     file, made = path(target), _sections(target)
     known: dict[str, tuple[Callable[[], dict[str, dict[str, Any]]], str]] = {
         "ansible": (ansible_variables, "Ansible variable"),
@@ -91,17 +100,17 @@ def read(target: Target) -> Settings:
         for name, value in getattr(made, section).items():
             if reason := (NAMES | (OWN if target.is_sandbox and section == "terraform" else {})).get(name):
                 raise CommandError(f"{shown(file)}: {name} cannot be set here: {reason}")
-            _check(file, name, value, variables(), what)
+            _known(file, name, variables(), what)
+            # Ansible evaluates a template later.
+            if not isinstance(value, str) or "{{" not in value:
+                _typed(f"{shown(file)}: {name}", value, variables()[name])
     _refuse_tfvars(file)
+    _check_names()
     return made
 
 
 def aws(target: Target) -> dict[str, str]:
-    """The AWS account that an environment is for: ``profile``, ``region`` and ``account``, as far as they are given.
-
-    Raises:
-        CommandError: the file is not YAML, or one of them is unknown or not valid.
-    """
+    """The AWS account that an environment is for: ``profile``, ``region`` and ``account``, as far as they are given."""
     file, made = path(target), _sections(target).aws
     for name, value in made.items():
         _known(file, name, AWS, "setting of the section aws")
@@ -118,12 +127,7 @@ def aws(target: Target) -> dict[str, str]:
 def _sections(target: Target) -> Settings:
     """The sections of the file; empty if there is no file."""
     file = path(target)
-    try:
-        given = yaml.safe_load(file.read_text()) or {}
-    except FileNotFoundError:
-        return Settings()
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise CommandError(f"{shown(file)} is not YAML: {' '.join(str(error).split())}") from None
+    given = _loaded(file, Loader) if file.exists() else {}
     if not isinstance(given, dict):
         raise CommandError(f"{shown(file)} must contain `ansible:` and `terraform:`, as in {shown(EXAMPLE)}")
     for section, values in given.items():
@@ -133,12 +137,25 @@ def _sections(target: Target) -> Settings:
     return Settings(**{section: given.get(section) or {} for section in SECTIONS})
 
 
-def _refuse_tfvars(file: Path) -> None:
-    """Terraform reads some variables files by itself, in every environment.
+def _check_names() -> None:
+    """Ansible would ignore a misspelt name in host_vars, and the roles check the values only."""
+    for file in sorted(file for pattern in ANSIBLES for file in (ROOT / "inventory").glob(pattern)):
+        # To this loader, what has a tag is plain text, and so is a file that ansible-vault has encrypted.
+        given = _loaded(file, yaml.BaseLoader) if file.is_file() and file.suffix in ENDINGS else {}
+        for name in given if isinstance(given, dict) else ():
+            if not name.startswith("ansible_"):
+                _known(file, name, ansible_variables(), "Ansible variable")
 
-    Raises:
-        CommandError: there is one; its variables belong in the settings.
-    """
+
+def _loaded(file: Path, loader: type[yaml.BaseLoader | yaml.SafeLoader]) -> Any:
+    try:
+        return yaml.load(file.read_text(), loader) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise CommandError(f"{shown(file)} is not YAML: {' '.join(str(error).split())}") from None
+
+
+def _refuse_tfvars(file: Path) -> None:
+    """Terraform reads some variables files by itself, in every environment."""
     for pattern in ("*.tfvars*", "bootstrap/*.tfvars*"):
         for found in sorted((ROOT / "terraform").glob(pattern)):
             raise CommandError(
@@ -205,32 +222,26 @@ def terraform_variables(folder: str = "") -> dict[str, dict[str, Any]]:
     return {name: {"type": kind[1], "required": name not in optional} for name, kind in kinds.items() if kind}
 
 
-def require(target: Target) -> None:
-    """Writes the settings, and checks that every variable that Terraform requires on AWS is set.
-
-    Raises:
-        CommandError: the settings lack a variable.
-    """
-    given = write(target).terraform
-    lacking = [name for name, one in terraform_variables().items() if one["required"] and name not in given]
+def require(target: Target) -> Settings:
+    """Writes the settings, and checks that every variable that Terraform requires on AWS is set."""
+    made = write(target)
+    lacking = [name for name, one in terraform_variables().items() if one["required"] and name not in made.terraform]
     if lacking and not target.is_sandbox:
         file = shown(path(target))
         raise CommandError(f"{file} lacks {' and '.join(lacking)} under `terraform:`; {shown(EXAMPLE)} shows them")
-
-
-def _check(file: Path, name: str, value: Any, known: dict[str, dict[str, Any]], what: str) -> None:
-    _known(file, name, known, what)
-    if isinstance(value, str) and "{{" in value:
-        return  # Ansible evaluates it later.
-    _typed(f"{shown(file)}: {name}", value, known[name])
+    return made
 
 
 def _known(file: Path, name: object, known: dict[str, Any], what: str) -> None:
     if name in known:
         return
-    near = difflib.get_close_matches(str(name), known, 1, 0.6)
-    help_ = f"did you mean {near[0]}?" if near else f"{shown(EXAMPLE)} says where they are documented"
+    help_ = _near(name, known) or f"{shown(EXAMPLE)} says where they are documented"
     raise CommandError(f"{shown(file)}: {name} is not a known {what}: {help_}")
+
+
+def _near(name: object, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(str(name), known, 1, 0.6)
+    return f"did you mean {near[0]}?" if near else ""
 
 
 def _typed(where: str, value: Any, option: dict[str, Any]) -> None:
@@ -248,8 +259,8 @@ def _typed(where: str, value: Any, option: dict[str, Any]) -> None:
     if isinstance(value, dict) and "options" in option:
         for name, one in value.items():
             if name not in option["options"]:
-                near = difflib.get_close_matches(str(name), option["options"], 1, 0.6)
-                raise CommandError(f"{where} has no {name}" + (f": did you mean {near[0]}?" if near else ""))
+                near = _near(name, option["options"])
+                raise CommandError(f"{where} has no {name}" + (f": {near}" if near else ""))
             _typed(f"{where}.{name}", one, option["options"][name])
         for name, one in option["options"].items():
             if one.get("required") and name not in value:

@@ -21,11 +21,7 @@ def ssh(target: Target, cmd: str, host_: str) -> int:
 
 
 def tunnel(target: Target, host_: str, grafana_port: str, prometheus_port: str, alertmanager_port: str) -> int:
-    """Forwards Grafana, Prometheus and Alertmanager to ports of 127.0.0.1, until Ctrl-C.
-
-    Raises:
-        CommandError: a port is invalid or in use, or the host does not answer.
-    """
+    """Forwards Grafana, Prometheus and Alertmanager to ports of 127.0.0.1, until Ctrl-C."""
     # A slow import that only this verb needs.
     from cli.tunnel import Door
 
@@ -36,6 +32,8 @@ def tunnel(target: Target, host_: str, grafana_port: str, prometheus_port: str, 
         raise CommandError(f"{chosen.name} does not answer: {last_line(listed.stderr)}")
     running = set(listed.stdout.split())
     listening = {name: (port(name, given[name], there), there) for name, there in INSIDE.items() if name in running}
+    if not listening:
+        raise CommandError(f"{chosen.name} runs none of {', '.join(INSIDE)}: see `make status`")
     for name, (here, _) in listening.items():
         say(f"  {name.capitalize():<13} http://127.0.0.1:{here}")
     if "grafana" in listening:
@@ -58,11 +56,7 @@ def dev(_: Target) -> int:
 
 
 def port(name: str, given: str, default: int) -> int:
-    """The port of 127.0.0.1 for a service: the given one, or the default.
-
-    Raises:
-        CommandError: it is invalid or in use.
-    """
+    """The port of 127.0.0.1 for a service: the given one, or the default."""
     variable = f"{name.upper()}_PORT"
     chosen = ports.number(variable, given or str(default))
     ports.require_free("127.0.0.1", chosen, variable)

@@ -13,7 +13,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import botocore.session
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
@@ -32,25 +31,16 @@ def client(target: Target, service: str) -> Any:
     """A client of an AWS service in the target's environment; all threads share it."""
     if target.sandbox:
         return aws.client(target.sandbox, service, target.variables["AWS_REGION"])
-    environment = frozenset(item for item in target.environment().items() if item[0].startswith("AWS_"))
-    return _client(service, environment)
-
-
-@cache
-def _client(service: str, environment: frozenset[tuple[str, str]]) -> Any:
-    given = dict(environment)
-    with aws.making:
-        return _session(environment).create_client(service, region_name=given.get("AWS_REGION"))
-
-
-@cache
-def _session(environment: frozenset[tuple[str, str]]) -> Any:
-    """One for all clients: each session reads the descriptions of all regions."""
-    given = dict(environment)
+    given = target.environment()
     # A key overrides the profile. Given to the session, since botocore itself reads os.environ only.
-    return botocore.session.Session(
-        profile=None if given.get("AWS_ACCESS_KEY_ID") else given.get("AWS_PROFILE") or None
-    )
+    profile = None if given.get("AWS_ACCESS_KEY_ID") else given.get("AWS_PROFILE") or None
+    return _client(service, profile, given.get("AWS_REGION"))
+
+
+@cache
+def _client(service: str, profile: str | None, region: str | None) -> Any:
+    with aws.making:
+        return aws.session(profile).create_client(service, region_name=region)
 
 
 def account(target: Target) -> str:
@@ -78,11 +68,7 @@ def account(target: Target) -> str:
 
 
 def ensure_up(target: Target) -> None:
-    """Checks that there is something to act on.
-
-    Raises:
-        CommandError: the sandbox is not up, or AWS does not accept the credentials.
-    """
+    """Checks that there is something to act on."""
     if not target.is_sandbox:
         account(target)
     elif not target.state.exists():
@@ -113,9 +99,6 @@ def apply(target: Target) -> None:
     The first time, the bucket for the states does not exist: bootstrap is applied with a local state, which then moves
     into the new bucket. Unless Terraform asks for approval, the host starts before bootstrap has finished. If this is
     interrupted, the next run continues.
-
-    Raises:
-        CommandError: Terraform or the variables' file is missing, or a command failed.
     """
     prepare(target)
     bucket = bucket_name(target)
@@ -160,9 +143,6 @@ def _overlapping(first: Callable[[Callable[[], None]], None], second: Callable[[
 
 def _refuse_a_second(target: Target) -> None:
     """Checks that the names in IAM are free: IAM has no regions, and the unnamed environment's names have none either.
-
-    Raises:
-        CommandError: the environment exists in another region.
     """
     group = f"{target.variables['TF_VAR_iam_prefix']}-operators"
     try:
@@ -250,9 +230,6 @@ def run(
         shown: the step that shows what Terraform does and how it ended.
         then: called when only a bucket's lifecycle rules are left to apply. The provider waits a minute until S3 is
             consistent about them, and nothing else needs them.
-
-    Raises:
-        CommandError: Terraform is missing or failed; the failing line.
     """
     command, log = ["terraform", f"-chdir={folder}", *arguments], _log(target, folder, arguments[0])
     environment, what = _environment(target, folder), f"terraform {arguments[0]} failed in {_shown(folder)}"
@@ -308,8 +285,6 @@ def prepare(target: Target) -> None:
         raise CommandError(MISSING)
     write_cli_configuration()
     settings.require(target)
-    if not target.tfvars.exists():
-        raise CommandError(f"{target.tfvars} is missing: run `make up`")
 
 
 def write_cli_configuration() -> None:

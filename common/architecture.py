@@ -10,11 +10,7 @@ NAMES = {"amd64": "x86_64", "aarch64": "arm64"}
 
 
 def of_engine() -> str:
-    """The Docker Engine's architecture.
-
-    Raises:
-        CommandError: EC2 does not have it.
-    """
+    """The Docker Engine's architecture."""
     found = named(docker("info", "--format", "{{.Architecture}}").strip())
     if found not in TYPES:
         raise CommandError(

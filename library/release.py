@@ -1,38 +1,24 @@
 #!/usr/bin/python3
-"""Runs ``comentarios-release``: rolls out what a run has staged, or rolls back, and waits for the end."""
+"""Runs ``comentarios-release``: rolls out what a run has staged, or rolls back, and waits for the end.
+
+In check mode it only compares. The host finishes a release by itself, even if this run is interrupted. It returns what
+the program prints: the number of the release, for example.
+"""
 
 import json
 import os
 
-DOCUMENTATION = """
-module: release
-short_description: Rolls out what a run has staged on a host, or rolls back to an earlier release
-description: In check mode it only compares. The host finishes a release by itself, even if this run is interrupted.
-options:
-  arguments:
-    description: The command line of C(comentarios-release), whose C(--help) describes it.
-    type: list
-    elements: str
-    required: true
-author: comentarios
-"""
-
-RETURN = """
-number:
-  description: Number of the release.
-  type: int
-  returned: success
-"""
-
-from ansible.module_utils.basic import AnsibleModule  # noqa: E402
+from ansible.module_utils.basic import AnsibleModule
 
 PROGRAM = "/usr/local/sbin/comentarios-release"
+ARGUMENTS = {
+    # The program's command line, which its `--help` describes.
+    "arguments": {"type": "list", "elements": "str", "required": True},
+}
 
 
 def main() -> None:
-    module = AnsibleModule(
-        argument_spec={"arguments": {"type": "list", "elements": "str", "required": True}}, supports_check_mode=True
-    )
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     if not os.path.exists(PROGRAM):
         if module.check_mode:
             module.exit_json(changed=True)
