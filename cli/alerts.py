@@ -44,7 +44,11 @@ def silencing(alert: str, duration: str, author: str) -> str:
 
 
 def alerts(target: Target) -> int:
-    """Prints for every host the alerts that fire and the silences; returns 1 when no alert would get through."""
+    """Prints for every host the alerts that fire and the silences; returns 1 when no alert would get through.
+
+    Raises:
+        CommandError: there is no host, or Alertmanager does not answer.
+    """
     deaf = False
     for one in host.several(target):
         say(f"▸ {one.name}")
@@ -65,7 +69,11 @@ def alerts(target: Target) -> int:
 
 
 def silence(target: Target, alert: str, for_: str, host_: str) -> None:
-    """Silences an alert on every host, or on the one of this name, for a time; ``0`` ends it."""
+    """Silences an alert on every host, or on the one of this name, for a time; ``0`` ends it.
+
+    Raises:
+        CommandError: no alert was given, or Alertmanager does not answer.
+    """
     duration = for_ or "2h"
     if not alert:
         raise CommandError("ALERT is missing: `make silence ALERT=DiskFull FOR=2h`; `make alerts` lists the alerts")

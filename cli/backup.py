@@ -11,7 +11,11 @@ from common.progress import say, step
 
 
 def backup(target: Target, host_: str = "") -> None:
-    """Makes a backup now and prints what is in it."""
+    """Makes a backup now and prints what is in it.
+
+    Raises:
+        CommandError: it failed; the message is the host's.
+    """
     with step("backup: copying, checking and uploading the comments"):
         made = _call(target, "run", host_)
     say(f"  {made['name']}: {made['comments']} comments, {made['size']} bytes, release {made['release'] or 'none'}")
@@ -26,7 +30,12 @@ def backups(target: Target, host_: str = "") -> None:
 
 
 def restore(target: Target, from_: str = "", host_: str = "") -> dict[str, Any]:
-    """Replaces the database by a backup: the one of this name, or the newest. The old database is kept."""
+    """Replaces the database by a backup: the one of this name, or the newest. The old database is kept.
+
+    Raises:
+        CommandError: there is no such backup, it is corrupt or foreign, a release is under way, or the API does not
+            start with it.
+    """
     with step(f"restore: {from_ or 'the newest backup'}"):
         done: dict[str, Any] = _call(target, f"restore --from={shlex.quote(from_)}", host_)
     say(f"  {done['comments']} comments of {done['restored']['name']} are live; before, there were {done['before']}")

@@ -32,7 +32,11 @@ def comments(
     until: str = "",
     host_: str = "",
 ) -> None:
-    """Prints the newest comments that match, hidden ones too."""
+    """Prints the newest comments that match, hidden ones too.
+
+    Raises:
+        CommandError: a time is wrong, or the API's container does not answer.
+    """
     times = {"since_ms": _milliseconds("SINCE", since), "until_ms": _milliseconds("UNTIL", until)}
     found = _ask(target, host_, "search", limit=ROWS + 1, thread=thread, email=email, text=grep, **times)["done"]
     if not found:
@@ -60,7 +64,11 @@ def hide(target: Target, id_: str, why: str, host_: str = "") -> None:
 
 
 def unhide(target: Target, id_: str, why: str, host_: str = "") -> None:
-    """Undoes ``make hide``."""
+    """Undoes ``make hide``.
+
+    Raises:
+        CommandError: as `hide`.
+    """
     _move(target, "unhide", "visible", id_, why, host_)
 
 
@@ -85,7 +93,11 @@ def erase(target: Target, email: str, why: str, host_: str = "") -> None:
 
 
 def audit(target: Target, host_: str = "") -> None:
-    """Prints the newest entries of the audit log: who changed what, when and why."""
+    """Prints the newest entries of the audit log: who changed what, when and why.
+
+    Raises:
+        CommandError: the API's container does not answer.
+    """
     found = _ask(target, host_, "audit", limit=ROWS)["done"]
     row = "{:<23}  {:<7}  {:<20}  {:>8}  {:<24}  {}"
     say(row.format("when (UTC)", "what", "comment or address", "comments", "who", "why"))

@@ -12,6 +12,9 @@ def move_database(target: Target, to: str, watch: str = "", ready: str = "") -> 
     """Moves the comments to the database whose URL a parameter holds, or back to SQLite, and keeps the old database.
 
     The host carries it out (`comentarios-release`, `comentarios.move`); run again, this carries on.
+
+    Raises:
+        CommandError: the settings name another database, there are several hosts, or the move failed and was undone.
     """
     path = f"/{target.names.name}/"
     if to != SQLITE and not to.startswith(path):

@@ -197,7 +197,11 @@ def vulnerable(found: list[dict[str, Any]]) -> list[str]:
 
 
 def sbom(target: Target, tag: str) -> None:
-    """Writes a CycloneDX bill of materials of the API's image: Debian's packages from dpkg, Python's from its lock."""
+    """Writes a CycloneDX bill of materials of the API's image: Debian's packages from dpkg, Python's from its lock.
+
+    Raises:
+        CommandError: the image is not in this machine's engine, or a tool fails.
+    """
     tag = tag or image.tree_tag()
     name = f"{image.LOCAL}:{tag}"
     if not inspect("image", name):

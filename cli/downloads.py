@@ -73,7 +73,11 @@ COMPOSE = Program(
 
 
 def ensure_terraform() -> None:
-    """Makes sure that `terraform` is on the PATH; ours is in `.state/bin`."""
+    """Makes sure that `terraform` is on the PATH; ours is in `.state/bin`.
+
+    Raises:
+        CommandError: it is missing and cannot be downloaded.
+    """
     if shutil.which("terraform"):
         return
     own = BIN / "terraform"
@@ -89,6 +93,9 @@ def ensure_terraform() -> None:
 
 def compose() -> list[str]:
     """The command of Docker Compose: the client's plugin, or the one in `.state/bin`, which is downloaded if necessary.
+
+    Raises:
+        CommandError: it is missing and cannot be downloaded.
     """
     if subprocess.run(["docker", "compose", "version"], capture_output=True, check=False).returncode == 0:
         return ["docker", "compose"]

@@ -39,6 +39,9 @@ def hosts(target: Target) -> list[Host]:
     """Every running host that Terraform created, by one request to the EC2 API.
 
     inventory/aws_ec2.yml sends the same request; through Ansible it takes four seconds.
+
+    Raises:
+        CommandError: the folder of SSH's sockets belongs to another user.
     """
     # SSH keeps the hosts' keys in this folder.
     target.state.mkdir(parents=True, exist_ok=True)
@@ -72,7 +75,11 @@ def _host(instance: dict[str, Any], user: str) -> Host:
 
 
 def several(target: Target, name: str = "") -> list[Host]:
-    """The host of this name, or all."""
+    """The host of this name, or all.
+
+    Raises:
+        CommandError: there is none, or none of that name.
+    """
     found = hosts(target)
     if not found:
         raise CommandError("no host is running: run `make up`")
@@ -83,7 +90,11 @@ def several(target: Target, name: str = "") -> list[Host]:
 
 
 def chosen(target: Target, name: str = "") -> Host:
-    """The host of this name, or the first one."""
+    """The host of this name, or the first one.
+
+    Raises:
+        CommandError: there is none, or none of that name.
+    """
     return several(target, name)[0]
 
 
@@ -151,6 +162,9 @@ def greet(target: Target, timeout: float = 300) -> list[Host]:
 
     Args:
         timeout: seconds that a host may take to boot.
+
+    Raises:
+        CommandError: there is no host, or one does not accept the connection; why.
     """
     found = several(target)
     deadline = time.monotonic() + timeout

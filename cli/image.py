@@ -67,6 +67,9 @@ def ensure_pushed(target: Target, tag: str = "", rebuild: bool = False) -> str:
 
     Args:
         rebuild: builds the working tree's image again, with today's packages of Debian.
+
+    Raises:
+        CommandError: the tag is not in ECR, or the build or the push failed.
     """
     if tag:
         if not in_ecr(target, tag):
@@ -84,7 +87,11 @@ def ensure_pushed(target: Target, tag: str = "", rebuild: bool = False) -> str:
 
 
 def _fits(target: Target, wanted: str) -> None:
-    """Checks that the hosts can run the image, which has the architecture of the machine that built it."""
+    """Checks that the hosts can run the image, which has the architecture of the machine that built it.
+
+    Raises:
+        CommandError: a host has another architecture.
+    """
     built = architecture.named((inspect("image", f"{LOCAL}:{wanted}") or {}).get("Architecture", ""))
     for one in host.hosts(target):
         if one.architecture != built:

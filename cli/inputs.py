@@ -66,7 +66,11 @@ INPUTS: dict[str, tuple[str, str]] = {
 
 
 def check(environment: Mapping[str, str]) -> None:
-    """Checks every input that is given."""
+    """Checks every input that is given.
+
+    Raises:
+        CommandError: the form of one is wrong.
+    """
     for name, (pattern, refusal) in INPUTS.items():
         value = environment.get(name, "")
         if value and not re.fullmatch(pattern, value):
@@ -75,7 +79,11 @@ def check(environment: Mapping[str, str]) -> None:
 
 
 def moment(name: str, given: str) -> datetime:
-    """The time that SINCE or UNTIL names: without a zone in UTC, as are days."""
+    """The time that SINCE or UNTIL names: without a zone in UTC, as are days.
+
+    Raises:
+        CommandError: there is no such day or hour.
+    """
     now = datetime.now(UTC)
     if given == "yesterday":
         return now.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=1)

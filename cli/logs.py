@@ -85,6 +85,9 @@ def logs(
     """Follows the logs of all hosts, or of one, until Ctrl-C; with several, each line has its host's name.
 
     Of a host that does not run, what it has sent to S3 is shown.
+
+    Raises:
+        CommandError: there is no host, or the logs of one cannot be read.
     """
     if host_ and host_ not in (one.name for one in host.hosts(target)):
         return _gone(target, host_, service, since, _filters(level, request, grep))
@@ -117,7 +120,11 @@ def logs(
 
 
 def _gone(target: Target, name: str, service: str, since: str, filters: list[list[str]]) -> int:
-    """Prints what a host of this name, or instance of this id, has sent: from the quarter-hour of SINCE on."""
+    """Prints what a host of this name, or instance of this id, has sent: from the quarter-hour of SINCE on.
+
+    Raises:
+        CommandError: S3 has nothing of it, and of which hosts it has something; or what it has is corrupt.
+    """
     if service:
         filters = [["-E", "-e", rf"^{service}(-[0-9]+)? +\|"], *filters]
     s3 = client(target, "s3")

@@ -79,7 +79,11 @@ class Names:
 
 
 def names(environment: Mapping[str, str]) -> Names:
-    """The names that ENV and PROJECT choose."""
+    """The names that ENV and PROJECT choose.
+
+    Raises:
+        CommandError: together they are too long, or begin with a prefix that AWS reserves.
+    """
     found = Names(environment.get("PROJECT") or DEFAULT_PROJECT, environment.get("ENV") or "")
     if len(found.name) > LONGEST:
         raise CommandError(

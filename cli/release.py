@@ -22,7 +22,11 @@ LIST = """sudo sh -c 'set -- /opt/comentarios/releases/*/release.json; [ ! -e "$
 
 
 def release(target: Target, tag: str, rebuild: str, watch: str, ready: str) -> None:
-    """Builds and pushes the working tree's image, or takes the given tag, and rolls it out with its configuration."""
+    """Builds and pushes the working tree's image, or takes the given tag, and rolls it out with its configuration.
+
+    Raises:
+        CommandError: the tag is not in ECR, another release is under way, or the release failed or was rolled back.
+    """
     begin = time.monotonic()
     tag = image.ensure_pushed(target, tag, rebuild == "yes")
     entries = play(target, "release", "playbooks/release.yml", watch, ready, stack_api_tag=tag)
@@ -36,6 +40,9 @@ def rollback(target: Target, to: str, watch: str, ready: str) -> None:
     """Rolls back to the good release before the live one, or to the one with this number or tag.
 
     Changes nothing if the live release is a rollback already, so a rerun is safe; `to` goes further back.
+
+    Raises:
+        CommandError: there is none, its image is no longer available, or it does not start.
     """
     begin = time.monotonic()
     entries = play(target, "rollback", "playbooks/rollback.yml", watch, ready, stack_rollback_to=to)
@@ -71,6 +78,9 @@ def play(
 
     Returns:
         The releases that it made, at most one per host.
+
+    Raises:
+        CommandError: it failed or was interrupted; if a release failed, its reason.
     """
     bounds = {"stack_watch_seconds": watch, "stack_ready_seconds": ready}
     variables |= {name: int(seconds) for name, seconds in bounds.items() if seconds}
@@ -165,7 +175,11 @@ def _of_run(target: Target, one: host.Host, run: str) -> list[dict[str, Any]]:
 
 
 def listing(target: Target, one: host.Host) -> dict[str, Any]:
-    """A host's releases: ``live`` (a number), ``releases`` (the oldest first), ``by`` (who is releasing)."""
+    """A host's releases: ``live`` (a number), ``releases`` (the oldest first), ``by`` (who is releasing).
+
+    Raises:
+        CommandError: the host does not answer, or has no release.
+    """
     known = _known(target, one)
     if not known["releases"]:
         raise CommandError(f"{one.name} has no release: run `make up`")
@@ -173,7 +187,11 @@ def listing(target: Target, one: host.Host) -> dict[str, Any]:
 
 
 def live(target: Target) -> dict[str, str]:
-    """The name of each host and the tag of its live image; empty on a host without a release."""
+    """The name of each host and the tag of its live image; empty on a host without a release.
+
+    Raises:
+        CommandError: EC2 or a host does not answer.
+    """
     known = {one.name: _known(target, one) for one in host.hosts(target)}
     return {
         name: next((entry["tag"] for entry in listed["releases"] if entry["number"] == listed["live"]), "")

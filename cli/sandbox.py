@@ -14,7 +14,11 @@ from common.progress import Step, in_terminal, logged, say, shown, verbose
 
 
 def run(command: str) -> None:
-    """Runs a command and shows its lines as they come."""
+    """Runs a command and shows its lines as they come.
+
+    Raises:
+        CommandError: it failed; the command's own line.
+    """
     error = f"python -m sandbox {command} failed"
     step = Step(f"sandbox: {command}")
     # Without a moving line, the command's own lines say what is running.
@@ -36,7 +40,11 @@ def run(command: str) -> None:
 
 
 def checks() -> list[Check]:
-    """What the sandbox finds of this machine."""
+    """What the sandbox finds of this machine.
+
+    Raises:
+        CommandError: it cannot tell; the command's own line.
+    """
     done = subprocess.run(_command("check"), cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
         raise CommandError(last_line(done.stderr).removeprefix("✗ "))

@@ -89,7 +89,11 @@ def path(target: Target) -> Path:
 
 
 def read(target: Target) -> Settings:
-    """The checked settings of a target; empty if there is no file."""
+    """The checked settings of a target; empty if there is no file.
+
+    Raises:
+        CommandError: the file is not YAML, a name is unknown, or a value has the wrong type.
+    """
     file, made = path(target), _sections(target)
     known: dict[str, tuple[Callable[[], dict[str, dict[str, Any]]], str]] = {
         "ansible": (ansible_variables, "Ansible variable"),
@@ -110,7 +114,11 @@ def read(target: Target) -> Settings:
 
 
 def aws(target: Target) -> dict[str, str]:
-    """The AWS account that an environment is for: ``profile``, ``region`` and ``account``, as far as they are given."""
+    """The AWS account that an environment is for: ``profile``, ``region`` and ``account``, as far as they are given.
+
+    Raises:
+        CommandError: the file is not YAML, or one of them is unknown or not valid.
+    """
     file, made = path(target), _sections(target).aws
     for name, value in made.items():
         _known(file, name, AWS, "setting of the section aws")
@@ -138,7 +146,11 @@ def _sections(target: Target) -> Settings:
 
 
 def _check_names() -> None:
-    """Ansible would ignore a misspelt name in host_vars, and the roles check the values only."""
+    """Ansible would ignore a misspelt name in host_vars, and the roles check the values only.
+
+    Raises:
+        CommandError: a name is unknown.
+    """
     for file in sorted(file for pattern in ANSIBLES for file in (ROOT / "inventory").glob(pattern)):
         # To this loader, what has a tag is plain text, and so is a file that ansible-vault has encrypted.
         given = _loaded(file, yaml.BaseLoader) if file.is_file() and file.suffix in ENDINGS else {}
@@ -155,7 +167,11 @@ def _loaded(file: Path, loader: type[yaml.BaseLoader | yaml.SafeLoader]) -> Any:
 
 
 def _refuse_tfvars(file: Path) -> None:
-    """Terraform reads some variables files by itself, in every environment."""
+    """Terraform reads some variables files by itself, in every environment.
+
+    Raises:
+        CommandError: there is one; its variables belong in the settings.
+    """
     for pattern in ("*.tfvars*", "bootstrap/*.tfvars*"):
         for found in sorted((ROOT / "terraform").glob(pattern)):
             raise CommandError(
@@ -223,7 +239,11 @@ def terraform_variables(folder: str = "") -> dict[str, dict[str, Any]]:
 
 
 def require(target: Target) -> Settings:
-    """Writes the settings, and checks that every variable that Terraform requires on AWS is set."""
+    """Writes the settings, and checks that every variable that Terraform requires on AWS is set.
+
+    Raises:
+        CommandError: the settings lack a variable.
+    """
     made = write(target)
     lacking = [name for name, one in terraform_variables().items() if one["required"] and name not in made.terraform]
     if lacking and not target.is_sandbox:

@@ -21,7 +21,11 @@ def ssh(target: Target, cmd: str, host_: str) -> int:
 
 
 def tunnel(target: Target, host_: str, grafana_port: str, prometheus_port: str, alertmanager_port: str) -> int:
-    """Forwards Grafana, Prometheus and Alertmanager to ports of 127.0.0.1, until Ctrl-C."""
+    """Forwards Grafana, Prometheus and Alertmanager to ports of 127.0.0.1, until Ctrl-C.
+
+    Raises:
+        CommandError: a port is invalid or in use, or the host does not answer.
+    """
     # A slow import that only this verb needs.
     from cli.tunnel import Door
 
@@ -56,7 +60,11 @@ def dev(_: Target) -> int:
 
 
 def port(name: str, given: str, default: int) -> int:
-    """The port of 127.0.0.1 for a service: the given one, or the default."""
+    """The port of 127.0.0.1 for a service: the given one, or the default.
+
+    Raises:
+        CommandError: it is invalid or in use.
+    """
     variable = f"{name.upper()}_PORT"
     chosen = ports.number(variable, given or str(default))
     ports.require_free("127.0.0.1", chosen, variable)

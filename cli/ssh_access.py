@@ -20,7 +20,11 @@ WHERE_AM_I = "https://checkip.amazonaws.com"
 
 
 def ssh_open(target: Target, address: str) -> None:
-    """Opens SSH to this machine and revokes leftovers of crashed jobs."""
+    """Opens SSH to this machine and revokes leftovers of crashed jobs.
+
+    Raises:
+        CommandError: this machine's address is unknown, there is no group, or AWS refuses.
+    """
     address = own_address(address)
     ssh_close(target)
     for group in groups(target):
@@ -29,7 +33,11 @@ def ssh_open(target: Target, address: str) -> None:
 
 
 def ssh_close(target: Target) -> None:
-    """Revokes every rule that ``ssh_open`` made."""
+    """Revokes every rule that ``ssh_open`` made.
+
+    Raises:
+        CommandError: there is no group, or AWS refuses.
+    """
     for group in groups(target):
         rules = [
             _rule(span["CidrIp"].removesuffix("/32"))
@@ -53,7 +61,11 @@ def groups(target: Target) -> list[dict[str, Any]]:
 
 
 def own_address(text: str) -> str:
-    """The given address, or the one that AWS sees."""
+    """The given address, or the one that AWS sees.
+
+    Raises:
+        CommandError: it is unknown or not an IPv4 address.
+    """
     if not text:
         try:
             with urllib.request.urlopen(WHERE_AM_I, timeout=10) as reply:
@@ -79,4 +91,4 @@ def _change(target: Target, call: str, group: str, rules: list[dict[str, Any]]) 
     except ClientError as error:
         # An administrator's rule already allows the same address.
         if error.response["Error"]["Code"] != "InvalidPermission.Duplicate":
-            raise
+            raise CommandError(f"AWS refuses to change security group {group}: {error}") from None

@@ -66,7 +66,12 @@ class Target:
 
 
 def target() -> Target:
-    """The target that TARGET names, in the environment that ENV and PROJECT name."""
+    """The target that TARGET names, in the environment that ENV and PROJECT name.
+
+    Raises:
+        CommandError: one of them is not known, or the target is ``aws`` in a shell that is the sandbox's or another
+            environment's, or the user's own settings for AWS are wrong.
+    """
     # That module imports this one.
     from cli import settings
 
@@ -193,6 +198,9 @@ def provider_mirror() -> Path | None:
 
     Terraform reads the standard ones by itself; a machine that cannot reach the registry may have it elsewhere. A CLI
     configuration of the user's own, when TF_CLI_CONFIG_FILE names one that exists, comes first.
+
+    Raises:
+        CommandError: TF_CLI_CONFIG_FILE cannot be read.
     """
     own = os.environ.get("TF_CLI_CONFIG_FILE")
     if own:

@@ -68,7 +68,11 @@ def account(target: Target) -> str:
 
 
 def ensure_up(target: Target) -> None:
-    """Checks that there is something to act on."""
+    """Checks that there is something to act on.
+
+    Raises:
+        CommandError: the sandbox is not up, or AWS does not accept the credentials.
+    """
     if not target.is_sandbox:
         account(target)
     elif not target.state.exists():
@@ -99,6 +103,9 @@ def apply(target: Target) -> None:
     The first time, the bucket for the states does not exist: bootstrap is applied with a local state, which then moves
     into the new bucket. Unless Terraform asks for approval, the host starts before bootstrap has finished. If this is
     interrupted, the next run continues.
+
+    Raises:
+        CommandError: Terraform or the variables' file is missing, or a command failed.
     """
     prepare(target)
     bucket = bucket_name(target)
@@ -143,6 +150,9 @@ def _overlapping(first: Callable[[Callable[[], None]], None], second: Callable[[
 
 def _refuse_a_second(target: Target) -> None:
     """Checks that the names in IAM are free: IAM has no regions, and the unnamed environment's names have none either.
+
+    Raises:
+        CommandError: the environment exists in another region.
     """
     group = f"{target.variables['TF_VAR_iam_prefix']}-operators"
     try:
@@ -230,6 +240,9 @@ def run(
         shown: the step that shows what Terraform does and how it ended.
         then: called when only a bucket's lifecycle rules are left to apply. The provider waits a minute until S3 is
             consistent about them, and nothing else needs them.
+
+    Raises:
+        CommandError: Terraform is missing or failed; the failing line.
     """
     command, log = ["terraform", f"-chdir={folder}", *arguments], _log(target, folder, arguments[0])
     environment, what = _environment(target, folder), f"terraform {arguments[0]} failed in {_shown(folder)}"

@@ -171,7 +171,11 @@ def down(target: Target, delete_data: str = "", *, images: bool = False) -> None
 
 
 def _refuse_others(target: Target, delete: bool) -> None:
-    """Checks that no other environment is in the sandbox, unless all are to be deleted."""
+    """Checks that no other environment is in the sandbox, unless all are to be deleted.
+
+    Raises:
+        CommandError: there is one.
+    """
     if delete or not target.state.exists():
         return
     if terraform.answers(target):
@@ -262,7 +266,11 @@ def plan(target: Target) -> int:
 
 
 def confirm(target: Target, what: str) -> None:
-    """Asks the user to type the environment's name before something is removed."""
+    """Asks the user to type the environment's name before something is removed.
+
+    Raises:
+        CommandError: the name was not typed, or standard input is closed.
+    """
     try:
         typed = input(f"{what} Type its name ({target.names.name}) to continue: ")
     except EOFError:
@@ -272,7 +280,11 @@ def confirm(target: Target, what: str) -> None:
 
 
 def preflight(target: Target) -> None:
-    """Checks everything that would make a later step fail."""
+    """Checks everything that would make a later step fail.
+
+    Raises:
+        CommandError: a tool is missing, no engine answers, or AWS does not accept the credentials.
+    """
     _tools()
     downloads.ensure_terraform()
     engine.ensure(STATE / "engine")
@@ -310,7 +322,11 @@ def _sandboxs_own(target: Target, config: Config) -> dict[str, Any]:
 
 
 def _fits(target: Target, kind: str) -> None:
-    """Checks that the engine can run a host of an instance type, before Terraform creates the instance."""
+    """Checks that the engine can run a host of an instance type, before Terraform creates the instance.
+
+    Raises:
+        CommandError: the type has another architecture.
+    """
     here = architecture.of_engine()
     try:
         (known,) = terraform.client(target, "ec2").describe_instance_types(InstanceTypes=[kind])["InstanceTypes"]
@@ -330,6 +346,9 @@ def _vpc(target: Target, config: Config) -> str:
 
     The unnamed one has the whole network, and its hosts take the first addresses of both halves. Every other one has
     32 addresses of its own.
+
+    Raises:
+        CommandError: the network is full.
     """
     if not target.names.suffix:
         return str(config.subnet)

@@ -10,7 +10,11 @@ NAMES = {"amd64": "x86_64", "aarch64": "arm64"}
 
 
 def of_engine() -> str:
-    """The Docker Engine's architecture."""
+    """The Docker Engine's architecture.
+
+    Raises:
+        CommandError: EC2 does not have it.
+    """
     found = named(docker("info", "--format", "{{.Architecture}}").strip())
     if found not in TYPES:
         raise CommandError(

@@ -26,7 +26,11 @@ def tried(what: str, attempt: Callable[[], str]) -> Check:
 
 
 def require(checks: Iterable[Check]) -> None:
-    """Stops at the first check that is bad."""
+    """Stops at the first check that is bad.
+
+    Raises:
+        CommandError: what was found, and what to do.
+    """
     for check in checks:
         if check.state == BAD:
             raise CommandError(f"{check.found}: {check.help}" if check.help else check.found)

@@ -82,7 +82,11 @@ def builder() -> dict[str, str]:
 def build(
     folder: Path, tag: str, *, target: str, labels: tuple[str, ...], arguments: dict[str, str], log: Path
 ) -> None:
-    """Builds a target of a folder's Dockerfile, with the output in a log."""
+    """Builds a target of a folder's Dockerfile, with the output in a log.
+
+    Raises:
+        CommandError: the build failed; its cause and the log.
+    """
     command = ["docker", "build", "--tag", tag, "--target", target, *(f"--label={label}" for label in labels)]
     if builder()["DOCKER_BUILDKIT"] == "0":
         # Otherwise it keeps the container of a failed step.

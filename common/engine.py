@@ -26,6 +26,9 @@ def ensure(state: Path) -> None:
 
     Args:
         state: folder for the engine's log and process id.
+
+    Raises:
+        CommandError: there is none, and this process may not install or start one.
     """
     if answers():
         return

@@ -2,7 +2,7 @@
 
 
 class CommandError(Exception):
-    """What went wrong and what to do, in one line. Any function may raise it; the command prints it and ends with 1."""
+    """What went wrong and what to do, in one line. The command prints it and exits with status 1."""
 
 
 def last_line(output: str, otherwise: str = "no output") -> str:

@@ -33,6 +33,9 @@ def base(state: Path) -> str:
 
     Args:
         state: folder for the log and the temporary archive.
+
+    Raises:
+        CommandError: neither is available.
     """
     for image in (UPSTREAM_BASE, OWN_BASE):
         if inspect("image", image):

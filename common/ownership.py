@@ -18,7 +18,11 @@ def owner(config: Config) -> Path | None:
 
 
 def check(config: Config) -> None:
-    """Checks that the state folder belongs to this sandbox, and the sandbox to this folder."""
+    """Checks that the state folder belongs to this sandbox, and the sandbox to this folder.
+
+    Raises:
+        CommandError: one of them does not; the message names the variables to set.
+    """
     record = _record(config)
     name = record.read_text().strip() if record.exists() else config.name
     if name != config.name:

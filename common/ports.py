@@ -6,7 +6,11 @@ from common.errors import CommandError
 
 
 def number(variable: str, text: str) -> int:
-    """The port that a variable names."""
+    """The port that a variable names.
+
+    Raises:
+        CommandError: it is none.
+    """
     if not text.isdigit() or not 1 <= int(text) <= 65535:
         raise CommandError(f"{variable}={text} is not a port: set it to a number from 1 to 65535")
     return int(text)
