@@ -177,8 +177,7 @@ class Storage:
         Read slice by slice, so that it costs the same whatever the thread's length. Of the slice that does not fit
         any more, as many comments are read again as should fit by their average.
         """
-        if not self._migrated:
-            self.ensure_migrated()
+        self.ensure_migrated()
         try:
             self._turns.get(timeout=self._wait_seconds)
         except Empty:
@@ -221,17 +220,13 @@ class Storage:
         return Page(b"".join((*parts, b"]")), count, after if more else None, _as_of(newest, revision))
 
     def newest(self, content_id: str) -> Stored | None:
-        if not self._migrated:
-            self.ensure_migrated()
+        self.ensure_migrated()
         return self.engine.newest(content_id)
 
     def ping(self) -> None:
         """Write and read once; raises `StorageError` when either fails."""
         self._writer.submit(None)
         self.engine.read()
-
-    def size_bytes(self) -> int:
-        return self.engine.size_bytes()
 
     def close(self) -> None:
         """Close the database. No call may follow."""
