@@ -23,7 +23,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -59,8 +59,8 @@ class Secret:
 class Deleted:
     """What was deleted through the APIs. Nothing else may be deleted."""
 
-    volumes: frozenset[str] = field(default_factory=frozenset)
-    tags: frozenset[str] = field(default_factory=frozenset)
+    volumes: frozenset[str] = frozenset()
+    tags: frozenset[str] = frozenset()
 
 
 class Machine:
