@@ -73,10 +73,10 @@ def hold(folder: Path, owner: str, wait: bool = False) -> Iterator[None]:
 def _told(text: str) -> str:
     try:
         held = json.loads(text)
-        return f"{held['owner']} works on this host since {clock(held['since'])}"
+        return f"{held['owner']} has been working on this host since {clock(held['since'])}"
     except (ValueError, KeyError, TypeError):
         # The holder has not written its name yet.
-        return "somebody else works on this host"
+        return "somebody else is working on this host"
 
 
 def clock(seconds: float) -> str:
