@@ -64,7 +64,7 @@ def test_release_beside_a_restore_is_refused_by_name(releases, pushed):
     hold = f"sudo env PYTHONPATH=/usr/local/lib/comentarios python3 -c '{code}' >/dev/null & sleep 2; "
     image = f"{before['image'].rpartition(':')[0]}:{tag}"
     done = releases.run(f"{hold}{PROGRAM} apply --owner tests --run tests --image {image}")
-    assert done.returncode == 1 and "restore works on this host since" in done.stderr, done.stderr
+    assert done.returncode == 1 and "restore has been working on this host since" in done.stderr, done.stderr
     assert releases.live() == before
 
 

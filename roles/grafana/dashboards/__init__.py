@@ -1,4 +1,4 @@
-"""Grafana's dashboards as Python, which writes them as JSON: `python -m roles.grafana.dashboards`."""
+"""Grafana's dashboards as Python. `python -m roles.grafana.dashboards` writes their JSON."""
 
 import json
 from pathlib import Path
@@ -19,7 +19,7 @@ def render() -> dict[str, str]:
 
 
 def lines(value: Any, indent: str = "") -> str:
-    """JSON in which whatever fits into a line has one: a change of a panel is then a few lines of a diff."""
+    """JSON with one line for whatever fits into one, so that a panel's change is a short diff."""
     line = json.dumps(value, ensure_ascii=False)
     if not isinstance(value, dict | list) or len(indent) + len(line) <= 110:
         return line

@@ -1,4 +1,4 @@
-"""The alerts' bounds, read from the rules: a threshold on a dashboard is the alert's own."""
+"""The alerts' bounds, read from the rules, so that thresholds on dashboards are the same."""
 
 import math
 import re
@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 RULES = Path(__file__).resolve().parents[2] / "prometheus/files/rules"
-# The latency objective, in seconds: the bucket of the histogram that the rules take.
+# The latency objective in seconds: the histogram's bucket in the rules.
 OBJECTIVE = float(*re.findall(r'_duration_seconds_bucket{.*le="([\d.]+)"', (RULES / "slo.yml").read_text()))
 COMPARISON = re.compile(r"[<>]=? *([\d.]+(?: *\* *[\d.]+)*)")
 
@@ -22,5 +22,5 @@ EXPRESSIONS: dict[str, str] = {
 
 
 def bound(alert: str) -> float:
-    """The number that the alert's expression compares with last."""
+    """The last number that the alert's expression compares with."""
     return math.prod(float(factor) for factor in COMPARISON.findall(EXPRESSIONS[alert])[-1].split("*"))

@@ -1,10 +1,10 @@
-"""The edge, and the monitoring itself."""
+"""The dashboard of the edge, and of the monitoring itself."""
 
 from .bounds import OBJECTIVE
 from .host import certificate
 from .panels import HALF, HOST, QUARTER, SIXTH, THIRD, Board, Limits, Query, Word
 
-# What goes to the API; the crowd are clients with many requests under way. See rules/slo.yml.
+# Requests to the API; the crowd are clients with many concurrent requests. See rules/slo.yml.
 EDGE = f'job="edge", {HOST}'
 API = f'{EDGE}, proxy=~"api|crowd"'
 PUBLIC = f'{EDGE}, proxy="public"'
@@ -32,7 +32,7 @@ def total(metric: str, labels: str, legend: str) -> Query:
 def errors_now(b: Board, link: str = "") -> None:
     b.number(
         "Error ratio",
-        "Share of the requests to the API that were answered with a 5xx, by it or by the edge in its place.",
+        "Share of the requests to the API with a 5xx reply, by the API or by the edge.",
         "percentunit",
         error_ratio(),
         Limits(amber=0.001, red=0.01),
@@ -44,7 +44,7 @@ def errors_now(b: Board, link: str = "") -> None:
 def requests(b: Board, title: str, width: int, link: str = "") -> None:
     b.graph(
         title,
-        "Answers in a second by the first digit of their status.",
+        "Replies per second, by the first digit of their HTTP status.",
         "reqps",
         *(
             total("haproxy_frontend_http_responses_total", f'{PUBLIC}, code="{digit}xx"', f"{digit}xx")
@@ -56,25 +56,25 @@ def requests(b: Board, title: str, width: int, link: str = "") -> None:
 
 
 def board() -> Board:
-    b = Board("edge", "Edge and monitoring", "HAProxy, through which everything passes, and the monitoring itself.")
+    b = Board("edge", "Edge and monitoring", "HAProxy, which all requests pass, and the monitoring itself.")
 
-    b.row("Edge", "no 5xx, nobody waits, connections far below their limit.")
+    b.row("Edge", "no 5xx, no waiting requests, connections far below their limit.")
     b.number(
         "Requests",
-        "Requests that came in a second, refused ones included.",
+        "Incoming requests per second, refused ones included.",
         "reqps",
         total("haproxy_frontend_http_requests_total", PUBLIC, "requests"),
     )
     errors_now(b)
     b.number(
         "In flight",
-        "Requests to the API that wait for their answer or receive it.",
+        "Requests to the API that wait for their reply or receive it.",
         "short",
         Query(f"sum by (host) (haproxy_backend_current_sessions{{{API}}})", "requests"),
     )
     b.number(
         "Waiting",
-        "Requests that wait for a place at a replica. After five seconds they are answered with 503.",
+        "Requests in the queue for a replica. After five seconds, they get 503.",
         "short",
         Query(f"sum by (host) (haproxy_backend_current_queue{{{API}}})", "requests"),
         Limits(amber=1, red=100),
@@ -82,14 +82,14 @@ def board() -> Board:
     certificate(b, SIXTH)
     b.number(
         "Memory",
-        "Memory in the edge's own pools, nearly all that it has: buffers of requests and replies above all.",
+        "Memory in HAProxy's pools, nearly all that it uses: mostly buffers of requests and replies.",
         "bytes",
         Query(f"haproxy_process_pool_allocated_bytes{{{EDGE}}}", "edge"),
     )
     requests(b, "Requests by class", THIRD)
     b.graph(
         "Where the time goes",
-        "Averages of the last 1,024 requests: in the queue, until the reply began, until its last byte was sent.",
+        "Averages of the last 1,024 requests: time in the queue, to the first byte of the reply, and to its last byte.",
         "s",
         average("queue", "queue"),
         average("response", "reply begins"),
@@ -99,25 +99,25 @@ def board() -> Board:
     )
     b.graph(
         "Failures of the edge",
-        "In a second: connections that no replica took, requests that were tried again for it, replies broken off.",
+        "Per second: connections that no replica accepted, retries because of that, incomplete replies.",
         "ops",
-        total("haproxy_backend_connection_errors_total", API, "not taken"),
-        total("haproxy_backend_retry_warnings_total", API, "tried again"),
-        total("haproxy_backend_response_errors_total", API, "broken off"),
+        total("haproxy_backend_connection_errors_total", API, "not accepted"),
+        total("haproxy_backend_retry_warnings_total", API, "retried"),
+        total("haproxy_backend_response_errors_total", API, "incomplete"),
         limits=Limits(None, 0.1),
         width=THIRD,
     )
     b.graph(
         "Refused",
-        "In a second: requests above a client's or the API's limits, and what is no HTTP or did not arrive in time.",
+        "Per second: requests above a limit of a client or of the API, and requests that are invalid or incomplete.",
         "ops",
         total("haproxy_frontend_requests_denied_total", PUBLIC, "above a limit"),
-        total("haproxy_frontend_request_errors_total", PUBLIC, "not readable"),
+        total("haproxy_frontend_request_errors_total", PUBLIC, "invalid"),
         width=THIRD,
     )
     b.graph(
         "Connections",
-        "Open connections, of clients and of the monitoring, and how many there may be.",
+        "Open connections of clients and of the monitoring, and their limit.",
         "short",
         Query(f"haproxy_process_current_connections{{{EDGE}}}", "open"),
         Query(f"haproxy_process_max_connections{{{EDGE}}}", "limit"),
@@ -126,17 +126,17 @@ def board() -> Board:
     )
     b.graph(
         "Replicas",
-        "Replicas that answer the edge's checks.",
+        "Replicas that pass the edge's health checks.",
         "short",
         Query(f'haproxy_backend_active_servers{{{EDGE}, proxy="api"}}', "replicas"),
         width=THIRD,
     )
 
-    b.row("Alerts", "no alert, and no notification that failed.")
+    b.row("Alerts", "no alert, and no failed notification.")
     b.firing("Alerts firing", 'alertname!="Watchdog"', HALF, 8)
     b.graph(
         "Alerts over time",
-        "Alerts that wait for their time or fire; one is the watchdog.",
+        "Alerts that are pending or fire. The watchdog always fires.",
         "none",
         Query(f"count by (host, alertstate) (ALERTS{{{HOST}}})", "{{alertstate}}", ("firing", "pending")),
         width=QUARTER,
@@ -144,7 +144,7 @@ def board() -> Board:
     )
     b.graph(
         "Notifications",
-        "Notifications that Alertmanager sent in a second, and those that failed.",
+        "Notifications per second that Alertmanager sent, and those that failed.",
         "ops",
         total("alertmanager_notifications_total", HOST, "sent"),
         total("alertmanager_notifications_failed_total", HOST, "failed"),
@@ -152,26 +152,26 @@ def board() -> Board:
         alerts=("NotificationsFailing",),
     )
 
-    b.row("Scrapes", "every target up, answers within a second.")
+    b.row("Scrapes", "every target is up and answers within a second.")
     b.graph(
         "Targets up",
-        "Targets of each job that answer.",
+        "Targets that answer, by job.",
         "none",
         Query(f"sum by (host, job) (up{{{HOST}}})", "{{job}}", JOBS),
         alerts=("EdgeDown", "HostDown", "TargetDown", "TargetAbsent"),
     )
     b.graph(
         "Duration of scrapes",
-        "Time that a target takes for its metrics. A scrape is given up after 10 s.",
+        "Time that a target takes for its metrics. A scrape times out after 10 s.",
         "s",
         Query(f"max by (host, job) (scrape_duration_seconds{{{HOST}}})", "{{job}}", JOBS),
         limits=Limits(None, 5),
     )
 
-    b.row("Prometheus", "level lines, no failure, the database below its bound.")
+    b.row("Prometheus", "constant lines, no failures, the database below its limit.")
     b.graph(
         "Size of the database",
-        "Share of the room that the metrics may take on the disk. At 100 % the oldest go.",
+        "Share of the space that the metrics may use. At 100 %, the oldest are deleted.",
         "percentunit",
         Query(
             f"(prometheus_tsdb_storage_blocks_bytes{{{PROMETHEUS}}}"
@@ -183,7 +183,7 @@ def board() -> Board:
     )
     b.graph(
         "Failures",
-        "What the monitoring failed to do, in a second: rules, notifications, writes.",
+        "Failed rule evaluations, notifications and writes per second.",
         "ops",
         total("prometheus_rule_evaluation_failures_total", HOST, "rules"),
         total("prometheus_notifications_dropped_total", HOST, "notifications"),
@@ -193,7 +193,7 @@ def board() -> Board:
     )
     b.number(
         "Configuration",
-        "Whether Prometheus and Alertmanager run the configuration that lies on the host, or an older one.",
+        "Whether Prometheus and Alertmanager use the configuration on the host, or an older one.",
         "none",
         Query(
             '{__name__=~"prometheus_config_last_reload_successful|alertmanager_config_last_reload_successful",'
@@ -207,7 +207,7 @@ def board() -> Board:
     )
     b.graph(
         "File descriptors",
-        "Share of the file descriptors that a process may have and has open.",
+        "Share of each process' file descriptors that is open.",
         "percentunit",
         Query(
             f"max by (host, job) (process_open_fds{{{HOST}}} / process_max_fds{{{HOST}}})",

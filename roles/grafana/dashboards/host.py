@@ -1,4 +1,4 @@
-"""The host by the USE method: utilisation, saturation and errors of CPU, memory, disk and network."""
+"""The dashboard of the host, by the USE method: utilisation, saturation and errors of each resource."""
 
 from .panels import FULL, HALF, HOST, QUARTER, THIRD, Board, Limits, Query, Word
 
@@ -32,7 +32,7 @@ def certificate(b: Board, width: int, height: int = 4) -> None:
 def cpu(b: Board, link: str = "") -> None:
     b.number(
         "CPU",
-        "Share of the time that the CPUs are busy.",
+        "Share of the time in which the CPUs are busy.",
         "percentunit",
         Query(f'1 - avg by (host) (rate(node_cpu_seconds_total{{{NODE}, mode="idle"}}[$__rate_interval]))', "busy"),
         Limits(amber=0.7, red=0.9),
@@ -43,7 +43,7 @@ def cpu(b: Board, link: str = "") -> None:
 def memory(b: Board, link: str = "") -> None:
     b.number(
         "Memory available",
-        "Memory that programs can still get, of all.",
+        "Share of the memory that programs can still get.",
         "percentunit",
         Query(f"node_memory_MemAvailable_bytes{{{NODE}}} / node_memory_MemTotal_bytes{{{NODE}}}", "available"),
         Limits.of("MemoryLow", 0.2),
@@ -54,7 +54,7 @@ def memory(b: Board, link: str = "") -> None:
 def fullest_disk(b: Board, link: str = "") -> None:
     b.number(
         "Fullest disk",
-        "Room left on the file system that has least of it.",
+        "Free space on the fullest file system.",
         "percentunit",
         Query(f"min by (host) (node_filesystem_avail_bytes{{{NODE}}} / node_filesystem_size_bytes{{{NODE}}})", "left"),
         Limits.of("DiskFull", 0.2),
@@ -76,7 +76,7 @@ def newest_backup(b: Board, link: str = "") -> None:
 
 
 def board() -> Board:
-    b = Board("host", "Host", "Utilisation, saturation and errors of the machine, and its backups.")
+    b = Board("host", "Host", "Utilisation, saturation and errors of the host, and its backups.")
 
     b.row("Now", "all green, and a backup younger than half an hour.")
     cpu(b)
@@ -85,23 +85,23 @@ def board() -> Board:
     newest_backup(b)
     b.number(
         "Out of memory",
-        "Processes that the kernel killed for want of memory within the time range shown.",
+        "Processes that the kernel killed because memory ran out, within the dashboard's time range.",
         "short",
         Query(f"increase(node_vmstat_oom_kill{{{NODE}}}[$__range])", "kills"),
         Limits(amber=None, red=1),
         alerts=("OomKill",),
     )
     b.number(
-        "Up for",
+        "Uptime",
         "Time since the host started.",
         "s",
         Query(f"node_time_seconds{{{NODE}}} - node_boot_time_seconds{{{NODE}}}", "up"),
     )
 
-    b.row("CPU", "below 70 %, load below 1 for each CPU, no steal.")
+    b.row("CPU", "below 70 %, load below 1 per CPU, no steal.")
     b.graph(
         "CPU utilisation",
-        "Share of all CPUs' time by what it went to. Steal is what the hypervisor gave to others.",
+        "Share of all CPUs' time, by mode. Steal is time that the hypervisor gave to others.",
         "percentunit",
         Query(
             f'sum by (host, mode) (rate(node_cpu_seconds_total{{{NODE}, mode!="idle"}}[$__rate_interval]))'
@@ -116,7 +116,7 @@ def board() -> Board:
     )
     b.graph(
         "CPU saturation: load",
-        "Processes that run or wait for a CPU or a disk, for each CPU. Above 1 somebody waits.",
+        "Processes per CPU that run, or wait for a CPU or a disk. Above 1, some wait.",
         "none",
         Query(f"node_load1{{{NODE}}} / on (host) {CPUS}", "1 minute"),
         Query(f"node_load15{{{NODE}}} / on (host) {CPUS}", "15 minutes"),
@@ -131,10 +131,10 @@ def board() -> Board:
         width=THIRD,
     )
 
-    b.row("Memory", "a fifth available, no pressure, no steady swapping, no kill.")
+    b.row("Memory", "a fifth is available, no pressure, no steady swapping, no kills.")
     b.graph(
         "Memory utilisation",
-        "What the memory holds. Cache is given back when programs ask for more.",
+        "Use of the memory. Programs that need more get the cache's.",
         "bytes",
         Query(f"node_memory_MemTotal_bytes{{{NODE}}} - node_memory_MemAvailable_bytes{{{NODE}}}", "used"),
         Query(f"node_memory_MemAvailable_bytes{{{NODE}}} - node_memory_MemFree_bytes{{{NODE}}}", "cache"),
@@ -150,7 +150,7 @@ def board() -> Board:
     )
     b.graph(
         "Swap",
-        "Pages read from and written to swap in a second. Steady traffic means that memory is too small.",
+        "Pages per second read from and written to swap. Steady traffic means that memory is too small.",
         "ops",
         Query(traffic("node_vmstat_pswpin"), "in"),
         Query(traffic("node_vmstat_pswpout"), "out"),
@@ -158,10 +158,10 @@ def board() -> Board:
         width=FULL,
     )
 
-    b.row("Disk", "below 80 % of room and inodes, pressure near 0.")
+    b.row("Disk", "below 80 % of space and inodes, pressure near 0.")
     b.graph(
-        "Disk utilisation: room",
-        "Share of each file system that is used.",
+        "Disk utilisation: space",
+        "Used share of each file system.",
         "percentunit",
         Query(
             f"1 - node_filesystem_avail_bytes{{{NODE}}} / node_filesystem_size_bytes{{{NODE}}}",
@@ -174,7 +174,7 @@ def board() -> Board:
     )
     b.graph(
         "Inodes",
-        "Share of each file system's inodes that is used.",
+        "Used share of each file system's inodes.",
         "percentunit",
         Query(
             f"1 - node_filesystem_files_free{{{NODE}}} / (node_filesystem_files{{{NODE}}} > 0)",
@@ -186,7 +186,7 @@ def board() -> Board:
     )
     b.graph(
         "Disk utilisation: time",
-        "Share of the time in which the device had something to do.",
+        "Share of the time in which the device was busy.",
         "percentunit",
         Query(traffic("node_disk_io_time_seconds_total"), "{{device}}", ("sda", "nvme1n1")),
     )
@@ -199,14 +199,14 @@ def board() -> Board:
     )
     b.graph(
         "Disk traffic",
-        "Bytes read and written in a second.",
+        "Bytes read and written per second.",
         "Bps",
         Query(traffic("node_disk_read_bytes_total"), "{{device}} read", ("sda read", "nvme1n1 read")),
         Query(traffic("node_disk_written_bytes_total"), "{{device}} written", ("sda written", "nvme1n1 written")),
     )
     b.graph(
         "Disk saturation: time of an operation",
-        "Average time of a read and of a write, waiting included.",
+        "Average time of a read and of a write, including the wait.",
         "s",
         Query(
             f"{traffic('node_disk_read_time_seconds_total')} / ({traffic('node_disk_reads_completed_total')} > 0)",
@@ -220,57 +220,57 @@ def board() -> Board:
         ),
     )
 
-    b.row("Network", "nothing dropped, nothing damaged.")
+    b.row("Network", "no packets dropped or damaged.")
     b.graph(
         "Network utilisation",
-        "Bytes received and sent in a second; the containers' own bridges are left out.",
+        "Bytes received and sent per second, without the containers' bridges.",
         "Bps",
         Query(traffic("node_network_receive_bytes_total"), "{{device}} in", ("eth0 in",)),
         Query(traffic("node_network_transmit_bytes_total"), "{{device}} out", ("eth0 out",)),
     )
     b.graph(
         "Network saturation: dropped packets",
-        "Packets dropped in a second because a queue was full.",
+        "Packets per second dropped because a queue was full.",
         "pps",
         Query(traffic("node_network_receive_drop_total"), "{{device}} in", ("eth0 in",)),
         Query(traffic("node_network_transmit_drop_total"), "{{device}} out", ("eth0 out",)),
     )
     b.graph(
         "Network errors",
-        "Damaged packets, and TCP segments that had to be sent again, in a second.",
+        "Damaged packets and retransmitted TCP segments per second.",
         "pps",
         Query(traffic("node_network_receive_errs_total"), "{{device}} in", ("eth0 in",)),
         Query(traffic("node_network_transmit_errs_total"), "{{device}} out", ("eth0 out",)),
-        Query(traffic("node_netstat_Tcp_RetransSegs"), "sent again"),
+        Query(traffic("node_netstat_Tcp_RetransSegs"), "retransmitted"),
     )
     b.graph(
         "Network saturation: connections",
-        "Share of the kernel's table of connections that is used. When it is full, new connections are dropped.",
+        "Used share of the kernel's connection table. When it is full, new connections are dropped.",
         "percentunit",
         Query(
             f"node_nf_conntrack_entries{{{NODE}}} / node_nf_conntrack_entries_limit{{{NODE}}}",
-            "table of connections",
+            "connection table",
         ),
         limits=Limits.of("ConnectionTrackingFull"),
     )
 
     b.row(
         "Backups, certificate, data and time",
-        "a saw of 15 minutes, weeks until the certificate ends, a clock within 50 ms.",
+        "a backup every 15 minutes, weeks until the certificate expires, a clock within 50 ms.",
     )
     b.graph(
         "Clock offset",
-        "How far the time service finds the clock from the true time.",
+        "Difference between the clock and the time service.",
         "s",
         Query(f"abs(node_timex_offset_seconds{{{NODE}}})", "offset"),
         limits=Limits.of("ClockSkew"),
     )
     b.number(
         "Time service",
-        "Whether a time service keeps the clock. A host that is a container has its machine's.",
+        "Whether a time service sets the clock. A host in a container has its machine's.",
         "none",
         Query(f"node_timex_sync_status{{{NODE}}}", "synchronised"),
-        words={1: Word("synchronised", "green"), 0: Word("not kept")},
+        words={1: Word("synchronised", "green"), 0: Word("not synchronised")},
         alerts=("ClockUnsynchronised",),
         width=QUARTER,
         height=8,
@@ -278,7 +278,7 @@ def board() -> Board:
     certificate(b, QUARTER, 8)
     b.graph(
         "Age of the newest backup",
-        "A saw: rises to 15 minutes and falls.",
+        "Rises to 15 minutes and falls to 0 at each backup.",
         "s",
         BACKUP_AGE,
         limits=Limits.of("BackupTooOld", 1800),
@@ -287,7 +287,7 @@ def board() -> Board:
     )
     b.number(
         "Backup size",
-        "Size of the newest backup. A sudden drop is a reason to look.",
+        "Size of the newest backup. Find the reason for a sudden drop.",
         "bytes",
         Query(f"comentarios_backup_size_bytes{{{HOST}}}", "size"),
         width=QUARTER,
@@ -296,9 +296,9 @@ def board() -> Board:
     )
     b.number(
         "Data volume growth",
-        "What the data volume grows by in a day, at the pace of the last six hours.",
+        "Growth of the data volume per day, at the rate of the last six hours.",
         "bytes",
-        Query(f'-86400 * deriv(node_filesystem_avail_bytes{{{NODE}, mountpoint="/var/lib/comentarios"}}[6h])', "a day"),
+        Query(f'-86400 * deriv(node_filesystem_avail_bytes{{{NODE}, mountpoint="/var/lib/comentarios"}}[6h])', "daily"),
         width=QUARTER,
         height=8,
         empty=Word("No data volume"),

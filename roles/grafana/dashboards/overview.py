@@ -1,12 +1,12 @@
-"""The first page: is it well, since when, what changed. Every panel leads to the dashboard that says more."""
+"""The overview: is the site healthy, since when, and what changed. Each panel links to another dashboard."""
 
 from . import api, edge, host, slo
 from .panels import HALF, SIXTH, THIRD, Board
 
 
 def board() -> Board:
-    b = Board("overview", "Overview", "Is it well, since when, and what changed.")
-    b.row("Now", "everything green. Click a panel's arrow for the dashboard that says more.")
+    b = Board("overview", "Overview", "Is the site healthy, since when, and what changed?")
+    b.row("Now", "everything is green. Each panel links to a dashboard with details.")
     b.firing("Alerts firing", 'alertname!="Watchdog"', THIRD, link="edge")
     for objective in slo.OBJECTIVES:
         slo.budget_left(b, objective, SIXTH, link="slo")

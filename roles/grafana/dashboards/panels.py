@@ -1,4 +1,4 @@
-"""What all dashboards have in common: their frame, the kinds of panel, and one colour for one meaning."""
+"""What all dashboards share: the frame, the kinds of panels, and the colours of series."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -47,12 +47,12 @@ COLOURS = {
     **{f"latency {window}": "purple" for window in ("1h", "6h", "1d", "3d")},
 }
 NEUTRAL = "text"
-# Each host has a Prometheus of its own, whose series say nothing of a host. Where one collects from several, they have
-# this label. Every query takes it and every sum keeps it: no host hides another that fails.
+# Each host has its own Prometheus, whose series have no host. If another one collects from several hosts, they have
+# this label. Every query selects it and every sum keeps it, so that no host hides another one that fails.
 HOST = 'host=~"$host"'
-# 0, and not nothing, for each host that should have the API, when nothing of a kind was counted yet.
+# 0 instead of no series, for each host with the API, if nothing was counted yet.
 OR_ZERO = f'or sum by (host) (up{{job="api", {HOST}}}) * 0'
-# A replica by its release and the end of its address (prometheus.yml makes that label): an address alone says nothing.
+# A replica by its release and the end of its address (prometheus.yml creates that label).
 REPLICA = "{{version}} {{replica}}"
 
 
@@ -65,8 +65,8 @@ def by_replica(expr: str) -> str:
 class Query:
     """A query: PromQL and the name of each of its series (`{{label}}` is filled in, and the host follows it).
 
-    `names` are those to expect where a label makes them: the legend gets room for so many. `now` asks for the newest
-    value alone: what sums up days is not worked out for each point of a line.
+    `names` are the expected names if a label provides them, so that the legend has space for them. `now` asks for the
+    newest value only: a sum over days would be slow for each point of a line.
     """
 
     expr: str
@@ -81,7 +81,7 @@ class Query:
 
 @dataclass(frozen=True)
 class Limits:
-    """Where a value stops being green. `red < amber` means that low values are bad. `alert` rings at red."""
+    """Where a value stops being green. `red < amber` means that low values are bad. `alert` fires at red."""
 
     amber: float | None
     red: float | None
@@ -89,7 +89,7 @@ class Limits:
 
     @classmethod
     def of(cls, alert: str, amber: float | None = None, turned: bool = False) -> "Limits":
-        """Red from the alert's own bound on; `turned` where the panel shows what is used and the alert what is left."""
+        """Red from the alert's own bound on; `turned` if the panel shows the used share and the alert the free one."""
         return cls(amber, round(1 - bound(alert), 6) if turned else bound(alert), alert)
 
     def steps(self) -> d.ThresholdsConfig:
@@ -108,14 +108,14 @@ NONE = Limits(None, None)
 
 @dataclass(frozen=True)
 class Word:
-    """A word and its colour in a number's place."""
+    """A word, with its colour, in place of a number."""
 
     text: str
     colour: str = NEUTRAL
 
 
 def _newest(mode: mc.BigValueTextMode, graph: bool) -> stat.Panel:
-    """A panel with the newest value, or the series' name, and behind it the line that led there."""
+    """A panel with the newest value, or the series' name, and its line in the background."""
     return (
         stat.Panel()
         .reduce_options(c.ReduceDataOptions().calcs(["lastNotNull"]).values(False))
@@ -126,14 +126,14 @@ def _newest(mode: mc.BigValueTextMode, graph: bool) -> stat.Panel:
 
 
 class Board:
-    """A dashboard in the making. Panels fill rows from left to right and get their ids in that order.
+    """Builds a dashboard. Panels fill rows from left to right and get their ids in that order.
 
-    `uid` is also the file's name and never changes: links and alerts point at it.
+    `uid` is also the file's name and never changes, since links and alerts use it.
     """
 
     def __init__(self, uid: str, title: str, description: str, span: str = "now-3h", queried: bool = True):
         self.uid = uid
-        # What each graph's legend has to show, for the test of the layout.
+        # The names in each graph's legend, for the test of the layout.
         self.names: dict[str, tuple[str, ...]] = {}
         self._last_id = 0
         self._board = (
@@ -168,7 +168,7 @@ class Board:
             self._annotate()
 
     def choice(self, name: str, label: str, metric: str, by: str) -> None:
-        """A variable `$name` with the values of label `by` of `metric`; all of them until somebody chooses."""
+        """A variable `$name` with the values of label `by` of `metric`; by default, all of them."""
         query = f"label_values({metric}, {by})"
         everything = md.VariableOption(selected=True, text=["All"], value=["$__all"])
         self._board.with_variable(
@@ -186,7 +186,7 @@ class Board:
         )
 
     def _annotate(self) -> None:
-        """What happened, as lines through every graph; backups, four an hour, when somebody asks for them."""
+        """Events as lines through every graph. Backups, four an hour, are off by default."""
         switched = "comentarios_release_timestamp_seconds"
         backup = f"comentarios_backup_last_success_timestamp_seconds{{{HOST}}}"
         firing = f'ALERTS{{alertstate="firing", alertname!="Watchdog", {HOST}}}'
@@ -204,7 +204,7 @@ class Board:
             self._board.annotation(query)
 
     def row(self, title: str, good: str) -> None:
-        """A heading, and under it a line that says what good looks like."""
+        """A heading, and a line that describes the healthy state."""
         self._board.with_row(d.Row(title).id(self._next_id()))
         self.text("", f"*Good:* {good}", 2)
 
@@ -228,7 +228,7 @@ class Board:
     ) -> None:
         """Lines over time from 0 (to `top`), with a dashed line at each limit."""
         names = tuple(name for query in queries for name in query.series)
-        # One line below holds a few short names. More of them get a column of their own.
+        # A few short names fit below the graph. More get a column of their own.
         right = len(names) > 4 or max(map(len, names)) > 20
         self.names[title] = names
         panel = (
@@ -249,7 +249,7 @@ class Board:
         for name in names:
             if colour := COLOURS.get(name):
                 value = {"mode": "fixed", "fixedColor": colour}
-                # The host's name follows, where there are several.
+                # With several hosts, the host's name follows.
                 panel.override_by_regexp(rf"/^{name}( \S*)?$/", [md.DynamicConfigValue("color", value)])
         if stacked:
             panel.stacking(c.StackingConfig().mode(mc.StackingMode.NORMAL))
@@ -275,7 +275,7 @@ class Board:
         link: str = "",
         alerts: tuple[str, ...] = (),
     ) -> None:
-        """The newest value, coloured by its limits; with `name_only` the series' names, with `words` one of these."""
+        """The newest value, coloured by its limits; with `name_only` the series' names, with `words` one of them."""
         plain = name_only or bool(words) or query.now
         panel = _newest(mc.BigValueTextMode.NAME if name_only else mc.BigValueTextMode.AUTO, graph=not plain)
         if decimals is not None:
@@ -283,7 +283,7 @@ class Board:
         self._add(panel, title, description, unit, [query], limits, width, height, empty, link, alerts, words)
 
     def firing(self, title: str, matchers: str, width: int, height: int = 4, link: str = "") -> None:
-        """The names of the alerts that fire, or that there is none."""
+        """The names of the alerts that fire, or "No alert"."""
         none = 'label_replace(vector(0), "alertname", "All is well", "", "")'
         panel = _newest(mc.BigValueTextMode.VALUE_AND_NAME, graph=False)
         query = Query(
@@ -291,7 +291,7 @@ class Board:
             "{{alertname}}",
         )
         words = {0: Word("No alert", "green"), 1: Word("firing", "red")}
-        about = "The alerts that fire now. Each has a section in the dashboard Runbook."
+        about = "The alerts that fire now. The dashboard Runbook has a section on each."
         self._add(panel, title, about, "none", [query], Limits(None, 1), width, height, None, link, (), words)
 
     def build(self) -> md.Dashboard:
@@ -326,7 +326,7 @@ class Board:
             }
             mappings.append(md.ValueMap(options=results))
         if empty is not None:
-            # The mapping has a colour; without it the lowest threshold's would do, red where low values are bad.
+            # Without the mapping's colour, it would be the lowest threshold's: red if low values are bad.
             panel.no_value(empty.text)
             nothing = md.ValueMappingResult(text=empty.text, color=empty.colour, index=len(words or {}))
             special = md.DashboardSpecialValueMapOptions(match=md.SpecialValueMatch.NULL_AND_NAN, result=nothing)

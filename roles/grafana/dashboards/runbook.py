@@ -1,4 +1,4 @@
-"""What to do about each alert, where the graphs are: a chapter of docs/operations.md, a panel for each section."""
+"""The runbook as a dashboard: the chapter Alerts of docs/operations.md, one panel per section."""
 
 import math
 import re
@@ -6,12 +6,12 @@ import re
 from .panels import Board
 from .sections import INTRODUCTION, SECTIONS, address
 
-# Letters of a line, and lines of a row of Grafana's grid, on a window of 1280 pixels.
+# Letters per line, and lines per row of Grafana's grid, in a window of 1280 pixels.
 LETTERS, LINES = 150, 1.8
 
 
 def linked(text: str) -> str:
-    """The text with its links to alerts' sections as links to their panels; of others the words are left."""
+    """The text, with links to alerts' sections replaced by links to their panels, and other links by their text."""
     alerts = {name.lower(): name for name in SECTIONS}
 
     def link(found: re.Match[str]) -> str:
@@ -22,7 +22,7 @@ def linked(text: str) -> str:
 
 
 def rows(text: str) -> int:
-    """How many of the grid's rows the text needs."""
+    """How many rows of the grid the text needs."""
     lines = sum(math.ceil(len(part) / LETTERS) + 1 for part in text.split("\n\n"))
     return math.ceil(lines / LINES) + 2
 

@@ -1,4 +1,4 @@
-"""The runbook's sections, one for each alert, read from docs/operations.md: the dashboards lead to them."""
+"""The sections of docs/operations.md, chapter Alerts, one for each alert. The dashboards link to them."""
 
 import re
 from pathlib import Path
@@ -8,10 +8,10 @@ _chapter = re.search(r"^## Alerts$\n(.*?)(?=^## |\Z)", RUNBOOK.read_text(encodin
 assert _chapter, f"{RUNBOOK} has no chapter Alerts"
 INTRODUCTION, *_sections = re.split(r"^### (\S+)$\n", _chapter[1], flags=re.M)
 SECTIONS: dict[str, str] = dict(zip(_sections[::2], _sections[1::2], strict=True))
-# Of each section's panel; the introduction has the first one.
+# Ids of the sections' panels. The introduction has 1.
 IDS = {alert: number for number, alert in enumerate(SECTIONS, 2)}
 
 
 def address(alert: str) -> str:
-    """The alert's section alone, on a whole page of Grafana; below wherever Grafana is."""
+    """The path of the page that shows the alert's section only, relative to Grafana's address."""
     return f"d/runbook?viewPanel={IDS[alert]}"

@@ -359,9 +359,9 @@ class TestStack:
 
     def test_somebody_releases(self, here: Stack, tmp_path: Path) -> None:
         folder = tmp_path / "stack" / "releases"
-        with here.held(), pytest.raises(ReleaseError, match="restore works on this host"), lock.hold(folder, "alice"):
+        with here.held(), pytest.raises(ReleaseError, match="restore has been working"), lock.hold(folder, "alice"):
             raise AssertionError("it is held twice")
-        with lock.hold(folder, "alice"), pytest.raises(ReleaseError, match="alice works on this host"), here.held():
+        with lock.hold(folder, "alice"), pytest.raises(ReleaseError, match="alice has been working"), here.held():
             raise AssertionError("it is held twice")
 
     def test_what_fails(self, here: Stack, programs: StandIns, tmp_path: Path) -> None:

@@ -214,14 +214,14 @@ def test_release_that_cannot_be_ended(world: World) -> None:
 
 def test_apply_beside_a_restore_is_refused_by_name(world: World) -> None:
     world.stage("run-v2")
-    with world.held("restore"), pytest.raises(ReleaseError, match="restore works on this host since"):
+    with world.held("restore"), pytest.raises(ReleaseError, match="restore has been working on"):
         world.apply("v2")
     assert world.release("v2").outcome == GOOD
 
 
 def test_restore_keeps_releases_away(world: World) -> None:
     world.stage("run-v2")
-    with lock.alone(world.settings, "restore"), pytest.raises(ReleaseError, match="restore works on this host"):
+    with lock.alone(world.settings, "restore"), pytest.raises(ReleaseError, match="restore has been working"):
         world.apply("v2")
     assert world.release("v2").outcome == GOOD
 

@@ -20,7 +20,7 @@ with lock.hold(pathlib.Path(sys.argv[1]), "ana@laptop"):
 
 
 def test_second_is_refused_by_name(folder: Path) -> None:
-    refusal = r"^ana@laptop works on this host since \d\d:\d\d:\d\d UTC: wait until that has ended$"
+    refusal = r"^ana@laptop has been working on this host since \d\d:\d\d:\d\d UTC: wait until that has ended$"
     with lock.hold(folder, "ana@laptop"), pytest.raises(ReleaseError, match=refusal), lock.hold(folder, "rui"):
         raise AssertionError("two hold it")
     with lock.hold(folder, "rui"):
@@ -31,7 +31,7 @@ def test_second_is_refused_by_name(folder: Path) -> None:
 def test_name_that_is_not_there_yet(folder: Path, text: str) -> None:
     with lock.hold(folder, "ana"):
         (folder / "lock").write_text(text)
-        with pytest.raises(ReleaseError, match="^somebody else works on this host: wait"), lock.hold(folder, "rui"):
+        with pytest.raises(ReleaseError, match="^somebody else is working on this host: w"), lock.hold(folder, "rui"):
             raise AssertionError("two hold it")
 
 

@@ -86,7 +86,7 @@ def test_lock_is_held_while_it_works(world: World) -> None:
     refused = []
 
     def look() -> None:
-        with pytest.raises(ReleaseError, match="ana@laptop works on this host since"), world.held("rui"):
+        with pytest.raises(ReleaseError, match="ana@laptop has been working on this host since"), world.held("rui"):
             raise AssertionError("two hold it")
         refused.append(True)
 

@@ -74,7 +74,7 @@ def _told(text: str) -> str:
     try:
         held = json.loads(text)
         since = time.strftime("%H:%M:%S UTC", time.gmtime(held["since"]))
-        return f"{held['owner']} works on this host since {since}"
+        return f"{held['owner']} has been working on this host since {since}"
     except (ValueError, KeyError, TypeError):
         # The holder has not written its name yet.
-        return "somebody else works on this host"
+        return "somebody else is working on this host"
