@@ -243,6 +243,7 @@ class Rollout:
             self._engine.remove_image(image)
         # After the images, whose names are in these records.
         self._records.remove(old)
+        files.retire_databases(self._settings.stack_dir, self._settings.releases)
 
     # --- parts of several steps ---------------------------------------------------------------------------------------
 
