@@ -1,6 +1,6 @@
 """The dashboard of the host, by the USE method: utilisation, saturation and errors of each resource."""
 
-from .panels import FULL, HALF, HOST, QUARTER, THIRD, Board, Limits, Query, Word
+from .panels import FULL, HOST, QUARTER, THIRD, Board, Limits, Query, Word
 
 NODE = f'job="node", {HOST}'
 CPUS = f'count by (host) (node_cpu_seconds_total{{{NODE}, mode="idle"}})'
@@ -282,7 +282,6 @@ def board() -> Board:
         "s",
         BACKUP_AGE,
         limits=Limits.of("BackupTooOld", 1800),
-        width=HALF,
         alerts=("TextfileBroken",),
     )
     b.number(

@@ -9,7 +9,7 @@ from comentarios_release.records import GOOD, ROLLED_BACK
 from comentarios_release.settings import ReleaseError
 from comentarios_release.watch import Baseline
 
-from tests.support.world import Points, World, receiver
+from tests.support.world import SETTINGS, Points, World, receiver
 
 RELEASE = [
     "create a replica",
@@ -228,7 +228,7 @@ def test_secret_that_its_configuration_names_no_more_goes(world: World) -> None:
 
 def test_replicas_find_their_secret_as_they_start(world: World) -> None:
     """A bind mount whose source is missing is refused by the engine, as the one of tests/support/world.py does."""
-    url = {"secrets/database_url-1": "postgresql://db.example.com/comentarios"}
+    url = database("database_url-1")
     assert world.release("v2", others=url).outcome == GOOD
     assert (world.settings.stack_dir / "secrets/database_url-1").read_text() == url["secrets/database_url-1"]
 
@@ -243,11 +243,21 @@ def test_rollback_brings_no_secret_back(world: World) -> None:
     assert secrets(world) == {"admin_password": "rotated"}
 
 
+def database(name: str) -> dict[str, str]:
+    """What role stack stages for a database. The same one each time: another one would be a move."""
+    return {f"secrets/{name}": "postgresql://db.example.com/comentarios", SETTINGS[1]: f"# {name}"}
+
+
 def test_database_url_of_an_earlier_release_stays(world: World) -> None:
-    world.release("v2", others={"secrets/database_url-1": "one"})
-    world.release("v3", others={"secrets/database_url-2": "two"})
+    """As long as that release is listed."""
+    world.release("v2", others=database("database_url-1"))
+    world.release("v3", others=database("database_url-2"))
     kept = sorted(path.name for path in (world.settings.stack_dir / "secrets").iterdir())
     assert kept == ["database_url-1", "database_url-2"]
+    for number in range(4, 23):
+        world.release(f"v{number}", others=database("database_url-2"))
+    assert min(outcomes(world)) == 3
+    assert [path.name for path in (world.settings.stack_dir / "secrets").iterdir()] == ["database_url-2"]
 
 
 def test_grafana_is_restarted_unless_only_dashboards_differ(world: World) -> None:

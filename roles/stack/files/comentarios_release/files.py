@@ -142,16 +142,21 @@ def forget_secrets(configuration: Path) -> None:
 
 
 def retire_secrets(stack_dir: Path) -> None:
-    """Removes the services' secrets that their configuration no longer uses.
-
-    The database's URL (`secrets`) stays, since an earlier release may use it.
-    """
+    """Removes the services' secrets that their configuration no longer uses."""
     live = listing(stack_dir, secrets=False)
     for service in SERVICES:
         named = b"".join(path.read_bytes() for name, path in live.items() if name.startswith(f"{service}/"))
         for path in (stack_dir / service / "secrets").glob("*"):
             if path.name.encode() not in named:
                 path.unlink()
+
+
+def retire_databases(stack_dir: Path, releases: Path) -> None:
+    """Removes the databases' URLs that no release names."""
+    named = "".join(file.read_text() for file in releases.glob("*/config/docker-compose.override.yml"))
+    for path in (stack_dir / "secrets").glob("database_url-*"):
+        if path.name not in named:
+            path.unlink()
 
 
 def database(configuration: Path) -> str:

@@ -117,13 +117,12 @@ class Rollout:
         missing = self._record.replicas - sum(self._is_new(one) for one in kept)
         if missing > 0:
             self._scale(self._configuration, self._record.identity, len(kept) + missing)
-        now = self._edge.sample()
-        self._record.baseline = asdict(Baseline.of(now.since(before or Sample()), now)) if now else None
+        now = self._edge.sample() or Sample()
+        # The old release's figures, which the watch compares with.
+        self._record.baseline = asdict(Baseline.of(now.since(before or now), now))
 
     def _wait_ready(self) -> None:
         self._ready(self._record.identity, self._record.replicas)
-        # The old release's figures, which the watch compares with.
-        self._record.baseline = self._record.baseline or asdict(Baseline.of(Sample(), Sample()))
 
     def _place(self) -> None:
         """Puts the configuration in place and applies it to all services except the API."""
@@ -243,6 +242,7 @@ class Rollout:
             self._engine.remove_image(image)
         # After the images, whose names are in these records.
         self._records.remove(old)
+        files.retire_databases(self._settings.stack_dir, self._settings.releases)
 
     # --- parts of several steps ---------------------------------------------------------------------------------------
 

@@ -108,8 +108,8 @@ class Baseline:
     rate: how many requests a second came; 0 if that is not known.
     """
 
-    error_ratio: float
-    slow: float
+    error_ratio: float = 0
+    slow: float = SLOW_SECONDS
     refused_ratio: float = 0
     rate: float = 0
 
