@@ -19,7 +19,7 @@ from common import apt, architecture, check, engine, files
 from common import images as local_images
 from common.config import Config
 from common.errors import CommandError
-from common.paths import ROOT, STATE
+from common.paths import ROOT
 from common.progress import say, step
 
 # Programs that must be on the PATH, and their packages.
@@ -164,7 +164,7 @@ def down(target: Target, delete_data: str = "", *, images: bool = False) -> None
             sandbox.run("down")
             if images:
                 local_images.remove_all()
-        engine.stop(STATE / "engine")
+        engine.stop()
         _forget(*states)
         return
     _down_on_aws(target, delete_data == "yes")
@@ -275,7 +275,7 @@ def preflight(target: Target) -> None:
     """Checks everything that would make a later step fail."""
     _tools()
     downloads.ensure_terraform()
-    engine.ensure(STATE / "engine")
+    engine.ensure()
     check.require(doctor.quick(target))
     if not target.is_sandbox:
         account = terraform.account(target)

@@ -104,7 +104,7 @@ def test_user_outside_the_group_docker(monkeypatch: pytest.MonkeyPatch, tmp_path
         monkeypatch.setattr(os, "access", lambda *_: False)
         monkeypatch.delenv("DOCKER_HOST", raising=False)
         with pytest.raises(CommandError, match="usermod -aG docker"):
-            engine.ensure(tmp_path)
+            engine.ensure()
 
 
 @pytest.mark.parametrize(

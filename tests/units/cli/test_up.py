@@ -118,7 +118,7 @@ def test_silence_of_the_apis_is_no_sandbox_without_others(
     monkeypatch.setattr(terraform, "answers", lambda _: False)
     monkeypatch.setattr(host, "end_connections", lambda _: None)
     monkeypatch.setattr(engine, "answers", lambda: True)
-    monkeypatch.setattr(engine, "stop", lambda _: None)
+    monkeypatch.setattr(engine, "stop", lambda: None)
     removed: list[str] = []
     monkeypatch.setattr(sandbox, "run", removed.append)
     here = Target("sandbox", tmp_path / "mine", {"AWS_REGION": "us-east-1"})
@@ -138,7 +138,7 @@ def test_every_environment_goes_with_the_sandbox(tmp_path: Path, monkeypatch: py
     for name, value in (("HOST", tmp_path / "host"), ("BOOTSTRAP", tmp_path / "bootstrap")):
         monkeypatch.setattr(terraform, name, value)
     monkeypatch.setattr(engine, "answers", lambda: True)
-    monkeypatch.setattr(engine, "stop", lambda _: None)
+    monkeypatch.setattr(engine, "stop", lambda: None)
     monkeypatch.setattr(host, "end_connections", lambda _: None)
     monkeypatch.setattr(terraform, "answers", lambda _: False)
     monkeypatch.setattr(sandbox, "run", lambda _: shutil.rmtree(tmp_path / "mine"))
