@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import glob
 import json
 import os
 import shutil
@@ -156,11 +157,12 @@ def down(target: Target, delete_data: str = "", *, images: bool = False) -> None
         _refuse_others(target, delete_data == "yes")
         # Of all environments, while the sandbox's folder still holds them.
         states = [target.state, *_others(target)]
-        if target.state.exists() or engine.answers():
-            if not engine.answers():
-                raise CommandError(
-                    "no Docker Engine answers, so nothing was removed: start it, then run the same command again"
-                )
+        answers = engine.answers()
+        if target.state.exists() and not answers:
+            raise CommandError(
+                "no Docker Engine answers, so nothing was removed: start it, then run the same command again"
+            )
+        if answers:
             sandbox.run("down")
             if images:
                 local_images.remove_all()
@@ -188,7 +190,7 @@ def _refuse_others(target: Target, delete: bool) -> None:
 
 def _others(target: Target) -> list[Path]:
     """The state folders of the sandbox's named environments."""
-    return sorted(target.state.glob(f"{target.state.name}[-.]*/"))
+    return sorted(target.state.glob(f"{glob.escape(target.state.name)}[-.]*/"))
 
 
 def _down_in_the_sandbox(target: Target) -> None:

@@ -121,13 +121,13 @@ def test_silence_of_the_apis_is_no_sandbox_without_others(
     monkeypatch.setattr(engine, "stop", lambda: None)
     removed: list[str] = []
     monkeypatch.setattr(sandbox, "run", removed.append)
-    here = Target("sandbox", tmp_path / "mine", {"AWS_REGION": "us-east-1"})
+    here = Target("sandbox", tmp_path / "mine[1]", {"AWS_REGION": "us-east-1"})
     # Only asked for, never brought up.
-    (here.state / "mine-asked").mkdir(parents=True)
-    staging = here.state / "mine-staging"
+    (here.state / "mine[1]-asked").mkdir(parents=True)
+    staging = here.state / "mine[1]-staging"
     staging.mkdir()
     (staging / "sandbox.tfvars.json").touch()
-    with pytest.raises(CommandError, match="also has mine-staging:") if refused else contextlib.nullcontext():
+    with pytest.raises(CommandError, match=r"also has mine\[1\]-staging:") if refused else contextlib.nullcontext():
         up.down(here, delete)
     assert removed == ([] if refused else ["down"])
 
