@@ -1,7 +1,6 @@
 # The verbs. Their code is in cli/. TARGET=aws acts on AWS instead of this machine; ENV= and PROJECT= act on another
 # environment or project.
 PYTHON ?= python3
-TARGET ?= sandbox
 VERB := .venv/bin/python -m cli
 # Inputs of the verbs; cli/inputs.py defines their form. They are passed on unexpanded: make would expand the `$` of
 # CMD='echo $HOME'.

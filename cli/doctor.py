@@ -1,5 +1,6 @@
 """``make doctor``: checks every prerequisite and says what to do. ``make up`` runs the quick checks."""
 
+import http.client
 import json
 import os
 import re
@@ -128,6 +129,6 @@ def _registry(name: str) -> Check:
     except urllib.error.HTTPError as error:
         if error.code not in {401, 405}:
             return Check(name, NOTE, f"answers with status {error.code}", help_)
-    except OSError as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         return Check(name, NOTE, f"cannot be reached ({getattr(error, 'reason', error)})", help_)
     return Check(name, GOOD, "can be reached")

@@ -1,6 +1,7 @@
 """Programs that this machine lacks: downloaded once into `.state/bin` and verified by their SHA-256."""
 
 import hashlib
+import http.client
 import io
 import os
 import platform
@@ -116,7 +117,7 @@ def _fetch(program: Program) -> None:
         try:
             with urllib.request.urlopen(url, timeout=30) as reply:
                 content: bytes = reply.read()
-        except OSError as error:
+        except (OSError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", error)
             raise CommandError(
                 f"{name} is missing, and {url} cannot be downloaded ({reason}): {program.help}"

@@ -16,6 +16,7 @@ from common.errors import CommandError, last_line
 from common.paths import ROOT
 
 CONNECTION = ROOT / "inventory" / "group_vars" / "all" / "connection.yml"
+BOOT_SECONDS = 300
 # On a host, the command for the stack.
 COMPOSE = "docker compose --project-directory /opt/comentarios"
 
@@ -157,17 +158,14 @@ def run(
         return subprocess.CompletedProcess(command_line, 255, "", f"no answer within {timeout:.0f} s")
 
 
-def greet(target: Target, timeout: float = 300) -> list[Host]:
+def greet(target: Target) -> list[Host]:
     """Waits until every host accepts SSH.
-
-    Args:
-        timeout: seconds that a host may take to boot.
 
     Raises:
         CommandError: there is no host, or one does not accept the connection; why.
     """
     found = several(target)
-    deadline = time.monotonic() + timeout
+    deadline = time.monotonic() + BOOT_SECONDS
     for host in found:
         while (done := run(target, host, "true")).returncode:
             if time.monotonic() > deadline:

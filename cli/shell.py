@@ -8,7 +8,7 @@ from cli import downloads, host
 from cli.targets import Target
 from common import engine, ports
 from common.errors import CommandError, last_line
-from common.paths import ROOT, STATE
+from common.paths import ROOT
 from common.progress import say
 
 # Services on the host's loopback and their ports. `make tunnel` uses the same ports here by default.
@@ -55,7 +55,7 @@ def tunnel(target: Target, host_: str, grafana_port: str, prometheus_port: str, 
 
 def dev(_: Target) -> int:
     """``make dev``: `docker compose up`, until Ctrl-C."""
-    engine.ensure(STATE / "engine")
+    engine.ensure()
     return _until_interrupted([*downloads.compose(), "--project-directory", str(ROOT), "up"])
 
 

@@ -3,6 +3,7 @@
 Only the security group that Terraform tagged for this is changed: the pipeline's role may change no other.
 """
 
+import http.client
 import ipaddress
 import urllib.request
 from typing import Any
@@ -70,7 +71,7 @@ def own_address(text: str) -> str:
         try:
             with urllib.request.urlopen(WHERE_AM_I, timeout=10) as reply:
                 return str(ipaddress.IPv4Address(reply.read(100).decode().strip()))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:
             raise CommandError(
                 f"{WHERE_AM_I} does not return this machine's address ({error}): give it as ADDRESS=…"
             ) from None

@@ -7,7 +7,7 @@ import sys
 from cli import downloads
 from cli.targets import Target
 from common import engine
-from common.paths import ROOT, STATE, TABLES
+from common.paths import ROOT, TABLES
 from common.progress import say
 
 # A folder is a tier. After the sites, the cheap tier comes first, so that it fails first.
@@ -51,7 +51,7 @@ def prove(_: Target) -> int:
 
 
 def _tables(*tests: str, prove: bool = False) -> int:
-    with engine.running(STATE / "engine"):
+    with engine.running():
         TABLES.unlink(missing_ok=True)
         status = _pytest(*tests, prove=prove)
         say(TABLES.read_text() if TABLES.exists() else "")
@@ -73,7 +73,7 @@ def test(_: Target, tiers: str) -> int:
     """
     chosen = tiers.split() or list(TIERS)
     folders = [folder for tier in TIERS if tier in chosen for folder in TIERS[tier]]
-    with engine.running(STATE / "engine"):
+    with engine.running():
         # The sites' containers come first. All of them together count as one process of ours.
         os.nice(5)
         workers = 2 * ("site" in chosen) + (set(chosen) != {"site"})

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import glob
 import json
 import os
 import shutil
@@ -19,7 +20,7 @@ from common import apt, architecture, check, engine, files
 from common import images as local_images
 from common.config import Config
 from common.errors import CommandError
-from common.paths import ROOT, STATE
+from common.paths import ROOT
 from common.progress import say, step
 
 # Programs that must be on the PATH, and their packages.
@@ -156,15 +157,16 @@ def down(target: Target, delete_data: str = "", *, images: bool = False) -> None
         _refuse_others(target, delete_data == "yes")
         # Of all environments, while the sandbox's folder still holds them.
         states = [target.state, *_others(target)]
-        if target.state.exists() or engine.answers():
-            if not engine.answers():
-                raise CommandError(
-                    "no Docker Engine answers, so nothing was removed: start it, then run the same command again"
-                )
+        answers = engine.answers()
+        if target.state.exists() and not answers:
+            raise CommandError(
+                "no Docker Engine answers, so nothing was removed: start it, then run the same command again"
+            )
+        if answers:
             sandbox.run("down")
             if images:
                 local_images.remove_all()
-        engine.stop(STATE / "engine")
+        engine.stop()
         _forget(*states)
         return
     _down_on_aws(target, delete_data == "yes")
@@ -192,7 +194,7 @@ def _refuse_others(target: Target, delete: bool) -> None:
 
 def _others(target: Target) -> list[Path]:
     """The state folders of the sandbox's named environments."""
-    return sorted(target.state.glob(f"{target.state.name}[-.]*/"))
+    return sorted(target.state.glob(f"{glob.escape(target.state.name)}[-.]*/"))
 
 
 def _down_in_the_sandbox(target: Target) -> None:
@@ -287,7 +289,7 @@ def preflight(target: Target) -> None:
     """
     _tools()
     downloads.ensure_terraform()
-    engine.ensure(STATE / "engine")
+    engine.ensure()
     check.require(doctor.quick(target))
     if not target.is_sandbox:
         account = terraform.account(target)

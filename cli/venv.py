@@ -6,6 +6,7 @@ It uses the standard library only, since it runs before anything is installed.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import os
 import shutil
@@ -16,10 +17,11 @@ from pathlib import Path
 
 from common import apt
 from common.errors import CommandError
-from common.paths import ROOT
+from common.paths import ROOT, STATE
 from common.progress import fail
 
 VENV = ROOT / ".venv"
+PYTHON, UV = VENV / "bin" / "python", VENV / "bin" / "uv"
 LOCKS = ROOT / "requirements"
 OLDEST = (3, 11)
 
@@ -29,47 +31,67 @@ def main(kind: str) -> int:
     if sys.version_info < OLDEST:
         found, needed = (".".join(map(str, version[:2])) for version in (sys.version_info, OLDEST))
         return fail(f"python3 is {found}, Ansible 12 needs {needed} or later: install it, then `make PYTHON=…`")
-    lock, stamp = LOCKS / f"{kind}.txt", VENV / f".{kind}"
-    wanted = hashlib.sha256(lock.read_bytes() + (LOCKS / "uv.txt").read_bytes()).hexdigest()
-    if stamp.exists() and stamp.read_text() == wanted and (VENV / "bin" / "python").exists():
+    if installed(kind):
         return 0
-    begin = time.monotonic()
-    print(f"▸ virtual environment: requirements/{kind}.txt", file=sys.stderr, flush=True)
-    if not (VENV / "bin" / "uv").exists():
+    STATE.mkdir(exist_ok=True)
+    # Of two verbs at once in a fresh clone, the second one waits.
+    with (STATE / "venv.lock").open("w") as alone:
+        fcntl.flock(alone, fcntl.LOCK_EX)
+        return 0 if installed(kind) else install(kind)
+
+
+def whole() -> bool:
+    """Whether there is an environment of this Python. One of before an upgrade has its packages where none looks."""
+    library = VENV / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}"
+    return all(path.exists() for path in (PYTHON, UV, library))
+
+
+def installed(kind: str) -> bool:
+    stamp = VENV / f".{kind}"
+    return whole() and stamp.exists() and stamp.read_text() == digest(kind)
+
+
+def digest(kind: str) -> str:
+    return hashlib.sha256((LOCKS / f"{kind}.txt").read_bytes() + (LOCKS / "uv.txt").read_bytes()).hexdigest()
+
+
+def install(kind: str) -> int:
+    begin, title = time.monotonic(), f"virtual environment: requirements/{kind}.txt"
+    print(f"▸ {title}", file=sys.stderr, flush=True)
+    if not whole():
         if not make_empty():
-            return 1
-        pip: list[str | Path] = [VENV / "bin" / "python", "-m", "pip", "--quiet", "--disable-pip-version-check"]
-        if subprocess.run([*pip, "install", "--require-hashes", "-r", LOCKS / "uv.txt"], check=False).returncode:
+            return fail("python3 cannot create a virtual environment: install python3-venv as root")
+        pip: list[str | Path] = [PYTHON, "-m", "pip", "--quiet", "--disable-pip-version-check", "install"]
+        if subprocess.run([*pip, "--require-hashes", "-r", LOCKS / "uv.txt"], check=False).returncode:
             return fail(
                 "pip cannot install requirements/uv.txt (see above): check that the package index can be reached"
             )
-    python = VENV / "bin" / "python"
-    uv: list[str | Path] = [VENV / "bin" / "uv", "pip", "install", "--quiet", "--require-hashes", "--python", python]
-    if subprocess.run([*uv, "-r", lock], env=environment(), check=False).returncode:
+    uv: list[str | Path] = [UV, "pip", "install", "--quiet", "--require-hashes", "--python", PYTHON]
+    if subprocess.run([*uv, "-r", LOCKS / f"{kind}.txt"], env=environment(), check=False).returncode:
         return fail(f"requirements/{kind}.txt cannot be installed (see above): run the same command again to continue")
-    stamp.write_text(wanted)
-    print(
-        f"✓ virtual environment: requirements/{kind}.txt ({time.monotonic() - begin:.1f} s)",
-        file=sys.stderr,
-        flush=True,
-    )
+    (VENV / f".{kind}").write_text(digest(kind))
+    print(f"✓ {title} ({time.monotonic() - begin:.1f} s)", file=sys.stderr, flush=True)
     return 0
 
 
 def make_empty() -> bool:
     """Creates the empty environment; as root, first installs Debian's venv package if it is missing."""
-    shutil.rmtree(VENV, ignore_errors=True)
-    command: list[str | Path] = [sys.executable, "-m", "venv", VENV]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode and apt.may_install():
+    # Not the link to it in the environment, in which this program may run and which it removes.
+    command: list[str | Path] = [Path(sys.executable).resolve(), "-m", "venv", VENV]
+
+    def made() -> bool:
+        shutil.rmtree(VENV, ignore_errors=True)
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+    if made():
+        return True
+    if apt.may_install():
         with contextlib.suppress(CommandError):
             apt.install("python3-venv")
-        shutil.rmtree(VENV, ignore_errors=True)
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        shutil.rmtree(VENV, ignore_errors=True)
-        fail("python3 cannot create a virtual environment: install python3-venv as root")
-    return not done.returncode
+        if made():
+            return True
+    shutil.rmtree(VENV, ignore_errors=True)
+    return False
 
 
 def environment() -> dict[str, str]:
@@ -77,14 +99,9 @@ def environment() -> dict[str, str]:
     own = {**os.environ, "UV_NATIVE_TLS": "true"}
     if own.get("PIP_CERT"):
         own.setdefault("SSL_CERT_FILE", own["PIP_CERT"])
-    index = subprocess.run(
-        [VENV / "bin" / "python", "-m", "pip", "config", "get", "global.index-url"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    address = own.get("PIP_INDEX_URL") or index.stdout.strip()
-    if address:
+    command = [PYTHON, "-m", "pip", "config", "get", "global.index-url"]
+    index = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+    if address := own.get("PIP_INDEX_URL") or index:
         own.setdefault("UV_DEFAULT_INDEX", address)
     return own
 

@@ -12,20 +12,20 @@ from pathlib import Path
 
 from common import apt, files
 from common.errors import CommandError
+from common.paths import STATE
 from common.progress import step
 
 SOCKET = Path("/var/run/docker.sock")
+# Of an engine that we start directly.
+LOG, RECORD = STATE / "engine" / "logs" / "dockerd.log", STATE / "engine" / "dockerd.pid"
 INSTALL = "install Docker Engine (`apt-get install docker.io` as root), start it, then run the same command again"
 
 
-def ensure(state: Path) -> None:
+def ensure() -> None:
     """Makes sure that a Docker Engine answers.
 
     As root on Debian or Ubuntu, it is installed from the distribution and started: by systemd if that is process 1,
     otherwise directly, until ``stop``.
-
-    Args:
-        state: folder for the engine's log and process id.
 
     Raises:
         CommandError: there is none, and this process may not install or start one.
@@ -51,41 +51,40 @@ def ensure(state: Path) -> None:
         if Path("/run/systemd/system").exists():
             subprocess.run(["systemctl", "start", "docker"], check=False, capture_output=True)
         else:
-            _start(state)
+            _start()
         for _ in range(120):
             if answers():
                 return
             time.sleep(0.5)
-    raise CommandError(f"the Docker Engine does not answer within 60 s: see {state}/logs/dockerd.log or its journal")
+    raise CommandError(f"the Docker Engine does not answer within 60 s: see {LOG} or its journal")
 
 
 @contextmanager
-def running(state: Path) -> Iterator[None]:
+def running() -> Iterator[None]:
     """Runs an engine for the block; stops it afterwards if it was started for it."""
-    ensure(state)
+    ensure()
     try:
         yield
     finally:
-        stop(state)
+        stop()
 
 
-def stop(state: Path) -> None:
+def stop() -> None:
     """Stops the engine if ``ensure`` started it directly and it has no containers."""
-    record = state / "dockerd.pid"
-    if not record.exists():
+    if not RECORD.exists():
         return
     left = subprocess.run(["docker", "ps", "--all", "--quiet"], capture_output=True, text=True, check=False)
     if left.returncode or left.stdout.split():
         # Somebody else uses the engine, or another sandbox. One that does not answer may have containers.
         return
-    pid = int(record.read_text())
+    pid = int(RECORD.read_text())
     if _is_dockerd(pid):
         os.kill(pid, signal.SIGTERM)
         for _ in range(300):
             if not _is_dockerd(pid):
                 break
             time.sleep(0.1)
-    record.unlink()
+    RECORD.unlink()
 
 
 def answers() -> bool:
@@ -112,14 +111,13 @@ def _install() -> None:
             raise CommandError(f"{error}; {INSTALL}") from None
 
 
-def _start(state: Path) -> None:
-    log = state / "logs" / "dockerd.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("a") as output:
+def _start() -> None:
+    LOG.parent.mkdir(parents=True, exist_ok=True)
+    with LOG.open("a") as output:
         process = subprocess.Popen(
             ["dockerd"], stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
         )
-    files.write(state / "dockerd.pid", str(process.pid))
+    files.write(RECORD, str(process.pid))
 
 
 def _is_dockerd(pid: int) -> bool:

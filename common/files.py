@@ -6,10 +6,10 @@ import stat
 from pathlib import Path
 
 
-def write(path: Path, content: str) -> bool:
-    """Writes a private file atomically; returns whether its content changed."""
+def write(path: Path, content: str) -> None:
+    """Writes a private file atomically, unless it has this content."""
     if path.exists() and path.read_text() == content:
-        return False
+        return
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     # Of this process: two at once do not take each other's. Hidden: Ansible reads every other file of an inventory.
     beside = path.with_name(f".{path.name}.{os.getpid()}")
@@ -17,7 +17,6 @@ def write(path: Path, content: str) -> bool:
     with os.fdopen(descriptor, "w") as file:
         file.write(content)
     beside.replace(path)
-    return True
 
 
 def make_private(folder: Path) -> None:

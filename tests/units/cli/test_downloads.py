@@ -172,3 +172,21 @@ def test_the_machines_own_comes_first(machine: Path) -> None:
     install(machine, "terraform", "terraform")
     downloads.ensure_terraform()
     assert os.environ["PATH"].startswith(str(machine)) and runs() == "terraform"
+
+
+def test_download_that_ends_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", "1000")
+            self.end_headers()
+            self.wfile.write(b"the first bytes")
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Broken) as server:
+        threading.Thread(target=server.handle_request, daemon=True).start()
+        place(monkeypatch, "TERRAFORM", f"http://127.0.0.1:{server.server_port}")
+        with pytest.raises(CommandError, match=r"cannot be downloaded \(IncompleteRead.*\): install Terraform"):
+            downloads.ensure_terraform()

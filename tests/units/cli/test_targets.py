@@ -104,7 +104,7 @@ def test_user_outside_the_group_docker(monkeypatch: pytest.MonkeyPatch, tmp_path
         monkeypatch.setattr(os, "access", lambda *_: False)
         monkeypatch.delenv("DOCKER_HOST", raising=False)
         with pytest.raises(CommandError, match="usermod -aG docker"):
-            engine.ensure(tmp_path)
+            engine.ensure()
 
 
 @pytest.mark.parametrize(
@@ -166,5 +166,13 @@ def test_answer_that_is_not_utf8(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_name_of_a_sandbox_that_docker_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Before Docker does, whose error would be taken for one of the network."""
     monkeypatch.setenv("SANDBOX_NAME", "my sandbox")
-    with pytest.raises(CommandError, match="SANDBOX_NAME=my sandbox is not a name: give letters, digits and hyphens"):
+    with pytest.raises(CommandError, match="SANDBOX_NAME=my sandbox is not a name: give letters, digits"):
         target()
+
+
+@pytest.mark.parametrize(
+    ("address", "found"), [("pypi", "unknown url type"), ("http://127.0.0.1:1/ x", "can't contain")]
+)
+def test_registry_whose_address_is_none(monkeypatch: pytest.MonkeyPatch, address: str, found: str) -> None:
+    monkeypatch.setenv("PIP_INDEX_URL", address)
+    assert found in doctor._registry("PyPI").found

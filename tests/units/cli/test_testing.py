@@ -23,8 +23,8 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
         return 0
 
     monkeypatch.setattr(testing, "_pytest", run)
-    monkeypatch.setattr(engine, "ensure", lambda _: None)
-    monkeypatch.setattr(engine, "stop", lambda _: None)
+    monkeypatch.setattr(engine, "ensure", lambda: None)
+    monkeypatch.setattr(engine, "stop", lambda: None)
     monkeypatch.setattr(os, "nice", lambda _: 0)
     return calls
 
@@ -41,7 +41,7 @@ def test_every_test_belongs_to_a_tier() -> None:
 
 
 def test_check_starts_no_engine(ran: list[tuple[str, ...]], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "ensure", lambda _: pytest.fail("an engine was started"))
+    monkeypatch.setattr(engine, "ensure", lambda: pytest.fail("an engine was started"))
     assert testing.check(target()) == 0
     assert ran[0][-3:] == ("tests/lint", "tests/units", "api/tests/units")
 

@@ -118,16 +118,16 @@ def test_silence_of_the_apis_is_no_sandbox_without_others(
     monkeypatch.setattr(terraform, "answers", lambda _: False)
     monkeypatch.setattr(host, "end_connections", lambda _: None)
     monkeypatch.setattr(engine, "answers", lambda: True)
-    monkeypatch.setattr(engine, "stop", lambda _: None)
+    monkeypatch.setattr(engine, "stop", lambda: None)
     removed: list[str] = []
     monkeypatch.setattr(sandbox, "run", removed.append)
-    here = Target("sandbox", tmp_path / "mine", {"AWS_REGION": "us-east-1"})
+    here = Target("sandbox", tmp_path / "mine[1]", {"AWS_REGION": "us-east-1"})
     # Only asked for, never brought up.
-    (here.state / "mine-asked").mkdir(parents=True)
-    staging = here.state / "mine-staging"
+    (here.state / "mine[1]-asked").mkdir(parents=True)
+    staging = here.state / "mine[1]-staging"
     staging.mkdir()
     (staging / "sandbox.tfvars.json").touch()
-    with pytest.raises(CommandError, match="also has mine-staging:") if refused else contextlib.nullcontext():
+    with pytest.raises(CommandError, match=r"also has mine\[1\]-staging:") if refused else contextlib.nullcontext():
         up.down(here, delete)
     assert removed == ([] if refused else ["down"])
 
@@ -138,7 +138,7 @@ def test_every_environment_goes_with_the_sandbox(tmp_path: Path, monkeypatch: py
     for name, value in (("HOST", tmp_path / "host"), ("BOOTSTRAP", tmp_path / "bootstrap")):
         monkeypatch.setattr(terraform, name, value)
     monkeypatch.setattr(engine, "answers", lambda: True)
-    monkeypatch.setattr(engine, "stop", lambda _: None)
+    monkeypatch.setattr(engine, "stop", lambda: None)
     monkeypatch.setattr(host, "end_connections", lambda _: None)
     monkeypatch.setattr(terraform, "answers", lambda _: False)
     monkeypatch.setattr(sandbox, "run", lambda _: shutil.rmtree(tmp_path / "mine"))

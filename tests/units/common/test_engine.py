@@ -16,9 +16,10 @@ from tests.support.docker import Docker
 def test_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listed: str, stopped: bool) -> None:
     """One that does not answer is not taken for one without containers."""
     Docker(tmp_path / "bin", monkeypatch).answers(ps=listed)
-    (tmp_path / "dockerd.pid").write_text("4194305")
+    monkeypatch.setattr(engine, "RECORD", tmp_path / "dockerd.pid")
+    engine.RECORD.write_text("4194305")
     alive, signals = iter([True, False]), []
     monkeypatch.setattr(engine, "_is_dockerd", lambda _: next(alive))
     monkeypatch.setattr("os.kill", lambda pid, _: signals.append(pid))
-    engine.stop(tmp_path)
+    engine.stop()
     assert signals == ([4194305] if stopped else [])
