@@ -114,7 +114,7 @@ def test_image_is_deleted_when_the_api_was_told(
     put: list[str] = []
     monkeypatch.setattr(ec2, "regions", lambda _: ["us-east-1", "eu-west-1"])
     monkeypatch.setattr(registry, "tags", lambda _: {"api": ["old", "new"], "eu-west-1/api": ["old"]})
-    monkeypatch.setattr(registry, "delete", lambda _, name, tag: gone.append(f"{name}:{tag}"))
+    monkeypatch.setattr(registry, "delete", lambda _, name, tag, others: gone.append(f"{name}:{tag}"))
     monkeypatch.setattr(registry, "manifest", lambda *_: ("{}", "kind"))
 
     class Client:
