@@ -67,6 +67,7 @@ class Follower:
     def __init__(self, config: Config, apis: "Apis") -> None:
         self._config, self._apis = config, apis
         self._attached: set[tuple[str, str]] = set()
+        self._removed: frozenset[str] = frozenset()
         # What was found before the last complete round.
         self._done: object = None
 
@@ -85,7 +86,8 @@ class Follower:
         self._done = None
         deleted = self._apis.machine.deleted()
         if host_image:
-            yield from hosts.sync(self._config, host_image, deleted.volumes, self._attached)
+            yield from hosts.sync(self._config, host_image, deleted.volumes - self._removed, self._attached)
+            self._removed = deleted.volumes
         registry.sync(self._config, deleted.tags)
         yield from elb.sync(self._config, self._apis.machine.certificate)
         self._done = found
