@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from common import keys, ports
+from common import files, keys, ports
 from common.config import Config
 from common.errors import CommandError, last_line
 from common.paths import ROOT
@@ -107,8 +107,14 @@ def start(config: Config) -> None:
     """Starts the process unless it runs.
 
     Raises:
-        CommandError: it ended, or does not answer within START_SECONDS; the last line of its log.
+        CommandError: it ended, or does not answer within START_SECONDS; the last line of its log. Or a port is not the
+            one that the hosts know.
     """
+    record = config.state / "ports"
+    chosen = f"SANDBOX_AWS_PORT={config.aws_port} SANDBOX_METADATA_PORT={config.metadata_port}"
+    known = record.read_text() if record.exists() else chosen
+    if known != chosen:
+        raise CommandError(f"the hosts know the sandbox's APIs by {known}: set both, or run `make down` first")
     if _pid(config) and answers(config):
         return
     stop(config)
@@ -128,6 +134,7 @@ def start(config: Config) -> None:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and (process.poll() is None or _pid(config)):
         if answers(config):
+            files.write(record, chosen)
             return
         time.sleep(0.2)
     last = last_line(log(config).read_text()).removeprefix("✗ ")
