@@ -21,7 +21,7 @@ from common.errors import CommandError
 from common.keys import Keys
 from sandbox.journal import Entry, Journal, now
 from sandbox.machine import NAMES, Answer, Environ, Machine, Secret
-from sandbox.signature import AUTHORIZATION, Refused, refusal, verify
+from sandbox.signature import Refused, refusal, verify
 
 # Services that concern neither hosts nor images nor load balancers. Terraform and the hosts write to them all the time.
 APART = {"s3", "sts", "iam", "ssm"}
@@ -69,13 +69,13 @@ class Apis:
             return Answer("403 Forbidden", (("Content-Type", "text/plain"),), f"sandbox: {shut}\n".encode())
         body = _body(environ)
         try:
-            verify(environ, body, self._secret)
+            service = verify(environ, body, self._secret)
         except Refused as refused:
             return refusal(environ, body, refused)
         if not _changes(environ, body):
             return self.machine.answer(_asked(environ), body, os.urandom(16).hex(), now())
         answer = self._change(environ, body)
-        if _service(environ) not in APART:
+        if service not in APART:
             self.changed.set()
         return answer
 
@@ -151,12 +151,6 @@ def _kept(environ: Environ) -> Environ:
     scope = re.sub(r"Credential=[^/]*/", "Credential=sandbox/", kept["HTTP_AUTHORIZATION"])
     kept["HTTP_AUTHORIZATION"] = re.sub(r"Signature=.*", "Signature=0", scope)
     return kept
-
-
-def _service(environ: Environ) -> str:
-    """The service that a signed request is for."""
-    found = AUTHORIZATION.fullmatch(environ["HTTP_AUTHORIZATION"])
-    return found[4] if found else ""
 
 
 def _body(environ: Environ) -> bytes:

@@ -105,8 +105,8 @@ def sync(config: Config, certificate: Callable[[str], str]) -> list[str]:
     Raises:
         CommandError: a listener does what is not supported, or its certificate is gone.
     """
-    # Two regions may have one of the same name.
-    wanted = {stored(one["Region"], one["LoadBalancerName"]).replace("/", "-"): one for one in balancers(config)}
+    # Two regions may have one of the same name. No name has a dot.
+    wanted = {stored(one["Region"], one["LoadBalancerName"]).replace("/", "."): one for one in balancers(config)}
     done = []
     records = config.state / "balancers"
     for record in records.glob("*.json"):

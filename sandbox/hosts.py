@@ -5,10 +5,10 @@ A host or a volume is removed only after the API was told to terminate or delete
 
 import fcntl
 import json
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Any
 
-from common import architecture, files, keys
+from common import architecture, keys
 from common.config import Config
 from common.docker import copy_into, docker, inspect
 from common.errors import CommandError
@@ -58,14 +58,14 @@ def recognise(config: Config, known: set[str], count: int) -> None:
 
 
 def sync(
-    config: Config, image: str, deleted: Iterable[str] = (), attached: set[tuple[str, str]] | None = None
+    config: Config, image: str, deleted: Collection[str] = (), attached: set[tuple[str, str]] | None = None
 ) -> list[str]:
     """Creates, starts, stops and removes hosts as the EC2 API lists them; returns a line for each change.
 
     It may run twice at the same time. A host that an interrupted run left half-created is created again.
 
     Args:
-        deleted: EBS volumes that were deleted through the API; their files are removed.
+        deleted: EBS volumes that were deleted through the API since the last call; their files are removed.
         attached: the container and the volume of each one that earlier calls attached. It stays so: a host attaches
             them by itself at every boot.
 
@@ -104,7 +104,8 @@ def sync(
                     docker("exec", config.host_name(identity), "sandbox-attach", volume, str(size))
                     if host:
                         attached.add((host["Id"], volume))
-        _delete_volumes(config, image, set(deleted))
+        if deleted and has_volumes(config):
+            _detach(config, image, *sorted(deleted))
         return done
 
 
@@ -112,7 +113,7 @@ def remove_all(config: Config, image: str) -> None:
     """Removes all hosts and EBS volumes of this sandbox, whatever the EC2 API lists."""
     for identity in names(config):
         _remove(config, identity)
-    if inspect("volume", _volumes_name(config)):
+    if has_volumes(config):
         _detach(config, image)
 
 
@@ -123,16 +124,6 @@ def has_volumes(config: Config) -> str | None:
 
 def _volumes_name(config: Config) -> str:
     return f"{config.name}-ebs"
-
-
-def _delete_volumes(config: Config, image: str, deleted: set[str]) -> None:
-    """Deletes the files of EBS volumes and frees their loop devices, once for each volume."""
-    record = config.state / "ebs-deleted.json"
-    done = set(json.loads(record.read_text())) if record.exists() else set()
-    if not deleted <= done:
-        if inspect("volume", _volumes_name(config)):
-            _detach(config, image, *sorted(deleted - done))
-        files.write(record, json.dumps(sorted(done | deleted)))
 
 
 def _detach(config: Config, image: str, *volumes: str) -> None:

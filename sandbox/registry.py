@@ -111,10 +111,10 @@ def sync(config: Config, deleted: Collection[str]) -> None:
             name = repository["repositoryName"]
             path = stored(region, name)
             pages = ecr.get_paginator("list_images").paginate(repositoryName=name)
-            listed = {image.get("imageTag") for page in pages for image in page["imageIds"]}
+            listed = {image["imageTag"] for page in pages for image in page["imageIds"] if "imageTag" in image}
             for tag in set(pushed.get(path, [])) - listed:
                 if f"{path}:{tag}" in listed_before and f"{path}:{tag}" in deleted:
-                    delete(config, path, tag)
+                    delete(config, path, tag, listed & set(pushed[path]))
                 else:
                     content, media_type = manifest(config, path, tag)
                     ecr.put_image(
@@ -124,7 +124,7 @@ def sync(config: Config, deleted: Collection[str]) -> None:
                         imageTag=tag,
                     )
                     listed.add(tag)
-            listed_now |= {f"{path}:{tag}" for tag in listed if tag}
+            listed_now |= {f"{path}:{tag}" for tag in listed}
     files.write(record, json.dumps(sorted(listed_now)))
 
 
@@ -143,10 +143,18 @@ def manifest(config: Config, repository: str, tag: str) -> tuple[str, str]:
     return content.decode(), headers["Content-Type"]
 
 
-def delete(config: Config, repository: str, tag: str) -> None:
-    """Removes a tag's manifest from the store."""
-    headers, _ = _ask(config, f"/v2/{repository}/manifests/{tag}")
-    _ask(config, f"/v2/{repository}/manifests/{headers['Docker-Content-Digest']}", "DELETE")
+def delete(config: Config, repository: str, tag: str, others: Collection[str]) -> None:
+    """Removes a tag from the store.
+
+    Args:
+        others: the repository's other tags. With a manifest, the store removes all its tags: these get it again.
+    """
+    manifests, digest = f"/v2/{repository}/manifests", "Docker-Content-Digest"
+    headers, content = _ask(config, f"{manifests}/{tag}")
+    same = [one for one in others if _ask(config, f"{manifests}/{one}")[0][digest] == headers[digest]]
+    _ask(config, f"{manifests}/{headers[digest]}", "DELETE")
+    for one in same:
+        _ask(config, f"{manifests}/{one}", "PUT", content, headers["Content-Type"])
 
 
 def _json(config: Config, path: str) -> Any:
@@ -158,7 +166,9 @@ def _json(config: Config, path: str) -> Any:
         raise
 
 
-def _ask(config: Config, path: str, method: str = "GET") -> tuple[Message, bytes]:
+def _ask(
+    config: Config, path: str, method: str = "GET", data: bytes | None = None, media_type: str = "application/json"
+) -> tuple[Message, bytes]:
     """The headers and the body of an answer.
 
     Raises:
@@ -166,8 +176,8 @@ def _ask(config: Config, path: str, method: str = "GET") -> tuple[Message, bytes
     """
     accept = "application/vnd.docker.distribution.manifest.v2+json, application/vnd.oci.image.manifest.v1+json"
     login = base64.b64encode(f"{ECR_USER}:{keys.load(config.state).registry}".encode()).decode()
-    headers = {"Accept": f"{accept}, application/json", "Authorization": f"Basic {login}"}
-    request = urllib.request.Request(f"https://{config.push_address}{path}", headers=headers, method=method)
+    headers = {"Accept": f"{accept}, application/json", "Authorization": f"Basic {login}", "Content-Type": media_type}
+    request = urllib.request.Request(f"https://{config.push_address}{path}", data, headers, method=method)
     trusted = ssl.create_default_context(cafile=config.state / "ca.pem")
     # Ignores proxies from the environment.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=trusted))

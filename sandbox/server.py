@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from common import keys, ports
+from common import files, keys, ports
 from common.config import Config
 from common.errors import CommandError, last_line
 from common.paths import ROOT
@@ -67,6 +67,7 @@ class Follower:
     def __init__(self, config: Config, apis: "Apis") -> None:
         self._config, self._apis = config, apis
         self._attached: set[tuple[str, str]] = set()
+        self._removed: frozenset[str] = frozenset()
         # What was found before the last complete round.
         self._done: object = None
 
@@ -85,7 +86,8 @@ class Follower:
         self._done = None
         deleted = self._apis.machine.deleted()
         if host_image:
-            yield from hosts.sync(self._config, host_image, deleted.volumes, self._attached)
+            yield from hosts.sync(self._config, host_image, deleted.volumes - self._removed, self._attached)
+            self._removed = deleted.volumes
         registry.sync(self._config, deleted.tags)
         yield from elb.sync(self._config, self._apis.machine.certificate)
         self._done = found
@@ -105,8 +107,14 @@ def start(config: Config) -> None:
     """Starts the process unless it runs.
 
     Raises:
-        CommandError: it ended, or does not answer within START_SECONDS; the last line of its log.
+        CommandError: it ended, or does not answer within START_SECONDS; the last line of its log. Or a port is not the
+            one that the hosts know.
     """
+    record = config.state / "ports"
+    chosen = f"SANDBOX_AWS_PORT={config.aws_port} SANDBOX_METADATA_PORT={config.metadata_port}"
+    known = record.read_text() if record.exists() else chosen
+    if known != chosen:
+        raise CommandError(f"the hosts know the sandbox's APIs by {known}: set both, or run `make down` first")
     if _pid(config) and answers(config):
         return
     stop(config)
@@ -126,6 +134,7 @@ def start(config: Config) -> None:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and (process.poll() is None or _pid(config)):
         if answers(config):
+            files.write(record, chosen)
             return
         time.sleep(0.2)
     last = last_line(log(config).read_text()).removeprefix("✗ ")

@@ -64,8 +64,8 @@ class _S3Signer(_Signer, S3SigV4Auth):
         return path
 
 
-def verify(environ: Environ, body: bytes, secret: Callable[[str], Secret | None]) -> None:
-    """Verifies a request's signature.
+def verify(environ: Environ, body: bytes, secret: Callable[[str], Secret | None]) -> str:
+    """Verifies a request's signature; returns the service that it is for.
 
     Args:
         secret: returns the secret of a key's id.
@@ -104,6 +104,7 @@ def verify(environ: Environ, body: bytes, secret: Callable[[str], Secret | None]
         raise Refused("expired", service)
     if abs(signed_at - now) > SKEW:
         raise Refused("skewed", service)
+    return service
 
 
 def refusal(environ: Environ, body: bytes, refused: Refused) -> Answer:

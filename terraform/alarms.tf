@@ -26,15 +26,12 @@ locals {
     }
   }
 
-  alarm_names = [
-    for name in keys(local.alarms) : name
-    if name != "credits" || data.aws_ec2_instance_type.this.burstable_performance_supported && var.cpu_credits == "unlimited"
-  ]
-
-  host_alarms = {
-    for pair in setproduct(range(local.host_count), local.alarm_names) :
-    "${pair[0] + 1}-${pair[1]}" => merge(local.alarms[pair[1]], { index = pair[0] })
-  }
+  host_alarms = merge([
+    for index in range(local.host_count) : {
+      for name, alarm in local.alarms : "${index + 1}-${name}" => merge(alarm, { index = index })
+      if name != "credits" || data.aws_ec2_instance_type.this.burstable_performance_supported && var.cpu_credits == "unlimited"
+    }
+  ]...)
 }
 
 resource "aws_cloudwatch_metric_alarm" "host" {

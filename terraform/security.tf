@@ -1,9 +1,5 @@
 # --- Ports -----------------------------------------------------------------------------------------------------------
 
-locals {
-  egress_ports = setunion(var.egress_ports, var.database_url_parameter == null ? [] : [5432])
-}
-
 resource "aws_security_group" "host" {
   name        = "${var.project}-host"
   description = "HTTP and HTTPS from everywhere, SSH from the administrators' networks."
@@ -41,14 +37,14 @@ resource "aws_vpc_security_group_ingress_rule" "ssh" {
 
 # Security groups do not apply to AWS's DNS, time and metadata services.
 resource "aws_vpc_security_group_egress_rule" "tcp" {
-  for_each = toset([for port in local.egress_ports : tostring(port)])
+  for_each = { for port in setunion(var.egress_ports, var.database_url_parameter == null ? [] : [5432]) : port => port }
 
   security_group_id = aws_security_group.host.id
   description       = "TCP ${each.value} outwards"
   cidr_ipv4         = "0.0.0.0/0"
   ip_protocol       = "tcp"
-  from_port         = tonumber(each.value)
-  to_port           = tonumber(each.value)
+  from_port         = each.value
+  to_port           = each.value
 }
 
 resource "aws_key_pair" "this" {

@@ -1,5 +1,6 @@
 """JSON logs on standard error, one object per line."""
 
+import contextlib
 import functools
 import json
 import logging
@@ -59,16 +60,18 @@ class Lines:
 
     def write(self) -> None:
         text = ""
-        try:
-            while True:
-                line = self._lines.popleft()
-                if len(text) + len(line) > MAX_WRITE:
+        # A log that cannot be written, on a full disk for example, is no reason to fail a request.
+        with contextlib.suppress(OSError):
+            try:
+                while True:
+                    line = self._lines.popleft()
+                    if len(text) + len(line) > MAX_WRITE:
+                        sys.stderr.write(text)
+                        text = ""
+                    text += line
+            except IndexError:
+                if text:
                     sys.stderr.write(text)
-                    text = ""
-                text += line
-        except IndexError:
-            if text:
-                sys.stderr.write(text)
 
 
 def request_line(method: str, path: str, code: str, request_id: str, seconds: float) -> str:

@@ -1,5 +1,6 @@
 """Health, metrics and logs."""
 
+import errno
 import io
 import json
 import logging
@@ -170,6 +171,19 @@ def test_long_lines_are_written_in_pieces_that_are_whole(monkeypatch: pytest.Mon
         lines.add(f"{number} {'x' * 1500}\n")
     assert "".join(pieces).count("\n") == MAX_LINES
     assert all(piece.endswith("\n") and len(piece) <= MAX_WRITE for piece in pieces)
+
+
+def test_log_that_cannot_be_written(
+    client: FlaskClient, post: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its disk is full, say. What is stored is acknowledged."""
+
+    def write(_: str) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(sys, "stderr", SimpleNamespace(write=write))
+    post(1)
+    assert len(client.get("/api/comment/list/1").get_json()) == 1
 
 
 @pytest.mark.parametrize("path", ["/api/comment/list/1", "/api/comment/list/1?limit=5"])

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from common.config import Config
 from common.errors import CommandError
 from sandbox import elb
 
@@ -95,3 +97,21 @@ def test_what_is_not_supported_is_refused(action: dict[str, Any]) -> None:
 )
 def test_url(listeners: list[dict[str, Any]], expected: str) -> None:
     assert elb.url(balancer(*listeners)) == expected
+
+
+def test_each_region_has_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever they are called."""
+    named = [("us-east-1", "site"), ("eu-west-1", "site"), ("us-east-1", "eu-west-1-site")]
+    listed = [balancer(listener(80)) | {"Region": region, "LoadBalancerName": name} for region, name in named]
+    config, started = Config(name="units", state=tmp_path), []
+
+    def docker(command: str, *arguments: str) -> None:
+        started.extend(arguments[-1:] if command == "start" else [])
+
+    monkeypatch.setattr(elb, "balancers", lambda _: listed)
+    monkeypatch.setattr(elb, "_content", lambda *_: {"path": "text"})
+    monkeypatch.setattr(elb, "inspect", lambda *_: {"State": {"Status": "created"}})
+    monkeypatch.setattr(elb, "copy_into", lambda *_, **__: None)
+    monkeypatch.setattr(elb, "docker", docker)
+    assert len(elb.sync(config, str)) == 3
+    assert started == ["units-elb-site", "units-elb-eu-west-1.site", "units-elb-eu-west-1-site"]

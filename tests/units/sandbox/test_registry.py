@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import http.server
 import json
 import socket
@@ -114,3 +115,32 @@ def test_another_port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "tags", lambda _: {})
     registry.up(config, "image")
     assert told == []
+
+
+def test_delete_leaves_the_images_other_tags(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in ECR. The store removes a manifest with every tag that it has."""
+    store = {"v1": b"same", "latest": b"same", "v0": b"other"}
+
+    def digest(content: bytes) -> str:
+        return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+    def answer(self: Store) -> None:
+        name = self.path.rpartition("/")[2]
+        if self.command == "PUT":
+            assert self.headers["Content-Type"] == TYPE
+            store[name] = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.command == "DELETE":
+            for tag in [tag for tag, content in store.items() if digest(content) == name]:
+                del store[tag]
+        content = store.get(name, b"")
+        self.send_response(200 if content or self.command == "DELETE" else 404)
+        self.send_header("Content-Type", TYPE)
+        self.send_header("Docker-Content-Digest", digest(content))
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    for method in ("GET", "PUT", "DELETE"):
+        monkeypatch.setattr(Store, f"do_{method}", answer, raising=False)
+    registry.delete(config, "api", "v1", {"latest", "v0"})
+    assert store == {"latest": b"same", "v0": b"other"}

@@ -8,7 +8,8 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -17,7 +18,9 @@ from common import images as local_images
 from common.config import Config
 from common.errors import CommandError
 from sandbox import __main__ as command
-from sandbox import ec2, hosts, images, registry
+from sandbox import ec2, elb, hosts, images, registry
+from sandbox.machine import Deleted
+from sandbox.server import Follower
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -76,8 +79,14 @@ def test_terminated_host_is_removed(config: Config, calls: list[tuple[str, ...]]
 def test_deleted_volume_is_removed_once(config: Config, calls: list[tuple[str, ...]], monkeypatch: Any) -> None:
     there(monkeypatch)
     ec2_says(monkeypatch)
-    for deleted in ((), ("vol-1",), ("vol-1",), ("vol-1", "vol-2")):
-        hosts.sync(config, "image", deleted)
+    deleted: set[str] = set()
+    for module, function in ((registry, "sync"), (registry, "tags"), (elb, "sync")):
+        monkeypatch.setattr(module, function, lambda *_: {})
+    machine = SimpleNamespace(deleted=lambda: Deleted(frozenset(deleted)), certificate=str)
+    follower = Follower(config, cast(Any, SimpleNamespace(machine=machine)))
+    for one in ("", "vol-1", "", "vol-2"):
+        deleted |= {one} - {""}
+        list(follower.follow(announced=True))
     assert [call[-1] for call in calls if "sandbox-detach" in call] == ["vol-1", "vol-2"]
 
 
@@ -114,7 +123,7 @@ def test_image_is_deleted_when_the_api_was_told(
     put: list[str] = []
     monkeypatch.setattr(ec2, "regions", lambda _: ["us-east-1", "eu-west-1"])
     monkeypatch.setattr(registry, "tags", lambda _: {"api": ["old", "new"], "eu-west-1/api": ["old"]})
-    monkeypatch.setattr(registry, "delete", lambda _, name, tag: gone.append(f"{name}:{tag}"))
+    monkeypatch.setattr(registry, "delete", lambda _, name, tag, others: gone.append(f"{name}:{tag}"))
     monkeypatch.setattr(registry, "manifest", lambda *_: ("{}", "kind"))
 
     class Client:

@@ -1,4 +1,4 @@
-"""The sandbox's process: there is one, and while nobody asks it for anything, it works only where something has changed."""
+"""The sandbox's process: there is one, and while nobody asks it for anything, it works only after a change."""
 
 from __future__ import annotations
 
@@ -134,6 +134,10 @@ def test_a_process_that_an_interrupted_start_left_is_waited_for(here: Config, mo
     monkeypatch.setattr(server, "answers", lambda _: next(answers))
     server.start(here)
     assert len(started) == 1
+    # The hosts have its ports in their files.
+    monkeypatch.setitem(vars(here), "metadata_port", 1)
+    with pytest.raises(CommandError, match="know .* by SANDBOX_AWS_PORT=0 SANDBOX_METADATA_PORT=0: set both, or "):
+        server.start(here)
 
 
 @pytest.mark.parametrize(
