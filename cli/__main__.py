@@ -42,7 +42,7 @@ CHECKS_ITSELF = {
     "bench", "capacity", "check", "clean", "dev", "doctor", "down", "outdated", "prove", "sbom", "test", "up",
 }  # fmt: skip
 
-# These work when nothing is up, or find out what is.
+# These also work if nothing is up.
 FROM_NOTHING = CHECKS_ITSELF | {"env", "status"}
 
 

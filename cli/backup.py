@@ -43,7 +43,7 @@ def restore(target: Target, from_: str = "", host_: str = "") -> dict[str, Any]:
         say(f"  the old database is kept: {done['kept']}")
     if done["newer"] and not done["before"]:
         again = f"`make restore FROM={done['newer']}`, then this one again"
-        say(f"  the audit log of what was hidden or erased later is in newer backups: to do it again, {again}")
+        say(f"  newer backups have the log of comments that were hidden or erased later: to apply it, {again}")
     return done
 
 

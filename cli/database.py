@@ -37,10 +37,10 @@ def move_database(target: Target, to: str, watch: str = "", ready: str = "") -> 
     entries = release.play(target, "move", "playbooks/release.yml", watch, ready, stack_move=True)
     moves = [entry for entry in entries if entry["kind"] == "move"]
     if not moves:
-        say(f"✓ nothing to move: {to} is the live database already")
+        say(f"✓ nothing to move: {to} is already the live database")
     for entry in moves:
         say(f"✓ moved to {to}: release {entry['number']} on {entry['host']}; writes waited {entry['held_seconds']:g} s")
-        say("  the old database is kept, and takes no more writes; `make move-database` moves back, too")
+        say("  the old database is kept and refuses writes; `make move-database` also moves back")
 
 
 def _only_host(target: Target) -> host.Host:

@@ -68,7 +68,7 @@ def _post(edge: str, thread: str, first: int, count: int) -> None:
 
 
 def _acknowledged(reply: requests.Response) -> bool:
-    """Whether the body is the API's own success: a proxy may answer 200 in its place."""
+    """Whether the body is the API's own success: a proxy may answer 200 itself."""
     try:
         return bool(reply.ok and reply.json()["status"] == "SUCCESS")
     except (ValueError, KeyError, TypeError):

@@ -1,4 +1,4 @@
-"""The names of one environment, on AWS and on this machine: derived here, and read everywhere else.
+"""The names of one environment, on AWS and on this machine. Only this module derives them.
 
 Terraform gets them as variables and writes the name into the tag Project, where Ansible reads it.
 """

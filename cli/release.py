@@ -46,7 +46,7 @@ def rollback(target: Target, to: str, watch: str, ready: str) -> None:
     """
     begin = time.monotonic()
     entries = play(target, "rollback", "playbooks/rollback.yml", watch, ready, stack_rollback_to=to)
-    why = f"{to} is live already" if to else "a rollback is live; TO= one of `make releases` goes further back"
+    why = f"{to} is live already" if to else "a rollback is live; TO=, one of `make releases`, goes further back"
     say(_outcome(entries, "rolled back", begin) or f"✓ nothing to roll back: {why}")
 
 

@@ -68,7 +68,7 @@ def apply_terraform(target: Target) -> None:
 
 
 def _give_terraform_its_variables(target: Target) -> None:
-    """Writes them for the sandbox. For AWS they are in the settings; the caller joins those who may log in.
+    """Writes them for the sandbox. On AWS, they are in the settings, and the caller is added to those who may log in.
 
     Raises:
         CommandError: the settings lack a variable, or the engine cannot run the instance type.
@@ -97,8 +97,8 @@ def _announcement(target: Target, lasted: Path) -> str:
     took = f"took {lasted.read_text()} s last time" if lasted.exists() else "takes about three minutes the first time"
     logs = os.path.relpath(target.state / "logs", Path.cwd())
     return (
-        f"▸ make up: {where}, its host by Terraform, the API's image, the host's configuration by Ansible; {took}\n"
-        f"  details: V=1 prints them, {logs}/ keeps them; after Ctrl-C, run the same command again"
+        f"▸ make up: {where}; Terraform creates the host, Ansible configures it; {took}\n"
+        f"  V=1 shows all output, which is also in {logs}/; after Ctrl-C, run the same command again"
     )
 
 
@@ -161,7 +161,7 @@ def down(target: Target, delete_data: str = "", *, images: bool = False) -> None
         return
     if target.is_sandbox:
         _refuse_others(target, delete_data == "yes")
-        # Of all environments, while the sandbox's folder still holds them.
+        # Of all environments, before the sandbox's folder is removed.
         states = [target.state, *target.state.glob(f"{target.state.name}[-.]*/")]
         if target.state.exists() or engine.answers():
             if not engine.answers():
@@ -206,7 +206,7 @@ def _down_in_the_sandbox(target: Target) -> None:
 
 
 def _forget(*states: Path) -> None:
-    """Removes environments' state folders, and what Terraform keeps for them beside its files."""
+    """Removes environments' state folders, and Terraform's data for them."""
     for state in states:
         for folder in (terraform.BOOTSTRAP, terraform.HOST):
             shutil.rmtree(folder / ".terraform" / state.name, ignore_errors=True)
@@ -333,7 +333,7 @@ def _fits(target: Target, kind: str) -> None:
     try:
         (known,) = terraform.client(target, "ec2").describe_instance_types(InstanceTypes=[kind])["InstanceTypes"]
     except ClientError:
-        # Terraform says what is wrong with it.
+        # Terraform reports the error.
         return
     found = known["ProcessorInfo"]["SupportedArchitectures"]
     if here not in found:

@@ -77,7 +77,7 @@ def stop(state: Path) -> None:
         return
     left = subprocess.run(["docker", "ps", "--all", "--quiet"], capture_output=True, text=True, check=False)
     if left.stdout.split():
-        # Somebody else uses the engine, or another sandbox.
+        # Another process or sandbox uses the engine.
         return
     pid = json.loads(record.read_text())["pid"]
     if _is_dockerd(pid):

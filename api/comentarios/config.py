@@ -22,8 +22,8 @@ class Settings:
     version, commit: what the image was built from; shown on /healthz and in a metric.
     log_level: debug, info, warning or error. One line per request is written at info.
     drain_seconds: after SIGTERM, how long to go on serving with /readyz at 503 before the server stops.
-    max_body_bytes: a larger request body is answered with 413. Every field may be as long as it may be in characters,
-        each of them a pair of escapes (12 bytes, 126 KiB in all).
+    max_body_bytes: a larger request body gets a 413. Fits the longest fields with each character as a pair of escapes
+        (12 bytes, 126 KiB in all).
     max_reply_bytes: a list ends before the comment that would make it larger; a link leads on. A reply fits into one
         buffer of the edge, so that a reader that does not read holds nothing here.
     host, port: where `python -m comentarios.serve` listens.
@@ -87,7 +87,7 @@ def secret(name: str) -> str | None:
     try:
         return Path(path).read_text().strip()
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
         raise ConfigError(f"{name}_FILE names {path}, which cannot be read: {reason}") from None
 
 

@@ -70,7 +70,7 @@ class Middleware:
                     return replies.error(400, "the path is not UTF-8").send(start)
             if method not in METHODS:
                 # Anybody can invent method names, and each would be a time series.
-                message = "HTTP has no such method; the Allow header lists those that are here"
+                message = "HTTP has no such method; the Allow header lists the allowed ones"
                 self._metrics.observe("OTHER", 405, NO_ROUTE, time.perf_counter() - started)
                 _discard_body(environ)
                 return replies.error(405, message, headers=(("Allow", "GET, HEAD, OPTIONS, POST"),)).send(start)

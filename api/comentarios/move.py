@@ -381,7 +381,7 @@ class Move:
         count = target.count(COMMENTS)
         if count and (not source.site or target.site != source.site):
             raise MoveError(
-                f"the {target.kind} database holds {count} comments that are no copy of this site's: "
+                f"the {target.kind} database holds {count} comments that are not a copy of this site's: "
                 + ("create an empty one" if target.kind == Postgresql.kind else "rename its file on the host")
             )
         if source.tables() != target.tables():

@@ -108,7 +108,7 @@ class Moderation:
         return [dict(zip(columns, row, strict=True)) for row in found]
 
     def resume(self) -> dict[int, Erased]:
-        """Do what is in the audit log but not yet done: after an interruption, or after a restore.
+        """Complete unfinished entries of the audit log, after an interruption or a restore.
 
         A restore takes along what was recorded after its backup (role backup).
         """

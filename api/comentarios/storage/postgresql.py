@@ -58,9 +58,9 @@ WRITE_LOCK = 7_304_002
 
 
 def patience(seconds: int) -> dict[str, Any]:
-    """libpq's options that end a connection to a machine that is gone after so many seconds, whatever it waits for.
+    """libpq's options that end a connection to a machine that is down after this number of seconds.
 
-    TCP notices by itself only what it cannot send. Keepalives notice while it waits for a reply.
+    By itself, TCP notices only unsent data. Keepalives also work while it waits for a reply.
     """
     timeouts = {"connect_timeout": seconds, "tcp_user_timeout": seconds * 1000}
     return timeouts | {"keepalives_idle": 1, "keepalives_interval": 1}

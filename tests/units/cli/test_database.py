@@ -78,7 +78,7 @@ def test_back(world: World, target: Target) -> None:
 def test_nothing_to_move(world: World, target: Target) -> None:
     world.tag, world.moves = PARAMETER, False
     database.move_database(target, PARAMETER)
-    assert world.said == [f"✓ nothing to move: {PARAMETER} is the live database already"]
+    assert world.said == [f"✓ nothing to move: {PARAMETER} is already the live database"]
 
 
 @pytest.mark.parametrize(

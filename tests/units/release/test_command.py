@@ -268,7 +268,7 @@ def test_wait_for_an_undo_that_does_not_work(world: World) -> None:
             world.work()
         assert f"has failed {tries} times: replica" in world.records.get(number).reason
     assert "comentarios_release_last_success 0.000" in world.settings.textfile.read_text()
-    with pytest.raises(ReleaseError, match=r"(?s)of v2 did not end well: .*\(50 of 200\).* failed 5 times: replica"):
+    with pytest.raises(ReleaseError, match=r"(?s)of v2 failed: .*\(50 of 200\).* failed 5 times: replica"):
         world.wait(number)
     del world.behaves["v1"]
     world.work()

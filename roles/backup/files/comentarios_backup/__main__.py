@@ -96,7 +96,7 @@ def restore(settings: Settings, name: str) -> dict[str, Any]:
                 kept, before = _swapped(stack, database, copy)
         finally:
             database.forget()
-    # Only newer backups know what was hidden or erased later, unless the database before did.
+    # Only newer backups have the audit log of later changes, unless the old database had it.
     newer = names[-1] if names and made_at(names[-1]) > made_at(name) else ""
     return {"restored": asdict(chosen), "comments": comments, "before": before, "kept": kept, "newer": newer}
 
@@ -157,7 +157,7 @@ def main() -> int:
     commands.add_parser("restore", help="replace the database by a backup").add_argument(
         "--from", dest="name", default=""
     )
-    commands.add_parser("logs", help="send what was logged since the last time")
+    commands.add_parser("logs", help="send the lines that were logged since the last time")
     arguments = parser.parse_args()
     given = [arguments.name] if arguments.command == "restore" else []
     # Both signals make a restore put the old database back.

@@ -1,4 +1,4 @@
-"""Sends the host's logs to S3, where they remain when the host does not."""
+"""Sends the host's logs to S3, where they outlive the host."""
 
 import gzip
 import subprocess
@@ -18,7 +18,7 @@ FIRST = 3600
 
 
 def send(settings: Settings) -> dict[str, Any]:
-    """Sends what was logged since the last time, and says under which name; empty: there was no such time.
+    """Sends the lines since the last time; returns the object's name, empty if no time has passed.
 
     Raises:
         BackupError: it cannot be read or sent. The next time begins where this one did.
@@ -52,7 +52,7 @@ def _containers() -> list[str]:
 
 
 def _copy(command: list[str], before: bytes, file: gzip.GzipFile) -> None:
-    """Writes the lines of a command as they come: they may be more than memory holds."""
+    """Writes a command's lines one by one, since they may not fit into memory."""
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
         assert process.stdout
         for line in process.stdout:

@@ -33,7 +33,7 @@ class Stack:
         """Blocks releases during the block.
 
         Raises:
-            ReleaseError: somebody releases now; their name.
+            ReleaseError: a release is under way; the message names its owner.
         """
         return alone(self._settings, "restore")
 

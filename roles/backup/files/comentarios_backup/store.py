@@ -130,7 +130,7 @@ class Store:
         """Downloads a backup and decompresses it into another file.
 
         Raises:
-            BackupError: it is not what was uploaded.
+            BackupError: it differs from the uploaded one.
         """
         free = shutil.disk_usage(packed.parent).free
         if free < 2 * backup.size:

@@ -169,8 +169,8 @@ class Command:
             if record.undo_failures >= UNDO_TRIES:
                 why = (record.undoing or {}).get("reason")
                 raise ReleaseError(
-                    f"release {record.number} of {record.tag} did not end well: {why}\nAnd {record.reason}\n"
-                    f"The host keeps trying (`journalctl -u {UNIT}`): fix the cause, and it ends by itself"
+                    f"release {record.number} of {record.tag} failed: {why}\n{record.reason}\n"
+                    f"The host keeps trying (`journalctl -u {UNIT}`): correct the cause"
                 )
             # After a crash, the unit is inactive for a moment until systemd restarts it.
             idle = idle + 1 if self._systemctl("is-active", UNIT) in ("inactive", "failed") else 0

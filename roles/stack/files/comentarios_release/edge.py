@@ -50,7 +50,7 @@ class Edge:
         return found[1] if found else None
 
     def switch(self, identity: str) -> None:
-        """When this returns the release gets every new request; those under way stay where they are.
+        """Sends every new request to this release. Requests in flight are not affected.
 
         Raises:
             ReleaseError: the edge does not find the release's replicas.
@@ -173,7 +173,7 @@ def _read(read: Callable[[int], bytes], seconds: float) -> bytes:
     """Reads to the end.
 
     Raises:
-        OSError: it is longer than an answer is, or takes longer than so many seconds altogether.
+        OSError: it has more than ANSWER_BYTES, or takes longer than these seconds in total.
     """
     end, answer = time.monotonic() + seconds, bytearray()
     while part := read(65536):

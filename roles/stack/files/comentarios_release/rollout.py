@@ -18,7 +18,7 @@ from .watch import Baseline, Sample, Watch
 # Open requests to the old replicas are drained by the replicas themselves. This covers requests for which the edge has
 # chosen a replica but not yet connected to it.
 SETTLE_SECONDS = 1.0
-# Services that reload by SIGHUP, and the ports where they tell when they last did.
+# Services that reload by SIGHUP, and the ports of their metrics, which have the time of the last reload.
 PORTS = {"prometheus": 9090, "alertmanager": 9093}
 TAKE_SECONDS = 30.0
 
@@ -144,7 +144,7 @@ class Rollout:
         self._reload_edge()
         problem = self._until(10, self._edge.answers)
         if problem:
-            raise ReleaseError(f"the edge does not get through to the new replicas: {problem}")
+            raise ReleaseError(f"the edge does not reach the new replicas: {problem}")
 
     def _stop_old(self) -> None:
         old = [one for one in self._engine.containers("api") if not self._is_new(one) and one.runs]
@@ -313,7 +313,7 @@ class Rollout:
             status, text = self._probe(f"http://127.0.0.1:{PORTS[service]}/metrics", limit=None)
             found = re.search(rf"^{service}_config_last_reload_success_timestamp_seconds (\S+)$", text, re.MULTILINE)
             if status != 200 or not found or float(found[1]) < since:
-                return f"{service} does not take its configuration: `make logs SERVICE={service}`"
+                return f"{service} does not load its configuration: `make logs SERVICE={service}`"
         return ""
 
     def _ready(self, belongs: Callable[[Container], bool], count: int) -> None:
@@ -339,7 +339,7 @@ class Rollout:
             if self._clock() > end:
                 seconds = self._record.ready_seconds
                 if not problems:
-                    raise ReleaseError(f"only {len(replicas)} of {count} replicas are there after {seconds} s")
+                    raise ReleaseError(f"only {len(replicas)} of {count} replicas are running after {seconds} s")
                 one, problem = problems[0]
                 raise ReleaseError(
                     f"replica {one.name} of {one.image} is not ready after {seconds} s: {problem}; "
