@@ -153,7 +153,7 @@ def _retention(target: Target) -> str:
 
 
 def _milliseconds(name: str, given: str) -> int | None:
-    return round(inputs.moment(name, given).timestamp() * 1000) if given else None
+    return round(inputs.parse_time(name, given).timestamp() * 1000) if given else None
 
 
 def _when(milliseconds: int) -> str:

@@ -44,7 +44,7 @@ def move_database(target: Target, to: str, watch: str = "", ready: str = "") -> 
 
 
 def _only_host(target: Target) -> host.Host:
-    found = host.greet(target)
+    found = host.wait_for_ssh(target)
     if len(found) > 1:
         names = ", ".join(one.name for one in found)
         raise CommandError(f"there are several hosts ({names}): set instance_count to 1, run `make up`, then move")

@@ -152,7 +152,7 @@ def run(
         return subprocess.CompletedProcess(command_line, 255, "", f"no answer within {timeout:.0f} s")
 
 
-def greet(target: Target, timeout: float = 300) -> list[Host]:
+def wait_for_ssh(target: Target, timeout: float = 300) -> list[Host]:
     """Waits until every host accepts SSH.
 
     Args:

@@ -44,7 +44,7 @@ def command(
     filters = _filters(level, request, grep)
     # The engine does not know days.
     if since == "yesterday":
-        since = f"{inputs.moment('SINCE', since):%Y-%m-%dT%H:%M:%SZ}"
+        since = f"{inputs.parse_time('SINCE', since):%Y-%m-%dT%H:%M:%SZ}"
     since = f"{int(since[:-1]) * 24}h" if since.endswith("d") else since
     # With a filter all lines that are kept; otherwise the newest ones.
     begin = ["--since", since] if since else [] if filters else ["--tail", "100"]
@@ -131,7 +131,7 @@ def _gone(target: Target, name: str, service: str, since: str, filters: list[lis
     s3 = client(target, "s3")
     bucket = target.names.backup_bucket(account(target), s3.meta.region_name)
     # Sorts before every name when it is empty.
-    begin = f"{inputs.moment('SINCE', since):%Y%m%dT%H%M%SZ}" if since else ""
+    begin = f"{inputs.parse_time('SINCE', since):%Y%m%dT%H%M%SZ}" if since else ""
     try:
         pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix="logs/")
         # logs/<name>.<instance>/<begin>-<end>.gz

@@ -89,7 +89,7 @@ def play(
     run = secrets.token_hex(8)
     with step(f"ansible: {playbook}") as shown:
         shown.detail = "waiting for SSH"
-        found = host.greet(target)
+        found = host.wait_for_ssh(target)
         variables |= {"stack_owner": owner(target.environment()), "stack_run": run}
         command = ["ansible-playbook", playbook, "--extra-vars", extra_variables(variables)]
         follower = Follower(target, found, run, shown)

@@ -27,7 +27,7 @@ def tunnel(target: Target, host_: str, grafana_port: str, prometheus_port: str, 
         CommandError: a port is invalid or in use, or the host does not answer.
     """
     # A slow import that only this verb needs.
-    from cli.tunnel import Door
+    from cli.tunnel import TunnelProxy
 
     chosen = host.chosen(target, host_)
     given = {"grafana": grafana_port, "prometheus": prometheus_port, "alertmanager": alertmanager_port}
@@ -46,7 +46,7 @@ def tunnel(target: Target, host_: str, grafana_port: str, prometheus_port: str, 
     # SSH listens on sockets that no browser reaches; cli/tunnel.py decides which requests pass.
     with tempfile.TemporaryDirectory(prefix="comentarios-tunnel-") as folder:
         for name, (here, _) in listening.items():
-            Door(here, Path(folder, name)).serve()
+            TunnelProxy(here, Path(folder, name)).serve()
         sockets = {f"{folder}/{name}": there for name, (_, there) in listening.items()}
         return _until_interrupted(host.forwards(target, chosen, sockets))
 

@@ -43,8 +43,8 @@ def refusal(headers: Mapping[str, str] | Headers, port: int) -> str:
     return ""
 
 
-class Door(ThreadedWSGIServer):
-    """Listens on a port of 127.0.0.1 and forwards what may pass."""
+class TunnelProxy(ThreadedWSGIServer):
+    """Listens on a port of 127.0.0.1 and forwards the requests that may pass."""
 
     def __init__(self, port: int, behind: Path):
         super().__init__("127.0.0.1", port, Request.application(self._answer), _Quiet)

@@ -115,7 +115,7 @@ def _tag(target: Target, tag: str, rebuild: bool) -> str:
     Only `make release` rolls out the working tree. `make up` from a branch must not release the branch, and after a
     rollback it must not release the bad version again.
     """
-    host.greet(target)
+    host.wait_for_ssh(target)
     if tag:
         return image.ensure_pushed(target, tag)
     live = release.live(target)
@@ -257,7 +257,7 @@ def plan(target: Target) -> int:
     terraform.prepare(target)
     terraform.init(target, terraform.bucket_name(target))
     terraform.run(target, terraform.HOST, "plan", "-input=false")
-    host.greet(target)
+    host.wait_for_ssh(target)
     say(_compared(release.live(target)))
     command = ["ansible-playbook", "site.yml", "--check", "--diff"]
     return subprocess.run(command, cwd=ROOT, env=target.environment(), check=False).returncode

@@ -146,7 +146,7 @@ FAULTS = (
     Fault(
         "a service does not reload its changed files",
         f"{RELEASE}/rollout.py",
-        "            self._engine.hang_up(one)\n",
+        "            self._engine.send_sighup(one)\n",
         "            pass\n",
         f"{RELEASES}/test_command.py",
     ),

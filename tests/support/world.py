@@ -535,7 +535,7 @@ class FakeEngine(Engine):
             with self._change("remove an image"):
                 self._world.images.discard(image)
 
-    def hang_up(self, container: Container) -> None:
+    def send_sighup(self, container: Container) -> None:
         with self._change("hang up"):
             self._read(container.name.split("-")[1])
 

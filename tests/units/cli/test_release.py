@@ -37,7 +37,7 @@ def target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Target:
 def answering(monkeypatch: pytest.MonkeyPatch, answers: dict[str, Answer]) -> None:
     found = [one for one in (ONE, TWO) if one.name in answers]
     monkeypatch.setattr(host, "hosts", lambda _: found)
-    monkeypatch.setattr(host, "greet", lambda _: found)
+    monkeypatch.setattr(host, "wait_for_ssh", lambda _: found)
     monkeypatch.setattr(host, "run", lambda _, one, command, timeout=60: CompletedProcess(command, *answers[one.name]))
 
 

@@ -47,7 +47,7 @@ def test_the_live_image_stays(
     expected: str,
     said: str,
 ) -> None:
-    monkeypatch.setattr(host, "greet", lambda _: [])
+    monkeypatch.setattr(host, "wait_for_ssh", lambda _: [])
     monkeypatch.setattr(release, "live", lambda _: live)
     monkeypatch.setattr(image, "tree_tag", lambda: TREE)
     monkeypatch.setattr(image, "ensure_pushed", lambda *_, **__: "ensured")

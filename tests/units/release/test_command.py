@@ -221,7 +221,7 @@ def test_apply_beside_a_restore_is_refused_by_name(world: World) -> None:
 
 def test_restore_keeps_releases_away(world: World) -> None:
     world.stage("run-v2")
-    with lock.alone(world.settings, "restore"), pytest.raises(ReleaseError, match="restore has been working"):
+    with lock.exclusive(world.settings, "restore"), pytest.raises(ReleaseError, match="restore has been working"):
         world.apply("v2")
     assert world.release("v2").outcome == GOOD
 

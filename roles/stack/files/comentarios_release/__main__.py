@@ -52,7 +52,7 @@ class Command:
         staged = self._settings.staged(self._arguments.run)
         staged.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
-            with lock.alone(self._settings, self._arguments.owner, self._systemctl):
+            with lock.exclusive(self._settings, self._arguments.owner, self._systemctl):
                 result = self._apply(staged)
         finally:
             shutil.rmtree(staged, ignore_errors=True)
@@ -95,7 +95,7 @@ class Command:
 
     def rollback(self) -> Result:
         """Releases an earlier release's image and configuration. Changes nothing if it is live already."""
-        with lock.alone(self._settings, self._arguments.owner, self._systemctl):
+        with lock.exclusive(self._settings, self._arguments.owner, self._systemctl):
             result = self._rollback()
         return self._followed(result)
 

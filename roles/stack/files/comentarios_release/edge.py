@@ -18,9 +18,9 @@ from .watch import Sample, latency, requests
 
 # Backends with the replicas as servers, and the number of servers in each (role stack's haproxy.cfg.j2).
 BACKENDS = ("api", "crowd")
-PLACES = 8
+SERVERS = 8
 # HAProxy asks Docker's DNS twice a second.
-FOLLOW_SECONDS = 10.0
+DNS_SECONDS = 10.0
 # A little more than the time that an old process has to end after a reload (hard-stop-after).
 DRAIN_SECONDS = 95.0
 START_SECONDS = 2.0
@@ -59,10 +59,10 @@ class Edge:
         write(self._live, f"global\n    setenv LIVE_RELEASE {name}\n")
         if not self._runs():
             return
-        places = [f"{backend}/api{number}" for backend in BACKENDS for number in range(1, PLACES + 1)]
-        self._tell("; ".join(f"@1 set server {place} fqdn {name}" for place in places))
+        servers = [f"{backend}/api{number}" for backend in BACKENDS for number in range(1, SERVERS + 1)]
+        self._tell("; ".join(f"@1 set server {server} fqdn {name}" for server in servers))
         wanted = {one.address for one in self._engine.containers("api") if one.release == identity and one.runs}
-        if not _until(FOLLOW_SECONDS, lambda: self._addresses() == wanted):
+        if not _until(DNS_SECONDS, lambda: self._addresses() == wanted):
             found = ", ".join(sorted(self._addresses())) or "none"
             raise ReleaseError(
                 f"the edge finds the replicas of {name} at {found}, and the engine has them at "
@@ -96,7 +96,7 @@ class Edge:
         """Empty if a request for /readyz through the edge succeeds; otherwise the URL and the answer."""
         url = "http://127.0.0.1/readyz"
         status, body = get(url)
-        # The API's own body: an edge may answer 200 in its place. With a domain, port 80 only redirects to HTTPS, which
+        # The API's own body: an edge may answer 200 itself. With a domain, port 80 only redirects to HTTPS, which
         # shows that the edge works.
         if (status == 200 and '"status":"SUCCESS"' in body) or (self._settings.domain and status in range(300, 400)):
             return ""

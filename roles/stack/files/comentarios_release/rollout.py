@@ -20,7 +20,7 @@ from .watch import Baseline, Sample, Watch
 SETTLE_SECONDS = 1.0
 # Services that reload by SIGHUP, and the ports of their metrics, which have the time of the last reload.
 PORTS = {"prometheus": 9090, "alertmanager": 9093}
-TAKE_SECONDS = 30.0
+RELOAD_SECONDS = 30.0
 
 
 class Cancelled(Exception):
@@ -131,7 +131,7 @@ class Rollout:
             self._edge.switch(self._record.identity)
         since = time.time()
         self._apply(self._configuration, self._record.identity)
-        problem = self._until(TAKE_SECONDS, lambda: self._untaken(since))
+        problem = self._until(RELOAD_SECONDS, lambda: self._not_reloaded(since))
         if problem:
             raise ReleaseError(problem)
 
@@ -289,8 +289,8 @@ class Rollout:
         others = sorted(set(self._engine.services(configuration, identity)) - {"api"})
         arguments = ("up", "--detach", "--no-deps", "--no-build", "--remove-orphans", "--pull", "never")
         self._engine.compose(configuration, identity, *arguments, "--wait", "--wait-timeout", "120", *others)
-        for one in (one for name in self._to_tell() for one in self._engine.containers(name) if one.id in running):
-            self._engine.hang_up(one)
+        for one in (one for name in self._to_reload() for one in self._engine.containers(name) if one.id in running):
+            self._engine.send_sighup(one)
         if self._changes("grafana/grafana.ini", "grafana/provisioning/"):
             # Grafana reads these only when it starts; it finds new dashboards within 30 seconds.
             for one in self._engine.containers("grafana"):
@@ -301,15 +301,15 @@ class Rollout:
         if self._changes("haproxy/"):
             self._edge.reload()
 
-    def _to_tell(self) -> list[str]:
+    def _to_reload(self) -> list[str]:
         return [service for service in PORTS if self._changes(f"{service}/")]
 
     def _changes(self, *beginnings: str) -> bool:
         return any(name.startswith(beginnings) for name in self._record.changed)
 
-    def _untaken(self, since: float) -> str:
+    def _not_reloaded(self, since: float) -> str:
         """Empty as soon as every reloaded service uses its new configuration."""
-        for service in self._to_tell():
+        for service in self._to_reload():
             status, text = self._probe(f"http://127.0.0.1:{PORTS[service]}/metrics", limit=None)
             found = re.search(rf"^{service}_config_last_reload_success_timestamp_seconds (\S+)$", text, re.MULTILINE)
             if status != 200 or not found or float(found[1]) < since:

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Self
 
 # Below these numbers there is no judgement.
-LEAST_ERRORS = 5
-LEAST_REQUESTS = 20
+MIN_ERRORS = 5
+MIN_REQUESTS = 20
 # The bound of the latency objective.
 SLOW_SECONDS = 0.25
 
@@ -88,10 +88,10 @@ class Baseline:
     @classmethod
     def of(cls, window: Sample, whole: Sample) -> Self:
         """From the time just before the switch or, with too few requests, from the edge's whole lifetime."""
-        errors = window if window.requests >= LEAST_REQUESTS else whole
-        times = window if window.timed >= LEAST_REQUESTS else whole
-        slow = times.slow if times.timed >= LEAST_REQUESTS else SLOW_SECONDS
-        ratio = errors.error_ratio if errors.requests >= LEAST_REQUESTS else 0.0
+        errors = window if window.requests >= MIN_REQUESTS else whole
+        times = window if window.timed >= MIN_REQUESTS else whole
+        slow = times.slow if times.timed >= MIN_REQUESTS else SLOW_SECONDS
+        ratio = errors.error_ratio if errors.requests >= MIN_REQUESTS else 0.0
         return cls(ratio, slow if math.isfinite(slow) else SLOW_SECONDS)
 
 
@@ -122,7 +122,7 @@ class Watch:
 
     def _errors(self, seen: Sample, when: str) -> str:
         allowed = 2 * self._baseline.error_ratio + 0.01
-        if seen.errors < LEAST_ERRORS or seen.error_ratio <= allowed:
+        if seen.errors < MIN_ERRORS or seen.error_ratio <= allowed:
             return ""
         return (
             f"{seen.error_ratio:.1%} of the requests of {when} failed ({seen.errors:.0f} of {seen.requests:.0f}), "
@@ -131,7 +131,7 @@ class Watch:
 
     def _latency(self, seen: Sample) -> str:
         # The switch itself may cause a slow second, so the whole window must be slow.
-        if len(self._window) < (self._window.maxlen or 0) or seen.timed < LEAST_REQUESTS:
+        if len(self._window) < (self._window.maxlen or 0) or seen.timed < MIN_REQUESTS:
             return ""
         allowed = max(SLOW_SECONDS, 4 * self._baseline.slow)
         worst = all(step.slow > allowed for step in self._window if step.timed)
