@@ -1,4 +1,4 @@
-"""Deliberate faults, each of which a unit test has to catch: ``python -m tests.proofs.mutants`` prints the table.
+"""Deliberate faults that a unit test must catch: ``python -m tests.proofs.mutants`` prints the table.
 
 Another one is another line of FAULTS.
 """

@@ -1,4 +1,4 @@
-"""A stack without Docker: containers, images and an edge as a release sees them, over real files and records."""
+"""A stack without Docker: containers, images and an edge in memory, with real files and records."""
 
 from __future__ import annotations
 

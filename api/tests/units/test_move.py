@@ -1,4 +1,4 @@
-"""The steps of a move, from one SQLite file to another; tests/parts has them with PostgreSQL."""
+"""A move from one SQLite file to another; tests/parts has it with PostgreSQL."""
 
 import io
 import sqlite3

@@ -1,4 +1,4 @@
-"""Whatever is sent, the answer is JSON of the documented shape and never our fault."""
+"""Every input gets JSON of the documented form, and never a 5xx."""
 
 import gzip
 import json

@@ -1,4 +1,4 @@
-"""HAProxy with the edge's own configuration, before replicas that say who they are, and the release program's Edge."""
+"""HAProxy with the edge's configuration before test replicas, and the release program's class Edge."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two hosts, one PostgreSQL: what one takes the other has, each goes on without the other, releases go one by one."""
+"""Two hosts with one PostgreSQL: both have all comments, one works without the other, releases go host by host."""
 
 from __future__ import annotations
 

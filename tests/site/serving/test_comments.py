@@ -1,4 +1,4 @@
-"""The operators' verbs on the site, judged by what clients get through the edge, from each replica."""
+"""The verbs for comments, judged by the replies of each replica through the edge."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The verbs for comments, with the API's real program and database behind stand-ins for SSH and Docker."""
+"""The verbs for comments, with the API's program and database, and fakes for SSH and Docker."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`make move-database`: what is checked, and in which order it changes things."""
+"""`make move-database`: its checks, and the order of its changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names of environments: the unnamed one's are those that existing sites have, and no two environments share one."""
+"""Names of environments: the unnamed one's never change, and no two environments share one."""
 
 from __future__ import annotations
 

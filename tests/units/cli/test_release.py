@@ -1,4 +1,4 @@
-"""What the verbs say of releases rests on what the hosts answered: silence is no answer."""
+"""The verbs for releases report what the hosts answered; no answer is an error."""
 
 from __future__ import annotations
 

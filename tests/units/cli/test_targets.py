@@ -1,4 +1,4 @@
-"""What children get: a UTF-8 locale, and paths that a space does not cut in two."""
+"""The environment of child processes: a UTF-8 locale, and paths with spaces."""
 
 from __future__ import annotations
 

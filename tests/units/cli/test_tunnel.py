@@ -1,4 +1,4 @@
-"""What a page of another origin gets through `make tunnel`: nothing, whatever a browser would send for it."""
+"""Pages of other origins get nothing through `make tunnel`, whatever a browser sends for them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `make up` runs, what goes with the host, and what `make clean` leaves."""
+"""What `make up` runs, what a host's removal removes, and what `make clean` leaves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person sees of the dashboards: a full grid, legends that can be read, words and colours of one meaning."""
+"""The dashboards' layout: a full grid, readable legends, consistent words and colours."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Timeouts and limits of neighbours: the values that docs/operations.md names are the real ones, and are in order."""
+"""Timeouts and limits: the values in docs/operations.md are the real ones, and in order."""
 
 from __future__ import annotations
 

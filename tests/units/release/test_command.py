@@ -1,4 +1,4 @@
-"""What Ansible and the verbs call: each verb's JSON, and its errors."""
+"""The commands that Ansible and the verbs call: their JSON, and their errors."""
 
 from __future__ import annotations
 

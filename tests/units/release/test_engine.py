@@ -1,4 +1,4 @@
-"""What is asked of Docker and Compose, and what is made of their answers: a program named docker stands in for both."""
+"""The commands for Docker and Compose, and how their answers are read, with a fake docker."""
 
 from __future__ import annotations
 

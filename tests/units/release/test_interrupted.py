@@ -1,4 +1,4 @@
-"""A release that is interrupted at any point is carried on with, and ends as if nothing had happened."""
+"""A release that is interrupted at any point continues, and ends as without the interruption."""
 
 from __future__ import annotations
 

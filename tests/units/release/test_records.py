@@ -1,4 +1,4 @@
-"""What a host remembers of its releases."""
+"""The records of a host's releases."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is the new release as good as the old one: verdicts over sequences of the edge's counters."""
+"""The watch's verdicts on sequences of the edge's counters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is removed, and what never is: by the calls to a Docker that is not there."""
+"""What is removed and what is not, by the calls to a fake Docker."""
 
 from __future__ import annotations
 

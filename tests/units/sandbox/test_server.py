@@ -1,4 +1,4 @@
-"""What the sandbox does while nobody asks it for anything: it looks, and works only where something has changed."""
+"""An idle sandbox looks for changes, and works only if there are any."""
 
 from __future__ import annotations
 
