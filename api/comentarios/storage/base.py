@@ -43,7 +43,7 @@ class NewComment(NamedTuple):
 class Stored(NamedTuple):
     """A stored comment. After a restore, ids may repeat, but not together with the time.
 
-    revision: of all comments: when one was last hidden, shown again or erased; 0 for never.
+    revision: when any comment was last hidden, unhidden or erased; 0 for never.
     """
 
     id: int

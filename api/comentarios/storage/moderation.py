@@ -1,4 +1,4 @@
-"""What operators do to comments: search, hide, show again, erase an address. Each change is recorded in the audit log.
+"""Moderation: search, hide and unhide comments, erase an address. The audit log records each change.
 
 SQL that both engines know, with `?` for values.
 """

@@ -136,7 +136,7 @@ class PostgresqlEngine(Engine):
             yield run
 
     def scrub(self) -> None:
-        """Free the rows as they were for new ones. Reads and writes continue."""
+        """Free the rows' old versions. Reads and writes continue."""
         with self._connection() as connection:
             connection.execute("SET statement_timeout = 0")
             connection.execute("VACUUM comments, audit")

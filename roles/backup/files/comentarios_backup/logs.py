@@ -31,7 +31,7 @@ def send(settings: Settings) -> dict[str, Any]:
         # The clock was set back, or this is the same second.
         return {"name": "", "size": 0}
     with gzip.open(packed, "wb") as file:
-        # Not by Compose, which on a busy machine ends before it has read everything.
+        # Without Compose, which may end before it has read everything on a busy machine.
         for name in _containers():
             command = ["docker", "logs", f"--since={begin}", f"--until={end}", name]
             _copy(command, f"{name.partition('-')[2]}  | ".encode(), file)

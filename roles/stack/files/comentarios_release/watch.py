@@ -138,6 +138,6 @@ class Watch:
         if seen.slow <= allowed or not worst:
             return ""
         return (
-            f"5 % of the requests of the last {len(self._window)} s took longer than {allowed:g} s, "
-            f"before the release none of those within {self._baseline.slow:g} s"
+            f"5 % of the requests of the last {len(self._window)} s took longer than {allowed:g} s; "
+            f"before the release, 95 % took at most {self._baseline.slow:g} s"
         )
