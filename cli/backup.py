@@ -1,4 +1,7 @@
-"""``make backup``, ``make backups`` and ``make restore``: copies of the comments in S3."""
+"""``make backup``, ``make backups`` and ``make restore``: copies of the comments in S3.
+
+The host makes and restores them: roles/backup/files/comentarios_backup.
+"""
 
 import json
 import shlex

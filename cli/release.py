@@ -1,4 +1,7 @@
-"""``make release``, ``make rollback`` and ``make releases``: run the playbooks and show the progress."""
+"""``make release``, ``make rollback`` and ``make releases``: run the playbooks and show the progress.
+
+The host rolls a release out: roles/stack/files/comentarios_release/rollout.py.
+"""
 
 import getpass
 import json
