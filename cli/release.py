@@ -161,10 +161,10 @@ class Follower:
                         told.add(one.name)
                         say(f"  {one.name}: release {entry['number']} is live and is watched for {length} s")
                     left = max(0, round(since + length - time.time()))
-                    self._shown.detail = f"watching release {entry['number']}: {left} s left, {sees(entry['seen'])}"
+                    self._shown.detail = f"watching release {entry['number']}: {left} s left, {counted(entry['seen'])}"
 
 
-def sees(seen: dict[str, int] | None) -> str:
+def counted(seen: dict[str, int] | None) -> str:
     """What the watch has counted so far."""
     return f"{seen['requests']:,} requests, {seen['errors']:,} errors" if seen else "no requests yet"
 

@@ -12,7 +12,7 @@ from common.paths import ROOT, STATE
 from common.progress import say
 
 # Services on the host's loopback and their ports. `make tunnel` uses the same ports here by default.
-INSIDE = {"grafana": 3000, "prometheus": 9090, "alertmanager": 9093}
+PORTS = {"grafana": 3000, "prometheus": 9090, "alertmanager": 9093}
 
 
 def ssh(target: Target, cmd: str, host_: str) -> int:
@@ -35,7 +35,7 @@ def tunnel(target: Target, host_: str, grafana_port: str, prometheus_port: str, 
     if listed.returncode:
         raise CommandError(f"{chosen.name} does not answer: {last_line(listed.stderr)}")
     running = set(listed.stdout.split())
-    listening = {name: (port(name, given[name], there), there) for name, there in INSIDE.items() if name in running}
+    listening = {name: (port(name, given[name], there), there) for name, there in PORTS.items() if name in running}
     for name, (here, _) in listening.items():
         say(f"  {name.capitalize():<13} http://127.0.0.1:{here}")
     if "grafana" in listening:

@@ -14,9 +14,9 @@ from werkzeug.datastructures import Headers
 from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 from werkzeug.wrappers import Request, Response
 
-LARGEST = 16 << 20
+MAX_BODY_BYTES = 16 << 20
 # Headers of one connection only, and those that we set ourselves.
-OURS = {
+OWN_HEADERS = {
     "connection",
     "content-length",
     "date",
@@ -55,7 +55,7 @@ class TunnelProxy(ThreadedWSGIServer):
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     def _answer(self, request: Request) -> Response:
-        request.max_content_length = LARGEST
+        request.max_content_length = MAX_BODY_BYTES
         response = self._forwarded(request)
         response.headers["X-Frame-Options"] = "DENY"
         return response
@@ -63,12 +63,12 @@ class TunnelProxy(ThreadedWSGIServer):
     def _forwarded(self, request: Request) -> Response:
         if reason := refusal(request.headers, self.server_port):
             return Response(f"{reason}\n", 403)
-        headers = {name: value for name, value in request.headers if name.lower() not in OURS}
-        environ, behind = request.environ, _Behind(self._behind)
+        headers = {name: value for name, value in request.headers if name.lower() not in OWN_HEADERS}
+        environ, behind = request.environ, _SocketConnection(self._behind)
         try:
             behind.request(request.method, environ["RAW_URI"], request.get_data(), headers)
             reply = behind.getresponse()
-            kept = [one for one in reply.getheaders() if one[0].lower() not in OURS]
+            kept = [one for one in reply.getheaders() if one[0].lower() not in OWN_HEADERS]
             kept = [one for one in kept if not one[0].lower().startswith("access-control-")]
             return Response(reply.read(), reply.status, kept)
         except (OSError, http.client.HTTPException) as error:
@@ -82,7 +82,7 @@ class _Quiet(WSGIRequestHandler):
         """Logs nothing: the screen belongs to the verb."""
 
 
-class _Behind(http.client.HTTPConnection):
+class _SocketConnection(http.client.HTTPConnection):
     """A connection to SSH's socket."""
 
     def __init__(self, path: Path):

@@ -10,7 +10,7 @@ from . import replies
 from .comments import Comments
 from .config import Settings
 from .draining import Draining
-from .logs import Lines, answering, request_line
+from .logs import Lines, request_id_of_thread, request_line
 from .metrics import NO_ROUTE, Metrics
 from .metrics import PATH as METRICS_PATH
 
@@ -49,7 +49,7 @@ class Middleware:
             # Random enough for an id. The system's random numbers would hand Python's lock to another thread.
             request_id = f"{random.getrandbits(128):032x}"
         outcome = ""
-        answering.set(request_id)
+        request_id_of_thread.set(request_id)
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
             nonlocal outcome
@@ -86,7 +86,7 @@ class Middleware:
                     close()
                 _discard_body(environ)
         finally:
-            answering.set("")
+            request_id_of_thread.set("")
             self._metrics.in_flight.discard(start)
             if self._log_requests:
                 seconds = time.perf_counter() - started

@@ -27,7 +27,7 @@ import psycopg
 
 from .config import ConfigError, Settings, secret
 from .storage import StorageError, open_storage
-from .storage.postgresql import patience
+from .storage.postgresql import connection_options
 from .storage.sqlite import begin
 
 # Comments of one batch: 40 MiB of the longest ones, in the characters that need the most memory.
@@ -233,7 +233,7 @@ class Postgresql(Database):
     kind, mark = "PostgreSQL", "%s"
 
     def __init__(self, settings: Settings):
-        connection: Any = psycopg.connect(settings.database_url, autocommit=True, **patience(SECONDS))
+        connection: Any = psycopg.connect(settings.database_url, autocommit=True, **connection_options(SECONDS))
         # A batch may take long on a slow server; a lock must not.
         connection.execute(f"SET statement_timeout = '60s'; SET lock_timeout = '{SECONDS}s'")
         encoding = connection.info.parameter_status("server_encoding")

@@ -120,7 +120,7 @@ class Moderation:
                     id_, created_ms = map(int, subject.split("@"))
                     # After a restore, ids may repeat, but not together with the time.
                     found = _find(run, id_)
-                    moved = bool(found and found[1] == created_ms and _place(run, id_, found[0], action == "hide"))
+                    moved = bool(found and found[1] == created_ms and _set_hidden(run, id_, found[0], action == "hide"))
                     run("UPDATE audit SET comments = ?, done_ms = ? WHERE id = ?", int(moved), _now(run), entry)
         erasures = {subject: entry for entry, action, subject in pending if action == "erase"}
         return self._sweep(erasures) if erasures else {}
@@ -135,7 +135,7 @@ class Moderation:
                         f"there is no comment {id_}, and nothing was changed: `make comments` lists them"
                     )
                 content_id, created_ms = found
-                if _place(run, id_, content_id, action == "hide"):
+                if _set_hidden(run, id_, content_id, action == "hide"):
                     now = _now(run)
                     run(RECORD, now, who, action, f"{id_}@{created_ms}", 1, why, now)
                     moved.append(id_)
@@ -189,7 +189,7 @@ def _find(run: Run, id_: int) -> tuple[str, int] | None:
     return (found[0][0], found[0][1]) if found else None
 
 
-def _place(run: Run, id_: int, content_id: str, hidden: bool) -> bool:
+def _set_hidden(run: Run, id_: int, content_id: str, hidden: bool) -> bool:
     """Hide a comment or show it; False if it is so already."""
     if content_id.startswith(HIDDEN) == hidden:
         return False

@@ -57,7 +57,7 @@ MIGRATION_LOCK = 7_304_001
 WRITE_LOCK = 7_304_002
 
 
-def patience(seconds: int) -> dict[str, Any]:
+def connection_options(seconds: int) -> dict[str, Any]:
     """libpq's options that end a connection to a machine that is down after this number of seconds.
 
     By itself, TCP notices only unsent data. Keepalives also work while it waits for a reply.
@@ -175,7 +175,7 @@ class PostgresqlEngine(Engine):
                         reconnect_timeout=self._seconds,
                         open=True,
                         configure=self._configure,
-                        kwargs={"autocommit": True, **patience(max(1, round(self._seconds)))},
+                        kwargs={"autocommit": True, **connection_options(max(1, round(self._seconds)))},
                     )
         return self._pool
 

@@ -25,7 +25,7 @@ from .postgresql import Postgresql
 from .settings import BackupError, ForeignError, Settings
 from .sqlite import Sqlite
 from .stack import Stack
-from .store import AT, CONNECTIONS, Store, made_at
+from .store import CONNECTIONS, VERSION_SEPARATOR, Store, made_at
 
 METRICS = {
     "comentarios_backup_last_success_timestamp_seconds": "When the newest backup was made and verified.",
@@ -82,7 +82,7 @@ def restore(settings: Settings, name: str) -> dict[str, Any]:
             raise BackupError(f"s3://{settings.bucket}/{settings.prefix} has no backup of this kind of database")
         name = names[-1]
     chosen = store.get(name)
-    if not name.partition(AT)[0].endswith(database.suffix):
+    if not name.partition(VERSION_SEPARATOR)[0].endswith(database.suffix):
         raise BackupError(f"{name} is of another kind of database: choose one that ends in {database.suffix}")
     with _work_folder(settings, database.user) as (copy, packed):
         store.fetch(chosen, packed, copy)
