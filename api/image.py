@@ -118,8 +118,7 @@ def _make_reproducible(raw: str, base: str, tag: str, epoch: int, folder: Path) 
 
 def _member(archive: tarfile.TarFile, name: str) -> IO[bytes]:
     found = archive.extractfile(name)
-    if found is None:
-        raise RuntimeError(f"docker save wrote {name} as something else than a file")
+    assert found, f"docker save wrote {name} as something else than a file"
     return found
 
 

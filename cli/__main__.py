@@ -81,9 +81,8 @@ def main() -> int:
     except (BotoCoreError, ClientError) as error:
         return fail(f"AWS refuses the request or does not answer: {str(error).splitlines()[0]}")
     except OSError as error:
-        if not error.filename:
-            raise
-        return fail(f"{error.filename}: {error.strerror}")
+        # A full disk has no name, and a host that does not answer no number.
+        return fail(": ".join(str(part) for part in (error.filename, error.strerror or error) if part))
     except KeyboardInterrupt:
         return fail("interrupted: run the same command again to continue")
 

@@ -12,7 +12,7 @@ SEPARATOR = "----"
 WATCHDOG = "Watchdog"
 # Includes alerts that are silenced or have just arrived.
 ANY = ("--active", "--silenced", "--unprocessed")
-CONTAINER = "docker compose --project-directory /opt/comentarios exec -T alertmanager"
+CONTAINER = f"{host.COMPOSE} exec -T alertmanager"
 
 
 def amtool(*arguments: str) -> str:

@@ -103,7 +103,7 @@ def _newer_images() -> Iterator[str]:
         except requests.HTTPError as error:
             yield f"{name}: the registry refuses ({error.response.status_code})"
             continue
-        except (requests.RequestException, ValueError):
+        except (requests.RequestException, ValueError, LookupError):
             yield f"{name}: the registry cannot be reached"
             continue
         moved = "" if digest == str(name).partition("@")[2] else f"; {tag} is {digest}"

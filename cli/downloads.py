@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import os
 import platform
 import shutil
 import subprocess
@@ -126,7 +127,8 @@ def _fetch(program: Program) -> None:
         if file.endswith(".zip"):
             content = zipfile.ZipFile(io.BytesIO(content)).read(name)
         BIN.mkdir(parents=True, exist_ok=True)
-        beside = BIN / f"{name}.new"
+        # Of this process: two verbs at once do not take each other's.
+        beside = BIN / f".{name}.{os.getpid()}"
         beside.write_bytes(content)
         beside.chmod(0o755)
         beside.replace(BIN / name)

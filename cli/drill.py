@@ -27,8 +27,9 @@ def drill(target: Target, host_: str = "") -> int:
     if not target.is_sandbox:
         up.confirm(target, "This terminates the host and deletes its data volume.")
     lost_host, thread = host.chosen(target, host_), f"drill-{secrets.token_hex(4)}"
-    known = release.listing(target, lost_host)
-    tag = next(one["tag"] for one in known["releases"] if one["number"] == known["live"])
+    tag = release.live(target)[lost_host.name]
+    if not tag:
+        raise CommandError(f"no release is live on {lost_host.name}, so nothing was removed: run `make up`")
     _post(host.edge(target, lost_host), thread, 0, POSTED)
     backup.backup(target, host_)
     _post(host.edge(target, lost_host), thread, POSTED, POSTED_LATER)

@@ -1,5 +1,6 @@
 """The hosts that EC2 lists, and SSH to them with the options that Ansible uses."""
 
+import os
 import subprocess
 import time
 from collections.abc import Mapping
@@ -7,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import yaml
-from botocore.exceptions import BotoCoreError, ClientError
 
 from cli.targets import Target
 from cli.terraform import client
@@ -16,6 +16,8 @@ from common.errors import CommandError, last_line
 from common.paths import ROOT
 
 CONNECTION = ROOT / "inventory" / "group_vars" / "all" / "connection.yml"
+# On a host, the command for the stack.
+COMPOSE = "docker compose --project-directory /opt/comentarios"
 
 
 @dataclass(frozen=True)
@@ -39,20 +41,20 @@ def hosts(target: Target) -> list[Host]:
     inventory/aws_ec2.yml sends the same request; through Ansible it takes four seconds.
 
     Raises:
-        CommandError: EC2 does not answer.
+        CommandError: the folder of SSH's sockets belongs to another user.
     """
     # SSH keeps the hosts' keys in this folder.
     target.state.mkdir(parents=True, exist_ok=True)
     target.connections.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if target.connections.stat().st_uid != os.geteuid():
+        # In /tmp, if the state folder's path is long: whoever made it could read along.
+        raise CommandError(f"{target.connections} is another user's: remove it, or use a clone with a shorter path")
     filters = [
         {"Name": "tag:Project", "Values": [target.names.name]},
         {"Name": "instance-state-name", "Values": ["running"]},
     ]
-    try:
-        pages = client(target, "ec2").get_paginator("describe_instances").paginate(Filters=filters)
-        found = [one for page in pages for group in page["Reservations"] for one in group["Instances"]]
-    except (BotoCoreError, ClientError) as error:
-        raise CommandError(f"EC2 does not list the hosts: {error}") from None
+    pages = client(target, "ec2").get_paginator("describe_instances").paginate(Filters=filters)
+    found = [one for page in pages for group in page["Reservations"] for one in group["Instances"]]
     user = str(yaml.safe_load(CONNECTION.read_text())["ansible_user"])
     return sorted((_host(one, user) for one in found), key=lambda host: host.name)
 
@@ -147,7 +149,10 @@ def run(
     """Runs a command on a host and returns its output; the exit status is not checked. `given`: its standard input."""
     command_line = ssh(target, host, command)
     try:
-        return subprocess.run(command_line, capture_output=True, text=True, timeout=timeout, check=False, input=given)
+        # Whatever a server's banner is written in.
+        return subprocess.run(
+            command_line, capture_output=True, text=True, errors="replace", timeout=timeout, check=False, input=given
+        )
     except subprocess.TimeoutExpired:
         return subprocess.CompletedProcess(command_line, 255, "", f"no answer within {timeout:.0f} s")
 

@@ -1,6 +1,7 @@
 """The API's image: built once, and pushed to ECR under a tag that is never overwritten."""
 
 import base64
+import contextlib
 import hashlib
 import os
 import runpy
@@ -36,8 +37,8 @@ def tree_tag() -> str:
     digest = hashlib.sha256()
     for part in parts:
         path = ROOT / "api" / part
-        for file in sorted(path.rglob("*.*")) if path.is_dir() else [path]:
-            if "__pycache__" not in file.parts:
+        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+            if file.is_file() and "__pycache__" not in file.parts:
                 digest.update(f"{file.relative_to(ROOT)}\0".encode() + file.read_bytes())
     return f"{commit}-{digest.hexdigest()[:8]}"
 
@@ -115,12 +116,10 @@ def images(target: Target) -> None:
 def prepare(target: Target) -> None:
     """Builds the image that ``ensure_pushed`` will push, before ECR exists."""
     wanted = _wanted(rebuild=False)
-    try:
-        known = in_ecr(target, wanted)
-    except CommandError:
-        known = False
-    if not known:
-        _build_once(target, wanted, rebuild=False)
+    with contextlib.suppress(CommandError):
+        if in_ecr(target, wanted):
+            return
+    _build_once(target, wanted, rebuild=False)
 
 
 def _build_once(target: Target, wanted: str, rebuild: bool) -> None:
@@ -152,7 +151,7 @@ def push(target: Target, wanted: str) -> None:
         registry, name = target.sandbox.push_address, stored(target.variables["AWS_REGION"], name)
     token = ecr.get_authorization_token()["authorizationData"][0]["authorizationToken"]
     user, _, password = base64.b64decode(token).decode().partition(":")
-    docker_push(f"{LOCAL}:{wanted}", f"{registry}/{name}:{wanted}", user, password, target.state / "docker")
+    docker_push(f"{LOCAL}:{wanted}", f"{registry}/{name}:{wanted}", user, password)
     for _ in range(60):
         if in_ecr(target, wanted):
             return

@@ -27,7 +27,6 @@ WORDS = {
     "error": "error|eror|critical|crit|fatal|panic",
 }
 ERASE = "\x1b[2K"
-COMPOSE = ("docker", "compose", "--project-directory", "/opt/comentarios")
 
 
 def command(
@@ -51,7 +50,7 @@ def command(
     following = [] if follow == "no" else ["--follow"]
     services = ["--", service] if service else []
     plain = [] if colour else ["--ansi", "never"]
-    return _piped(shlex.join([*COMPOSE, *plain, "logs", *following, *begin, *services]), filters)
+    return _piped(f"{host.COMPOSE} {shlex.join([*plain, 'logs', *following, *begin, *services])}", filters)
 
 
 def _piped(source: str, filters: list[list[str]]) -> str:

@@ -10,7 +10,7 @@ the settings become a second inventory in the state folder, which Ansible reads 
 import difflib
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field, fields
 from functools import cache
 from pathlib import Path
@@ -37,6 +37,8 @@ TYPES: dict[str, tuple[str, tuple[type, ...]]] = {
     **dict.fromkeys(("list", "set"), ("a list", (list,))),
     **dict.fromkeys(("path", "str", "string"), ("text", (str,))),
 }
+# Files in inventory/ that Ansible reads by itself, none of which is ours, and their endings.
+ANSIBLES, ENDINGS = ("host_vars/**/[!.]*", "group_vars/[!.]*"), {"", ".yml", ".yaml", ".json"}
 PARAMETER = r"parameters_values\s*\[\s*['\"]([^'\"]+)['\"]\s*\]"
 # Variables that the verbs set, and how their values are chosen: everywhere, and in the sandbox.
 NAMES = {
@@ -60,6 +62,17 @@ class Settings:
     terraform: dict[str, Any] = field(default_factory=dict)
     bootstrap: dict[str, Any] = field(default_factory=dict)
     aws: dict[str, str] = field(default_factory=dict)
+
+
+class Loader(yaml.SafeLoader):
+    """Refuses a name that is there twice, of which YAML would take the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        names = [name.value for name, _ in node.value]
+        for name, _ in node.value:
+            if names.count(name.value) > 1:
+                raise yaml.constructor.ConstructorError(None, None, f"{name.value} is there twice", name.start_mark)
+        return super().construct_mapping(node, deep)
 
 
 SECTIONS = tuple(one.name for one in fields(Settings))
@@ -91,8 +104,12 @@ def read(target: Target) -> Settings:
         for name, value in getattr(made, section).items():
             if reason := (NAMES | (OWN if target.is_sandbox and section == "terraform" else {})).get(name):
                 raise CommandError(f"{shown(file)}: {name} cannot be set here: {reason}")
-            _check(file, name, value, variables(), what)
+            _known(file, name, variables(), what)
+            # Ansible evaluates a template later.
+            if not isinstance(value, str) or "{{" not in value:
+                _typed(f"{shown(file)}: {name}", value, variables()[name])
     _refuse_tfvars(file)
+    _check_names()
     return made
 
 
@@ -118,12 +135,7 @@ def aws(target: Target) -> dict[str, str]:
 def _sections(target: Target) -> Settings:
     """The sections of the file; empty if there is no file."""
     file = path(target)
-    try:
-        given = yaml.safe_load(file.read_text()) or {}
-    except FileNotFoundError:
-        return Settings()
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise CommandError(f"{shown(file)} is not YAML: {' '.join(str(error).split())}") from None
+    given = _loaded(file, Loader) if file.exists() else {}
     if not isinstance(given, dict):
         raise CommandError(f"{shown(file)} must contain `ansible:` and `terraform:`, as in {shown(EXAMPLE)}")
     for section, values in given.items():
@@ -131,6 +143,27 @@ def _sections(target: Target) -> Settings:
         if not isinstance(values or {}, dict):
             raise CommandError(f"{shown(file)}: {section} must be a dictionary of variables")
     return Settings(**{section: given.get(section) or {} for section in SECTIONS})
+
+
+def _check_names() -> None:
+    """Ansible would ignore a misspelt name in host_vars, and the roles check the values only.
+
+    Raises:
+        CommandError: a name is unknown.
+    """
+    for file in sorted(file for pattern in ANSIBLES for file in (ROOT / "inventory").glob(pattern)):
+        # To this loader, what has a tag is plain text, and so is a file that ansible-vault has encrypted.
+        given = _loaded(file, yaml.BaseLoader) if file.is_file() and file.suffix in ENDINGS else {}
+        for name in given if isinstance(given, dict) else ():
+            if not name.startswith("ansible_"):
+                _known(file, name, ansible_variables(), "Ansible variable")
+
+
+def _loaded(file: Path, loader: type[yaml.BaseLoader | yaml.SafeLoader]) -> Any:
+    try:
+        return yaml.load(file.read_text(), loader) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise CommandError(f"{shown(file)} is not YAML: {' '.join(str(error).split())}") from None
 
 
 def _refuse_tfvars(file: Path) -> None:
@@ -205,32 +238,30 @@ def terraform_variables(folder: str = "") -> dict[str, dict[str, Any]]:
     return {name: {"type": kind[1], "required": name not in optional} for name, kind in kinds.items() if kind}
 
 
-def require(target: Target) -> None:
+def require(target: Target) -> Settings:
     """Writes the settings, and checks that every variable that Terraform requires on AWS is set.
 
     Raises:
         CommandError: the settings lack a variable.
     """
-    given = write(target).terraform
-    lacking = [name for name, one in terraform_variables().items() if one["required"] and name not in given]
+    made = write(target)
+    lacking = [name for name, one in terraform_variables().items() if one["required"] and name not in made.terraform]
     if lacking and not target.is_sandbox:
         file = shown(path(target))
         raise CommandError(f"{file} lacks {' and '.join(lacking)} under `terraform:`; {shown(EXAMPLE)} shows them")
-
-
-def _check(file: Path, name: str, value: Any, known: dict[str, dict[str, Any]], what: str) -> None:
-    _known(file, name, known, what)
-    if isinstance(value, str) and "{{" in value:
-        return  # Ansible evaluates it later.
-    _typed(f"{shown(file)}: {name}", value, known[name])
+    return made
 
 
 def _known(file: Path, name: object, known: dict[str, Any], what: str) -> None:
     if name in known:
         return
-    near = difflib.get_close_matches(str(name), known, 1, 0.6)
-    help_ = f"did you mean {near[0]}?" if near else f"{shown(EXAMPLE)} says where they are documented"
+    help_ = _near(name, known) or f"{shown(EXAMPLE)} says where they are documented"
     raise CommandError(f"{shown(file)}: {name} is not a known {what}: {help_}")
+
+
+def _near(name: object, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(str(name), known, 1, 0.6)
+    return f"did you mean {near[0]}?" if near else ""
 
 
 def _typed(where: str, value: Any, option: dict[str, Any]) -> None:
@@ -248,8 +279,8 @@ def _typed(where: str, value: Any, option: dict[str, Any]) -> None:
     if isinstance(value, dict) and "options" in option:
         for name, one in value.items():
             if name not in option["options"]:
-                near = difflib.get_close_matches(str(name), option["options"], 1, 0.6)
-                raise CommandError(f"{where} has no {name}" + (f": did you mean {near[0]}?" if near else ""))
+                near = _near(name, option["options"])
+                raise CommandError(f"{where} has no {name}" + (f": {near}" if near else ""))
             _typed(f"{where}.{name}", one, option["options"][name])
         for name, one in option["options"].items():
             if one.get("required") and name not in value:

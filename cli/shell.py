@@ -36,6 +36,8 @@ def tunnel(target: Target, host_: str, grafana_port: str, prometheus_port: str, 
         raise CommandError(f"{chosen.name} does not answer: {last_line(listed.stderr)}")
     running = set(listed.stdout.split())
     listening = {name: (port(name, given[name], there), there) for name, there in PORTS.items() if name in running}
+    if not listening:
+        raise CommandError(f"{chosen.name} runs none of {', '.join(PORTS)}: see `make status`")
     for name, (here, _) in listening.items():
         say(f"  {name.capitalize():<13} http://127.0.0.1:{here}")
     if "grafana" in listening:

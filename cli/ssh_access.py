@@ -4,7 +4,6 @@ Only the security group that Terraform tagged for this is changed: the pipeline'
 """
 
 import ipaddress
-import urllib.error
 import urllib.request
 from typing import Any
 
@@ -70,8 +69,8 @@ def own_address(text: str) -> str:
     if not text:
         try:
             with urllib.request.urlopen(WHERE_AM_I, timeout=10) as reply:
-                text = reply.read().decode().strip()
-        except (OSError, urllib.error.URLError) as error:
+                return str(ipaddress.IPv4Address(reply.read(100).decode().strip()))
+        except (OSError, ValueError) as error:
             raise CommandError(
                 f"{WHERE_AM_I} does not return this machine's address ({error}): give it as ADDRESS=…"
             ) from None

@@ -10,7 +10,7 @@ from cli.targets import Target
 from common.errors import last_line
 from common.progress import say
 
-COMPOSE = "docker compose --project-directory /opt/comentarios ps --all --format json"
+COMPOSE = f"{host.COMPOSE} ps --all --format json"
 Answer = CompletedProcess[str]
 
 
@@ -47,7 +47,7 @@ def _host(one: host.Host, stack: Answer, probe: Answer, edge: Callable[[], str])
     healthy = bool(rows)
     serving = {_release(row) for row in rows if row["State"] == "running" and row["Health"] != "unhealthy"}
     for row in sorted(rows, key=lambda row: row["Name"]):
-        good = _good(row)
+        good = row["State"] == "running" and row["Health"] in {"", "healthy"}
         # Stopped, but kept for a rollback in a second while a release is being watched.
         standby = row["State"] == "exited" and row["ExitCode"] == 0 and _release(row) and serving - {"", _release(row)}
         healthy &= bool(good or standby)
@@ -62,10 +62,6 @@ def _host(one: host.Host, stack: Answer, probe: Answer, edge: Callable[[], str])
     good = probe.returncode == 0 and '"status":"SUCCESS"' in probe.stdout
     _line(good, f"{one.name} API through the edge", f"{edge()}/")
     return healthy and good
-
-
-def _good(row: dict[str, str]) -> bool:
-    return row["State"] == "running" and row["Health"] in {"", "healthy"}
 
 
 def _version(image: str) -> str:

@@ -77,8 +77,6 @@ def target() -> Target:
 
     name = os.environ.get("TARGET") or "sandbox"
     called = names.names(os.environ)
-    if name not in {"sandbox", "aws"}:
-        raise CommandError(f"TARGET={name} is not known: it is `sandbox` (the default) or `aws`")
     if name == "aws":
         _refuse_anothers_shell(STATE / f"aws{called.suffix}")
     own = settings.aws(Target(name, STATE, {}, names=called))

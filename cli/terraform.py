@@ -13,7 +13,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import botocore.session
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
@@ -32,25 +31,16 @@ def client(target: Target, service: str) -> Any:
     """A client of an AWS service in the target's environment; all threads share it."""
     if target.sandbox:
         return aws.client(target.sandbox, service, target.variables["AWS_REGION"])
-    environment = frozenset(item for item in target.environment().items() if item[0].startswith("AWS_"))
-    return _client(service, environment)
-
-
-@cache
-def _client(service: str, environment: frozenset[tuple[str, str]]) -> Any:
-    given = dict(environment)
-    with aws.making:
-        return _session(environment).create_client(service, region_name=given.get("AWS_REGION"))
-
-
-@cache
-def _session(environment: frozenset[tuple[str, str]]) -> Any:
-    """One for all clients: each session reads the descriptions of all regions."""
-    given = dict(environment)
+    given = target.environment()
     # A key overrides the profile. Given to the session, since botocore itself reads os.environ only.
-    return botocore.session.Session(
-        profile=None if given.get("AWS_ACCESS_KEY_ID") else given.get("AWS_PROFILE") or None
-    )
+    profile = None if given.get("AWS_ACCESS_KEY_ID") else given.get("AWS_PROFILE") or None
+    return _client(service, profile, given.get("AWS_REGION"))
+
+
+@cache
+def _client(service: str, profile: str | None, region: str | None) -> Any:
+    with aws.making:
+        return aws.session(profile).create_client(service, region_name=region)
 
 
 def account(target: Target) -> str:
@@ -308,8 +298,6 @@ def prepare(target: Target) -> None:
         raise CommandError(MISSING)
     write_cli_configuration()
     settings.require(target)
-    if not target.tfvars.exists():
-        raise CommandError(f"{target.tfvars} is missing: run `make up`")
 
 
 def write_cli_configuration() -> None:

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 
+from cli import downloads
 from cli.targets import Target
 from common import engine
 from common.paths import ROOT, STATE, TABLES
@@ -82,6 +83,7 @@ def test(_: Target, tiers: str) -> int:
 
 def _pytest(*arguments: str, prove: bool = False) -> int:
     """Runs pytest; its own summary is the last that is printed."""
+    downloads.ensure_terraform()
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--durations=15", *arguments]
     environment = {**os.environ, "PROVE": "yes" if prove else ""}
     return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode

@@ -11,21 +11,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from werkzeug.datastructures import Headers
+from werkzeug.http import is_hop_by_hop_header
 from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 from werkzeug.wrappers import Request, Response
 
 MAX_BODY_BYTES = 16 << 20
-# Headers of one connection only, and those that we set ourselves.
-OWN_HEADERS = {
-    "connection",
-    "content-length",
-    "date",
-    "keep-alive",
-    "server",
-    "transfer-encoding",
-    "upgrade",
-    "x-frame-options",
-}
+# Headers that we set ourselves.
+OWN_HEADERS = {"content-length", "date", "server", "x-frame-options"}
 
 
 def refusal(headers: Mapping[str, str] | Headers, port: int) -> str:
@@ -41,6 +33,11 @@ def refusal(headers: Mapping[str, str] | Headers, port: int) -> str:
     if headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin") and not link:
         return "requests from pages of another site are refused"
     return ""
+
+
+def _passes(name: str) -> bool:
+    """Whether a header is passed on: none of one connection only, and none that lets other pages read a reply."""
+    return not (is_hop_by_hop_header(name) or name.lower() in OWN_HEADERS or name.lower().startswith("access-control-"))
 
 
 class TunnelProxy(ThreadedWSGIServer):
@@ -63,13 +60,12 @@ class TunnelProxy(ThreadedWSGIServer):
     def _forwarded(self, request: Request) -> Response:
         if reason := refusal(request.headers, self.server_port):
             return Response(f"{reason}\n", 403)
-        headers = {name: value for name, value in request.headers if name.lower() not in OWN_HEADERS}
+        headers = {name: value for name, value in request.headers if _passes(name)}
         environ, behind = request.environ, _SocketConnection(self._behind)
         try:
             behind.request(request.method, environ["RAW_URI"], request.get_data(), headers)
             reply = behind.getresponse()
-            kept = [one for one in reply.getheaders() if one[0].lower() not in OWN_HEADERS]
-            kept = [one for one in kept if not one[0].lower().startswith("access-control-")]
+            kept = [(name, value) for name, value in reply.getheaders() if _passes(name)]
             return Response(reply.read(), reply.status, kept)
         except (OSError, http.client.HTTPException) as error:
             return Response(f"the host does not answer: {error}\n", 502)

@@ -30,10 +30,11 @@ def up(target: Target, tag: str = "", rebuild: str = "", watch: str = "", ready:
     """Creates everything that is missing in the target. The live image stays live."""
     begin, lasted = time.monotonic(), target.state / "up-seconds"
     say(_announcement(target, lasted))
+    # A fault in it is told before anything starts.
+    settings.read(target)
     preflight(target)
     # The state folder holds private files of Terraform, Ansible and SSH.
     os.umask(0o077)
-    settings.apply(target)
     if target.sandbox:
         sandbox.run("start")
         # The first start created the keys.
@@ -68,25 +69,17 @@ def apply_terraform(target: Target) -> None:
 
 
 def _give_terraform_its_variables(target: Target) -> None:
-    """Writes them for the sandbox. On AWS, they are in the settings, and the caller is added to those who may log in.
+    """Adds the caller to those who may log in, and writes the variables; the sandbox sets some itself.
 
     Raises:
-        CommandError: the settings lack a variable, or the engine cannot run the instance type.
+        CommandError: the settings lack a variable, or the engine cannot run the instance type; nothing is changed.
     """
+    own = settings.require(target).terraform
     if target.sandbox:
-        _variables(target, target.sandbox)
-    else:
-        _join(target)
-
-
-def _join(target: Target) -> None:
-    """Adds the caller to those who may log in.
-
-    Raises:
-        CommandError: the settings lack a variable; the caller's entry is not changed.
-    """
-    settings.require(target)
-    people.join(target, settings.read(target).terraform, terraform.client)
+        own = _sandboxs_own(target, target.sandbox) | own
+        _fits(target, own["instance_type"])
+    people.join(target, own, terraform.client)
+    files.write(target.tfvars, json.dumps(people.merged(target, own), indent=2))
 
 
 def _announcement(target: Target, lasted: Path) -> str:
@@ -162,7 +155,7 @@ def down(target: Target, delete_data: str = "", *, images: bool = False) -> None
     if target.is_sandbox:
         _refuse_others(target, delete_data == "yes")
         # Of all environments, before the sandbox's folder is removed.
-        states = [target.state, *target.state.glob(f"{target.state.name}[-.]*/")]
+        states = [target.state, *_others(target)]
         if target.state.exists() or engine.answers():
             if not engine.answers():
                 raise CommandError(
@@ -183,13 +176,23 @@ def _refuse_others(target: Target, delete: bool) -> None:
     Raises:
         CommandError: there is one.
     """
-    if delete or not target.state.exists() or not terraform.answers(target):
+    if delete or not target.state.exists():
         return
-    if others := sorted(_networks(target).keys() - {_place(target)}):
+    if terraform.answers(target):
+        others = sorted(_networks(target).keys() - {_place(target)})
+    else:
+        # Its comments are lost with its host, whether the APIs answer or not.
+        others = [state.name for state in _others(target) if (state / target.tfvars.name).exists()]
+    if others:
         raise CommandError(
             f"this sandbox also has {', '.join(others)}: run `ENV=… make down` first, "
             "or set DELETE_DATA=yes to remove everything"
         )
+
+
+def _others(target: Target) -> list[Path]:
+    """The state folders of the sandbox's named environments."""
+    return sorted(target.state.glob(f"{target.state.name}[-.]*/"))
 
 
 def _down_in_the_sandbox(target: Target) -> None:
@@ -228,10 +231,10 @@ def _remove(target: Target, bucket: str, delete: bool) -> None:
     terraform.init(target, bucket)
     # Parked in both cases: otherwise a parked host would be created only to be removed.
     change = ["-var", "parked=true", *(["-var", "delete_data=true"] if delete else [])]
-    terraform.run(target, terraform.HOST, "apply", "-input=false", "-auto-approve", *change)
-    if delete:
-        terraform.run(target, terraform.HOST, "destroy", "-input=false", "-auto-approve", *change)
-    else:
+    with step("terraform: removing the host") as shown:
+        for command in ["apply", "destroy"] if delete else ["apply"]:
+            terraform.run(target, terraform.HOST, command, "-input=false", "-auto-approve", *change, shown=shown)
+    if not delete:
         say("  kept: the data volume and the backups; DELETE_DATA=yes would remove them")
     say(f"  kept: s3://{bucket} and ECR (terraform/bootstrap), which hold the state and the images")
 
@@ -252,8 +255,7 @@ def clean(target: Target, delete_data: str) -> None:
 def plan(target: Target) -> int:
     """Shows what would change: Terraform's plan, and Ansible's --check --diff."""
     settings.apply(target)
-    if not target.is_sandbox:
-        _join(target)
+    _give_terraform_its_variables(target)
     terraform.prepare(target)
     terraform.init(target, terraform.bucket_name(target))
     terraform.run(target, terraform.HOST, "plan", "-input=false")
@@ -302,25 +304,21 @@ def _tools() -> None:
         raise CommandError(f"{missing[0]} is missing: install {TOOLS[missing[0]]} and put it on the PATH")
 
 
-def _variables(target: Target, config: Config) -> None:
-    """Creates a key pair for SSH, and writes the values of Terraform's variables."""
+def _sandboxs_own(target: Target, config: Config) -> dict[str, Any]:
+    """The values of Terraform's variables that the settings may leave out; creates a key pair for SSH."""
     key = target.state / "ssh" / "id_ed25519"
     key.parent.mkdir(parents=True, exist_ok=True)
     if not key.exists():
         subprocess.run(
             ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "comentarios-sandbox", "-f", str(key)], check=True
         )
-    values: dict[str, Any] = {
+    return {
         "instance_type": architecture.TYPES[architecture.of_engine()],
         "admin_cidrs": [f"{config.gateway}/32"],
         "ssh_address": "private",
         "ssh_public_key": key.with_suffix(".pub").read_text().strip(),
         "vpc_cidr": _vpc(target, config),
     }
-    values |= settings.read(target).terraform
-    _fits(target, values["instance_type"])
-    people.join(target, values, terraform.client)
-    files.write(target.tfvars, json.dumps(people.merged(target, values), indent=2))
 
 
 def _fits(target: Target, kind: str) -> None:

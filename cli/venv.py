@@ -17,6 +17,7 @@ from pathlib import Path
 from common import apt
 from common.errors import CommandError
 from common.paths import ROOT
+from common.progress import fail
 
 VENV = ROOT / ".venv"
 LOCKS = ROOT / "requirements"
@@ -86,11 +87,6 @@ def environment() -> dict[str, str]:
     if address:
         own.setdefault("UV_DEFAULT_INDEX", address)
     return own
-
-
-def fail(text: str) -> int:
-    print(f"✗ {text}", file=sys.stderr, flush=True)
-    return 1
 
 
 if __name__ == "__main__":

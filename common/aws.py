@@ -22,7 +22,7 @@ def _client(endpoint: str, own: keys.Keys, service: str, region: str) -> Any:
     from botocore.config import Config as ClientConfig
 
     with making:
-        return _session().create_client(
+        return session().create_client(
             service,
             endpoint_url=endpoint,
             region_name=region,
@@ -33,8 +33,8 @@ def _client(endpoint: str, own: keys.Keys, service: str, region: str) -> Any:
 
 
 @cache
-def _session() -> Any:
-    """A session, which reads the services' models once."""
+def session(profile: str | None = None) -> Any:
+    """One for all clients: each session reads the services' models and the descriptions of all regions."""
     import botocore.session
 
-    return botocore.session.Session()
+    return botocore.session.Session(profile=profile)

@@ -2,6 +2,7 @@
 
 import ipaddress
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,6 +29,13 @@ def ecr_host(region: str) -> str:
 def stored(region: str, repository: str) -> str:
     """A repository's name in ECR's image store, which is one for all regions."""
     return repository if region == REGION else f"{region}/{repository}"
+
+
+def _name() -> str:
+    value = os.environ.get("SANDBOX_NAME") or "comentarios-sandbox"
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", value):
+        raise CommandError(f"SANDBOX_NAME={value} is not a name: give letters, digits and hyphens")
+    return value
 
 
 def _port(variable: str, default: int) -> int:
@@ -60,7 +68,7 @@ class Config:
         state: folder for everything that is kept between runs (``SANDBOX_STATE``).
     """
 
-    name: str = field(default_factory=lambda: os.environ.get("SANDBOX_NAME") or "comentarios-sandbox")
+    name: str = field(default_factory=_name)
     subnet: ipaddress.IPv4Network = field(default_factory=_subnet)
     aws_port: int = field(default_factory=lambda: _port("SANDBOX_AWS_PORT", 4566))
     metadata_port: int = field(default_factory=lambda: _port("SANDBOX_METADATA_PORT", 4567))

@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import tarfile
+import tempfile
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -113,22 +114,18 @@ def copy_into(container: str, content: dict[str, str], uid: int = 0, mode: int =
     docker("cp", "-", f"{container}:/", stdin=archive.getvalue())
 
 
-def push(image: str, remote: str, user: str, password: str, folder: Path) -> str:
-    """Pushes an image under a registry's name, which is removed from the engine afterwards; returns its digest.
-
-    Args:
-        folder: for a Docker configuration of our own: the user's is not changed.
-    """
-    login = ("--config", str(folder))
-    try:
-        docker(*login, "login", "--username", user, "--password-stdin", remote.partition("/")[0], stdin=password)
-        docker("tag", image, remote)
-        docker(*login, "push", "--quiet", remote, timeout=900)
-        pushed = inspect("image", remote) or {}
-    finally:
-        if inspect("image", remote):
-            docker("rmi", remote)
-        (folder / "config.json").unlink(missing_ok=True)
+def push(image: str, remote: str, user: str, password: str) -> str:
+    """Pushes an image under a registry's name, which is removed from the engine afterwards; returns its digest."""
+    # The user's own Docker configuration is not changed, and two at once do not end each other's login.
+    with tempfile.TemporaryDirectory() as folder:
+        login = ("--config", folder)
+        try:
+            docker(*login, "login", "--username", user, "--password-stdin", remote.partition("/")[0], stdin=password)
+            docker("tag", image, remote)
+            docker(*login, "push", "--quiet", remote, timeout=900)
+            pushed = inspect("image", remote) or {}
+        finally:
+            docker("rmi", remote, check=False)
     repository = remote.rpartition(":")[0]
     digests = (one.partition("@") for one in pushed["RepoDigests"])
     return str(next(digest for name, _, digest in digests if name == repository))

@@ -1,7 +1,6 @@
 """The Docker Engine of this machine, which is installed and started if necessary and possible."""
 
 import getpass
-import json
 import os
 import shutil
 import signal
@@ -11,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from common import apt
+from common import apt, files
 from common.errors import CommandError
 from common.progress import step
 
@@ -72,14 +71,14 @@ def running(state: Path) -> Iterator[None]:
 
 def stop(state: Path) -> None:
     """Stops the engine if ``ensure`` started it directly and it has no containers."""
-    record = state / "dockerd.json"
+    record = state / "dockerd.pid"
     if not record.exists():
         return
     left = subprocess.run(["docker", "ps", "--all", "--quiet"], capture_output=True, text=True, check=False)
-    if left.stdout.split():
-        # Another process or sandbox uses the engine.
+    if left.returncode or left.stdout.split():
+        # Another process or sandbox uses the engine. One that does not answer may have containers.
         return
-    pid = json.loads(record.read_text())["pid"]
+    pid = int(record.read_text())
     if _is_dockerd(pid):
         os.kill(pid, signal.SIGTERM)
         for _ in range(300):
@@ -120,7 +119,7 @@ def _start(state: Path) -> None:
         process = subprocess.Popen(
             ["dockerd"], stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
         )
-    (state / "dockerd.json").write_text(json.dumps({"pid": process.pid}))
+    files.write(state / "dockerd.pid", str(process.pid))
 
 
 def _is_dockerd(pid: int) -> bool:

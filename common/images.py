@@ -85,16 +85,15 @@ def ensure_built(image: str, make: Callable[[], None]) -> None:
 
     If another process of this clone is making the image, it waits for that one.
     """
-    if inspect("image", image):
-        return
     files.make_private(LOCKS)
     with (LOCKS / image.replace("/", "_")).open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if inspect("image", image):
             return
+        # First: what an interrupted run has made is removed, too.
+        with BUILT.open("a") as record:
+            record.write(f"{image}\n")
         make()
-    with BUILT.open("a") as record:
-        record.write(f"{image}\n")
 
 
 def remove_all() -> None:

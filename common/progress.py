@@ -1,7 +1,7 @@
 """Progress: one line per step on the screen, and the output of child processes in a log.
 
 In a terminal each running step has a moving line with a clock. Elsewhere, and with V=1, there are plain lines only.
-rich is imported late, because this module is also used before anything is installed.
+rich and yaml are imported late, because this module is also used before anything is installed.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from common.errors import last_line
 
 # Without a terminal, a step is announced only after this time, and then repeated at this interval.
 QUIET_SECONDS, REMIND_SECONDS = 3.0, 60.0
@@ -148,29 +150,24 @@ def end(process: subprocess.Popen[str], seconds: float = GRACE_SECONDS) -> None:
 
 def reason(log: Path) -> str:
     """Why the command with this log failed: the failing line and its cause, in one line."""
-    text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
     # Without colours, and without BuildKit's numbers and times.
-    lines = [
-        re.sub(r"^#\d+ (\d+\.\d+ )?", "", line).rstrip() for line in re.sub(r"\x1b\[[0-9;]*m", "", text).splitlines()
-    ]
-    found = _ansible([line for line in lines if line])
-    lines = [line.strip() for line in lines if line.strip()]
-    found = found or _docker(lines) or _terraform(lines)
-    return found or (lines[-1] if lines else "no output")
-
-
-def tail(log: Path) -> str:
-    """The log's last lines, unless they are already on the screen."""
-    text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
-    lines = [line for line in text.splitlines() if line.strip()][-TAIL:]
-    return "" if verbose() else "\n".join(f"  │ {line}" for line in lines)
+    plain = (re.sub(r"\x1b\[[0-9;]*m|^#\d+ (\d+\.\d+ )?", "", line).rstrip() for line in _lines(log))
+    indented = [line for line in plain if line]
+    lines = [line.strip() for line in indented]
+    return _ansible(indented) or _docker(lines) or _terraform(lines) or last_line("\n".join(lines))
 
 
 def failure(what: str, log: Path) -> str:
-    """Prints the last lines of a failed command's log, and returns the message for its error."""
-    if shown := tail(log):
-        say(shown)
+    """Returns the message for a failed command's error. Prints its log's last lines, unless they are on the screen."""
+    if not verbose():
+        for line in _lines(log)[-TAIL:]:
+            say(f"  │ {line}")
     return f"{what}: {reason(log)} (whole log: {log})"
+
+
+def _lines(log: Path) -> list[str]:
+    text = log.read_text(encoding="utf-8", errors="replace")
+    return [line for line in text.splitlines() if line.strip()]
 
 
 def _ansible(lines: list[str]) -> str:
@@ -181,23 +178,24 @@ def _ansible(lines: list[str]) -> str:
         if found := re.match(r"(?:fatal|failed): \[([^\]]+?)(?: -> [^\]]*)?\].*?(?:FAILED|UNREACHABLE)! =>(.*)", line):
             if "...ignoring" in lines[number : number + 40]:
                 continue
-            said = re.search(r'"msg": "((?:[^"\\]|\\.)*)"', found[2])
+            # In YAML, or in JSON on the same line, which is YAML, too.
+            result = _yaml([found[2], *itertools.takewhile(lambda one: one.startswith(" "), lines[number + 1 :])])
             # no_log hides the result, but not the error line.
             errors = [one.removeprefix("[ERROR]: ") for one in lines[:number] if one.startswith("[ERROR]: ")]
-            hidden = errors[-1] if errors and any(one.strip().startswith("censored") for one in lines[number:]) else ""
-            message = hidden or (said[1] if said else "") or _value(lines[number + 1 : number + 40], "msg")
-            return f"{found[1]}: task `{task}`: {message or found[2].strip()}"
+            said = errors[-1] if errors and "censored" in result else str(result.get("msg", "")).strip()
+            return f"{found[1]}: task `{task}`: {said.splitlines()[0] if said else found[2].strip()}"
     return ""
 
 
-def _value(lines: list[str], key: str) -> str:
-    """A key's text in YAML, which may continue on indented lines; of a block, the first line."""
-    for number, line in enumerate(lines):
-        if found := re.match(rf"( *){key}: ?(.*)", line):
-            further = itertools.takewhile(lambda one: one.startswith(f"{found[1]} "), lines[number + 1 :])
-            parts = [part.strip() for part in further]
-            return parts[0] if found[2][:1] in "|>" and parts else " ".join([found[2], *parts]).strip("'\" ")
-    return ""
+def _yaml(lines: list[str]) -> dict[str, Any]:
+    """A dictionary in YAML, whose values stay as they are written; empty if it is none."""
+    import yaml
+
+    try:
+        found = yaml.load("\n".join(lines), yaml.BaseLoader)
+    except yaml.YAMLError:
+        found = None
+    return found if isinstance(found, dict) else {}
 
 
 def _docker(lines: list[str]) -> str:
@@ -218,8 +216,7 @@ def _terraform(lines: list[str]) -> str:
     plain = [line.strip("╷│╵ ") for line in lines]
     for number, line in enumerate(plain):
         if line.startswith("Error: "):
-            rest = [one for one in plain[number + 1 : number + 12] if one]
-            rest = rest[: next((i for i, one in enumerate(rest) if one.startswith("Error: ")), len(rest))]
+            rest = itertools.takewhile(lambda one: not one.startswith("Error: "), plain[number + 1 : number + 12])
             where = next((one.rstrip(":") for one in rest if re.match(r"on \S+ line \d+", one)), "")
             return line.removeprefix("Error: ") + (f" ({where})" if where else "")
     return ""
@@ -258,7 +255,7 @@ def _moving(running: Step) -> Iterator[None]:
     """Draws a moving line for every running step."""
     global _display
     with _lock:
-        _display = _display or _lines()
+        _display = _display or _moving_lines()
         _display.start()
         line = _display.add_task(running.what, step=running)
     try:
@@ -271,7 +268,7 @@ def _moving(running: Step) -> Iterator[None]:
                 _display = None
 
 
-def _lines() -> Any:
+def _moving_lines() -> Any:
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
     from rich.table import Column
 

@@ -1,60 +1,36 @@
 #!/usr/bin/python3
-"""Writes many files on a host and starts their units, in one round trip. A task takes one for each file or unit."""
+"""Writes many files on a host and starts their units, in one round trip. A task takes one for each file or unit.
+
+Unchanged files are left alone, missing folders are created, and systemd reads its units if one of their files changed.
+It returns `written`: the full names of the files and folders that changed, and the names of the units.
+"""
 
 import os
 import tempfile
 
-DOCUMENTATION = """
-module: host_files
-short_description: Writes many files on a host and starts their units, in one round trip
-description:
-  - Unchanged files are left alone. Missing folders are created. systemd reads its units if one of their files changed.
-  - With I(run) it writes below C(/opt/comentarios/staged/<run>). A release then compares these files with the live
-    ones. Since nothing live changes, this also happens in check mode.
-options:
-  run:
-    description: Name of the run to stage the files for. Without it, the files are written to their final place.
-    type: str
-  root:
-    description: Folder that the names are relative to.
-    type: str
-    default: ""
-  files:
-    description: >-
-      Name → content, or a dictionary with C(content), C(mode) (0644), C(owner) (root), C(group) (the owner's) and
-      C(validate), a command in which C(%s) is replaced by the path of a copy.
-    type: dict
-    default: {}
-  folders:
-    description: Name → a dictionary with C(mode) (0755), C(owner) (root) and C(group) (the owner's).
-    type: dict
-    default: {}
-  absent:
-    description: Names of files to remove.
-    type: list
-    elements: str
-    default: []
-  units:
-    description: >-
-      Unit → C(enabled), C(started) (enabled, too) or C(stopped) (disabled, too). They are stopped before files are
-      removed, and started after files are written.
-    type: dict
-    default: {}
-author: comentarios
-"""
-
-RETURN = """
-written:
-  description: Full names of the files and folders that changed, and names of the units.
-  type: list
-  returned: always
-"""
-
-from ansible.module_utils.basic import AnsibleModule  # noqa: E402
+from ansible.module_utils.basic import AnsibleModule
 
 STAGED, UNITS = "/opt/comentarios/staged", "/etc/systemd/system/"
 # What is wanted of a unit → systemctl's arguments.
 COMMANDS = {"enabled": ["enable"], "started": ["enable", "--now"], "stopped": ["disable", "--now"]}
+ARGUMENTS = {
+    # Stages the files in a folder of this name, with which a release compares the live ones. Nothing live changes, so
+    # this also happens in check mode. Without it, they are written to their final place.
+    "run": {"type": "str"},
+    # The folder that the names are relative to.
+    "root": {"type": "str", "default": ""},
+    # Name → content, or a dictionary with `content`, `mode` (0644), `owner` (root), `group` (the owner's), `validate`, a
+    # command in which %s is replaced by the path of a copy, and `then`, a command that runs if the file changed, after
+    # the units are started.
+    "files": {"type": "dict", "default": {}},
+    # Name → a dictionary with `mode` (0755), `owner` and `group`.
+    "folders": {"type": "dict", "default": {}},
+    # Files to remove.
+    "absent": {"type": "list", "elements": "str", "default": []},
+    # Unit → `enabled`, `started` (enabled, too) or `stopped` (disabled, too). They are stopped before files are removed,
+    # and started after files are written.
+    "units": {"type": "dict", "default": {}},
+}
 
 
 class Writer:
@@ -72,8 +48,12 @@ class Writer:
         self._units({name: wanted for name, wanted in units.items() if wanted == "stopped"})
         for name, given in self._module.params["folders"].items():
             self._folder(os.path.join(self._root, name), given or {})
-        for name, given in self._module.params["files"].items():
-            self._file(os.path.join(self._root, name), {"content": given} if isinstance(given, str) else given)
+        files = {
+            os.path.join(self._root, name): {"content": given} if isinstance(given, str) else given
+            for name, given in self._module.params["files"].items()
+        }
+        for path, given in files.items():
+            self._file(path, given)
         for name in self._module.params["absent"]:
             path = os.path.join(self._root, name)
             if os.path.lexists(path):
@@ -83,6 +63,9 @@ class Writer:
         if any(path.startswith(UNITS) for path in self.written) and not self._dry:
             self._systemctl("daemon-reload")
         self._units({name: wanted for name, wanted in units.items() if wanted != "stopped"})
+        for path, given in files.items():
+            if path in self.written and "then" in given and not self._dry:
+                self._command(given["then"])
 
     def _units(self, units: dict[str, str]) -> None:
         if not units:
@@ -97,9 +80,12 @@ class Writer:
                 self._systemctl(*COMMANDS[wanted], name)
 
     def _systemctl(self, *arguments: str) -> str:
-        status, said, complained = self._module.run_command(["systemctl", *arguments])
+        return self._command(f"systemctl {' '.join(arguments)}")
+
+    def _command(self, command: str, what: str = "") -> str:
+        status, said, complained = self._module.run_command(command)
         if status:
-            self._module.fail_json(msg=f"systemctl {' '.join(arguments)}: {(complained or said).strip()}")
+            self._module.fail_json(msg=f"{what or command}: {(complained or said).strip()}")
         return str(said)
 
     def _folder(self, path: str, given: dict[str, str]) -> None:
@@ -119,16 +105,11 @@ class Writer:
             handle, temporary = tempfile.mkstemp(dir=self._module.tmpdir)
             with os.fdopen(handle, "w", encoding="utf-8") as stream:
                 stream.write(content)
-            self._validate(path, temporary, given.get("validate"))
+            if "validate" in given:
+                self._command(given["validate"].replace("%s", temporary), f"{path} is not valid")
             self._module.atomic_move(temporary, path)
         if self._owned(path, given, "0644") or differs:
             self._changed(path, before, content)
-
-    def _validate(self, path: str, temporary: str, command: str | None) -> None:
-        if command:
-            status, said, complained = self._module.run_command(command.replace("%s", temporary))
-            if status:
-                self._module.fail_json(msg=f"{path} is not valid: {(complained or said).strip()}")
 
     def _owned(self, path: str, given: dict[str, str], mode: str) -> bool:
         """Sets mode and owner of a path; returns whether they changed."""
@@ -154,14 +135,7 @@ def _text(path: str) -> str:
 
 def main() -> None:
     module = AnsibleModule(
-        argument_spec={
-            "run": {"type": "str"},
-            "root": {"type": "str", "default": ""},
-            "files": {"type": "dict", "default": {}},
-            "folders": {"type": "dict", "default": {}},
-            "absent": {"type": "list", "elements": "str", "default": []},
-            "units": {"type": "dict", "default": {}},
-        },
+        argument_spec=ARGUMENTS,
         supports_check_mode=True,
         # Files, which may contain secrets, do not belong in the host's journal.
         no_log=True,

@@ -1,30 +1,10 @@
 #!/usr/bin/python3
-"""Reads every parameter below a path of SSM Parameter Store, with the credentials of the host."""
+"""Reads every parameter below a path of SSM Parameter Store, with the instance's role of the host.
 
-DOCUMENTATION = """
-module: parameters_by_path
-short_description: Reads every parameter below a path of SSM Parameter Store
-description: Runs on the host with the instance's role, and needs boto3 there. Changes nothing.
-options:
-  path:
-    description: Path whose parameters are read, such as /comentarios.
-    type: str
-    required: true
-  region:
-    description: Region of the parameters.
-    type: str
-    required: true
-author: comentarios
+It returns `parameters`, name → decrypted value: use no_log on the task that registers them.
 """
 
-RETURN = """
-parameters:
-  description: Name → decrypted value. Use no_log on the task that registers them.
-  type: dict
-  returned: success
-"""
-
-from ansible.module_utils.basic import AnsibleModule  # noqa: E402
+from ansible.module_utils.basic import AnsibleModule
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ from functools import partial
 
 import yaml
 
-from common import files, ownership, ports
+from common import files, ownership
 from common.check import require
 from common.config import REGION, Config
 from common.docker import docker, inspect
@@ -108,7 +108,7 @@ def status(config: Config) -> int:
     """Prints one line per part; returns 1 if one is not healthy."""
     # The engine, ECR's store and the APIs are asked at the same time.
     with ThreadPoolExecutor() as pool:
-        containers, stored = pool.submit(hosts.names, config), pool.submit(_stores, config)
+        containers, stored = pool.submit(hosts.names, config), pool.submit(registry.tags, config)
         blocked = pool.submit(checks.blocked, config) if server.running(config) else None
         told = overview.ask(config)
         present, problem = containers.result(), blocked.result() if blocked else ""
@@ -116,7 +116,7 @@ def status(config: Config) -> int:
     hint = ": the process does not run; no data is lost; `make up` restarts it" if present else ": run `make up`"
     parts = [
         ("AWS APIs", answers, config.endpoint + ("" if answers else hint)),
-        ("ECR", stored.result(), config.push_address),
+        ("ECR", stored.result() is not None, config.push_address),
     ]
     for identity, instance in listed.items():
         running = present.get(identity, {}).get("State", {}).get("Running", False)
@@ -138,11 +138,6 @@ def status(config: Config) -> int:
     for name, healthy, where in parts:
         say(f"{'healthy  ' if healthy else 'UNHEALTHY'}  {name}  {where}")
     return 0 if all(healthy for _, healthy, _ in parts) else 1
-
-
-def _stores(config: Config) -> bool:
-    """Whether ECR's store answers."""
-    return config.state.exists() and registry.tags(config) is not None
 
 
 def _serves(config: Config) -> bool:
@@ -224,12 +219,6 @@ def _network(config: Config) -> None:
         )
     except CommandError as error:
         raise CommandError(f"{error}: set SANDBOX_SUBNET to a free network (it is {config.subnet})") from None
-    try:
-        ports.require_free(config.gateway, config.aws_port, "SANDBOX_AWS_PORT")
-        ports.require_free(config.gateway, config.metadata_port, "SANDBOX_METADATA_PORT")
-    except CommandError:
-        docker("network", "rm", config.name)
-        raise
 
 
 def _has_ssh(instance: ec2.Instance) -> bool:

@@ -7,6 +7,7 @@ instances, or redirect.
 
 from __future__ import annotations
 
+import http.client
 import ipaddress
 import json
 import socket
@@ -188,7 +189,7 @@ def _content(
                 server = (f"{target['Id']}-{target['Port']}", f"{address}:{target['Port']}", port)
                 # As on AWS, a new target gets requests after it has passed one check.
                 before = " ".join(server[:2]) in known.get(f"{FOLDER}/haproxy.cfg", "")
-                if before or _passes(group, f"http://{address}:{port}"):
+                if before or _passes(group, address, int(port)):
                     group["Servers"].append(server)
     attributes = _attributes(elb.describe_load_balancer_attributes(LoadBalancerArn=arn))
     idle = attributes.get("idle_timeout.timeout_seconds", "60")  # AWS's default
@@ -201,18 +202,16 @@ def _content(
     return content
 
 
-def _passes(group: Described, url: str) -> bool:
+def _passes(group: Described, address: str, port: int) -> bool:
     """Whether a health check succeeds."""
-    # A slow import that no command needs.
-    import requests
-
-    with requests.Session() as session:
-        session.trust_env = False
-        try:
-            seconds = group["HealthCheckTimeoutSeconds"]
-            status = session.get(url + group["HealthCheckPath"], timeout=seconds, allow_redirects=False).status_code
-        except requests.RequestException:
-            return False
+    connection = http.client.HTTPConnection(address, port, timeout=group["HealthCheckTimeoutSeconds"])
+    try:
+        connection.request("GET", group["HealthCheckPath"])
+        status = connection.getresponse().status
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
     ranges = [part.partition("-") for part in group["Matcher"]["HttpCode"].split(",")]
     return any(int(least) <= status <= int(most or least) for least, _, most in ranges)
 

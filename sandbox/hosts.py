@@ -19,9 +19,7 @@ INSTANCE_LABEL = "comentarios.instance"
 
 def names(config: Config) -> dict[str, dict[str, Any]]:
     """This sandbox's hosts: instance id → ``docker inspect`` of its container."""
-    listed = docker(
-        *("ps", "--all", "--quiet", "--filter", f"label={config.label}", "--filter", f"label={INSTANCE_LABEL}")
-    ).split()
+    listed = _list(config, "--quiet").split()
     if not listed:
         return {}
     found = json.loads(docker("container", "inspect", *listed, check=False) or "[]")
@@ -30,8 +28,12 @@ def names(config: Config) -> dict[str, dict[str, Any]]:
 
 def states(config: Config) -> str:
     """This sandbox's hosts, and whether they run: what changes without a request."""
+    return _list(config, "--format", "{{.ID}} {{.State}}")
+
+
+def _list(config: Config, *form: str) -> str:
     label = ("--filter", f"label={config.label}", "--filter", f"label={INSTANCE_LABEL}")
-    return docker("ps", "--all", *label, "--format", "{{.ID}} {{.State}}")
+    return docker("ps", "--all", *label, *form)
 
 
 def recognise(config: Config, known: set[str], count: int) -> None:

@@ -95,5 +95,5 @@ def _grafana(config: Config, image: str) -> dict[str, str | bool]:
 def push(config: Config, image: str) -> str:
     """Pushes an image to the sandbox's ECR; returns its name for the hosts of every region, with the digest."""
     password = keys.load(config.state).registry
-    digest = docker_push(image, f"{config.push_address}/{image}", ECR_USER, password, config.state / "docker")
+    digest = docker_push(image, f"{config.push_address}/{image}", ECR_USER, password)
     return f"{{{{ ecr_registry }}}}/{image}@{digest}"

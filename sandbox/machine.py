@@ -23,7 +23,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -59,8 +59,8 @@ class Secret:
 class Deleted:
     """What was deleted through the APIs. Nothing else may be deleted."""
 
-    volumes: frozenset[str] = field(default_factory=frozenset)
-    tags: frozenset[str] = field(default_factory=frozenset)
+    volumes: frozenset[str] = frozenset()
+    tags: frozenset[str] = frozenset()
 
 
 class Machine:
@@ -155,24 +155,13 @@ class _Clock:
 
         self._traveller = time_machine.travel(0, tick=False).start()
         time.sleep = self._traveller.shift  # type: ignore[assignment]
-        wait, wait_for = threading.Condition.wait, threading.Condition.wait_for
 
-        def pass_time(condition: threading.Condition, timeout: float | None = None) -> bool:
-            if timeout is None:
-                return wait(condition)
-            self._traveller.shift(max(timeout, 0))
-            return wait(condition, 0)
-
-        def pass_time_for(
-            condition: threading.Condition, predicate: Callable[[], Any], timeout: float | None = None
-        ) -> Any:
-            if timeout is None:
-                return wait_for(condition, predicate)
-            self._traveller.shift(max(timeout, 0))
+        def wait_for(_: threading.Condition, predicate: Callable[[], Any], timeout: float = 0) -> Any:
+            """SQS waits for a message. In a single thread none arrives meanwhile."""
+            self._traveller.shift(timeout)
             return predicate()
 
-        threading.Condition.wait = pass_time  # type: ignore[assignment,method-assign]
-        threading.Condition.wait_for = pass_time_for  # type: ignore[assignment,method-assign]
+        threading.Condition.wait_for = wait_for  # type: ignore[assignment,method-assign]
 
     def set(self, now: float) -> None:
         self._traveller.move_to(now)

@@ -34,7 +34,7 @@ CONFIGURATION = {
 
 
 def up(config: Config, image: str) -> None:
-    """Starts the registry unless it already runs from this image.
+    """Starts the registry unless it already answers, from this image.
 
     Raises:
         CommandError: it does not answer within 15 s.
@@ -42,7 +42,8 @@ def up(config: Config, image: str) -> None:
     name = f"{config.name}-ecr"
     found = inspect("container", name)
     image_id = (inspect("image", image) or {}).get("Id")
-    if found and found["State"]["Running"] and found["Image"] == image_id:
+    # It may also have been started with another SANDBOX_REGISTRY_PORT.
+    if found and found["Image"] == image_id and tags(config) is not None:
         return
     if found:
         docker("rm", "--force", name)

@@ -1,5 +1,6 @@
 """The sandbox's own process: the AWS APIs, the metadata service, and the loop that follows them."""
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -11,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from common import keys
+from common import keys, ports
 from common.config import Config
 from common.errors import CommandError, last_line
 from common.paths import ROOT
@@ -36,6 +37,7 @@ def serve(config: Config) -> None:
     from sandbox.metadata import Metadata
 
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    _claim(config)
     apis = Apis(config.state / "aws.journal", keys.load(config.state), f"{config.gateway}:{config.aws_port}")
     hosts.recognise(config, apis.machine.instances(), apis.journal.count)
     metadata = Metadata(config, lambda: apis.journal.count)
@@ -108,6 +110,8 @@ def start(config: Config) -> None:
     if _pid(config) and answers(config):
         return
     stop(config)
+    ports.require_free(config.gateway, config.aws_port, "SANDBOX_AWS_PORT")
+    ports.require_free(config.gateway, config.metadata_port, "SANDBOX_METADATA_PORT")
     log(config).parent.mkdir(parents=True, exist_ok=True)
     with log(config).open("a") as output:
         process = subprocess.Popen(
@@ -118,10 +122,9 @@ def start(config: Config) -> None:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    _pid_file(config).write_text(str(process.pid))
-    # It replays its journal first, which takes time.
+    # It replays its journal first, which takes time. One that an interrupted start left may be ahead of it.
     deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline and process.poll() is None:
+    while time.monotonic() < deadline and (process.poll() is None or _pid(config)):
         if answers(config):
             return
         time.sleep(0.2)
@@ -131,16 +134,13 @@ def start(config: Config) -> None:
 
 def stop(config: Config) -> None:
     """Ends the process if it runs."""
-    pid = _pid(config)
-    if pid:
-        os.kill(pid, signal.SIGTERM)
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        if pid := _pid(config):
+            os.kill(pid, number)
         for _ in range(50):
             if not _pid(config):
-                break
+                return
             time.sleep(0.1)
-        else:
-            os.kill(pid, signal.SIGKILL)
-    _pid_file(config).unlink(missing_ok=True)
 
 
 def log(config: Config) -> Path:
@@ -150,6 +150,21 @@ def log(config: Config) -> Path:
 
 def _pid_file(config: Config) -> Path:
     return config.state / "server.pid"
+
+
+def _claim(config: Config) -> None:
+    """Writes this process's id, and holds a lock on the file until it ends: two would spoil the journal.
+
+    Raises:
+        CommandError: another process has it.
+    """
+    descriptor = os.open(_pid_file(config), os.O_WRONLY | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise CommandError("the sandbox's AWS APIs run already") from None
+    os.ftruncate(descriptor, 0)
+    os.write(descriptor, str(os.getpid()).encode())
 
 
 def _pid(config: Config) -> int | None:

@@ -1,7 +1,5 @@
 # CloudWatch's alarms need no software on the hosts.
 locals {
-  alarm_topics = compact([var.alarm_topic_arn])
-
   alarms = {
     system = {
       metric      = "StatusCheckFailed_System"
@@ -44,7 +42,7 @@ resource "aws_cloudwatch_metric_alarm" "host" {
 
   alarm_name        = "${var.project}-${each.key}"
   alarm_description = each.value.description
-  alarm_actions     = concat(each.value.actions, local.alarm_topics)
+  alarm_actions     = concat(each.value.actions, compact([var.alarm_topic_arn]))
 
   namespace           = "AWS/EC2"
   metric_name         = each.value.metric

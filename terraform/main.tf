@@ -1,6 +1,6 @@
 locals {
-  # The one that Debian has images for. Older types also support i386.
-  architecture = contains(data.aws_ec2_instance_type.this.supported_architectures, "arm64") ? "arm64" : "x86_64"
+  # As in the names of Debian's images. Older types also support i386.
+  architecture = contains(data.aws_ec2_instance_type.this.supported_architectures, "arm64") ? "arm64" : "amd64"
 }
 
 data "aws_ami" "debian" {
@@ -9,17 +9,7 @@ data "aws_ami" "debian" {
 
   filter {
     name   = "name"
-    values = ["debian-13-${local.architecture == "arm64" ? "arm64" : "amd64"}-*"]
-  }
-
-  filter {
-    name   = "architecture"
-    values = [local.architecture]
-  }
-
-  filter {
-    name   = "virtualization-type"
-    values = ["hvm"]
+    values = ["debian-13-${local.architecture}-*"]
   }
 }
 

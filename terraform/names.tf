@@ -34,4 +34,6 @@ locals {
   partition  = data.aws_partition.this.partition
   region     = data.aws_region.this.name
   iam_prefix = coalesce(var.iam_prefix, var.project)
+  # GetParametersByPath needs access to the path itself.
+  ssm_parameters_arns = [for end in ["", "/*"] : "arn:${local.partition}:ssm:${local.region}:${local.account_id}:parameter/${var.project}${end}"]
 }

@@ -132,11 +132,10 @@ resource "aws_iam_role_policy" "host" {
         Condition = { StringLike = { "s3:prefix" = "${local.backup_prefix}*" } }
       },
       {
-        Sid    = "ReadItsParameters"
-        Effect = "Allow"
-        Action = ["ssm:GetParameter", "ssm:GetParameters", "ssm:GetParametersByPath"]
-        # GetParametersByPath needs access to the path itself.
-        Resource = [for end in ["", "/*"] : "arn:${local.partition}:ssm:${local.region}:${local.account_id}:parameter/${var.project}${end}"]
+        Sid      = "ReadItsParameters"
+        Effect   = "Allow"
+        Action   = ["ssm:GetParameter", "ssm:GetParameters", "ssm:GetParametersByPath"]
+        Resource = local.ssm_parameters_arns
       },
     ]
   })

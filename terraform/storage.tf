@@ -38,7 +38,7 @@ resource "aws_ebs_volume" "data" {
 resource "aws_volume_attachment" "data" {
   count = local.host_count
 
-  device_name = local.data_volume_device
+  device_name = "/dev/sdf"
   volume_id   = aws_ebs_volume.data[count.index].id
   instance_id = aws_instance.this[count.index].id
 

@@ -52,10 +52,7 @@ variable "ssh_public_key" {
   }
 
   validation {
-    condition = can(regex(
-      "^(ssh-ed25519 AAAAC3NzaC1lZDI1NTE5[A-Za-z0-9+/]{48}|ssh-rsa AAAAB3NzaC1yc2E[A-Za-z0-9+/]{357,}={0,2})( [^\\n]*)?$",
-      trimspace(var.ssh_public_key),
-    ))
+    condition     = can(regex(local.ssh_key, trimspace(var.ssh_public_key)))
     error_message = "ssh_public_key must be one line, `ssh-ed25519 AAAA… name` or `ssh-rsa AAAA… name` with at least 2048 bits: EC2 accepts no other types."
   }
 }
@@ -67,10 +64,7 @@ variable "ssh_public_keys" {
   nullable    = false
 
   validation {
-    condition = alltrue([for key in var.ssh_public_keys : can(regex(
-      "^(ssh-ed25519 AAAAC3NzaC1lZDI1NTE5[A-Za-z0-9+/]{48}|ssh-rsa AAAAB3NzaC1yc2E[A-Za-z0-9+/]{357,}={0,2})( [^\\n]*)?$",
-      trimspace(key),
-    ))])
+    condition     = alltrue([for key in var.ssh_public_keys : can(regex(local.ssh_key, trimspace(key)))])
     error_message = "ssh_public_keys must contain public keys of the same form as ssh_public_key, one line each."
   }
 }

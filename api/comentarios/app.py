@@ -5,20 +5,19 @@ from flask import Flask
 from . import docs, errors, health, logs
 from .comments import Comments
 from .config import Settings
-from .draining import Draining
+from .draining import PROCESS, Draining
 from .metrics import Metrics
 from .middleware import Middleware
 from .storage import open_storage
 
 
-def create_app(settings: Settings | None = None, draining: Draining | None = None) -> Flask:
+def create_app(settings: Settings | None = None, draining: Draining = PROCESS) -> Flask:
     """Return a ready application.
 
-    `settings` defaults to the environment's, `draining` to the process's own. Raises `config.ConfigError` when a
-    setting is wrong; a database that cannot be reached is no error here: `/readyz` says so until it can.
+    `settings` defaults to the environment's. Raises `config.ConfigError` when a setting is wrong; a database that
+    cannot be reached is no error here: `/readyz` says so until it can.
     """
     settings = settings or Settings.from_env()
-    draining = draining or Draining.of_process()
     logs.configure(settings.log_level)
     storage = open_storage(settings)
     metrics = Metrics(settings, storage)
@@ -27,7 +26,7 @@ def create_app(settings: Settings | None = None, draining: Draining | None = Non
     # A content_id may contain `//`: merged slashes would redirect to another thread.
     app.url_map.merge_slashes = False
     app.extensions["storage"] = storage
-    errors.init_app(app, settings)
+    errors.init_app(app)
     metrics.init_app(app)
     comments = Comments(storage, metrics, settings)
     comments.init_app(app)

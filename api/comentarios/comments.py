@@ -11,7 +11,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.routing import BaseConverter
 
 from . import replies
-from .config import Settings
+from .config import MAX_BODY_BYTES, Settings
 from .errors import ApiError, reply_to, to_flask
 from .metrics import Metrics
 from .replies import Headers, Reply
@@ -20,12 +20,11 @@ from .validation import MAX_CONTENT_ID, MAX_LIMIT, make_cursor, parse_comment, p
 
 NEW_PATH = "/api/comment/new"
 LIST_PATH = "/api/comment/list/"
-NEW_RULE = NEW_PATH
 LIST_RULE = LIST_PATH + "<path:content_id>"
 # A page's query as the links to next pages have it. Any other form goes through Flask.
 QUERY = re.compile(r"(?:limit=(?P<limit>[0-9]+)(?:&|$))?(?:after=(?P<after>[A-Za-z0-9_-]+))?")
 # Replies that are frequent, and replies that must be counted even if they happen once.
-REPLIES = {("POST", NEW_RULE): (200, 400, 500, 503, 507), ("GET", LIST_RULE): (200, 304, 404, 500, 503)}
+REPLIES = {("POST", NEW_PATH): (200, 400, 500, 503, 507), ("GET", LIST_RULE): (200, 304, 404, 500, 503)}
 
 
 class ContentIdConverter(BaseConverter):
@@ -41,15 +40,14 @@ class Comments:
     def __init__(self, storage: Storage, metrics: Metrics, settings: Settings):
         self._storage = storage
         self._metrics = metrics
-        self._max_body_bytes = settings.max_body_bytes
         self._max_reply_bytes = settings.max_reply_bytes
         self._build = f"{crc32(f'{settings.version} {settings.commit}'.encode()):08x}"
 
     def init_app(self, app: Flask) -> None:
         # One more: Flask truncates a chunked body silently at the limit; the extra byte reveals it.
-        app.config["MAX_CONTENT_LENGTH"] = self._max_body_bytes + 1
+        app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES + 1
         app.url_map.converters["path"] = ContentIdConverter
-        app.add_url_rule(NEW_RULE, view_func=self.view_new, methods=["POST"], provide_automatic_options=False)
+        app.add_url_rule(NEW_PATH, view_func=self.view_new, methods=["POST"], provide_automatic_options=False)
         app.add_url_rule(LIST_RULE, view_func=self.view_list, provide_automatic_options=False)
         for (method, rule), codes in REPLIES.items():
             for code in codes:
@@ -74,10 +72,10 @@ class Comments:
                 and "HTTP_CONTENT_ENCODING" not in environ
             ):
                 digits = environ.get("CONTENT_LENGTH") or ""
-                if digits.isdecimal() and (length := int(digits)) <= self._max_body_bytes:
-                    return self.new(environ["wsgi.input"].read(length), length), NEW_RULE
+                if digits.isdecimal() and (length := int(digits)) <= MAX_BODY_BYTES:
+                    return self.new(environ["wsgi.input"].read(length), length), NEW_PATH
         except Exception as error:
-            return reply_to(error, self._max_body_bytes), LIST_RULE if method == "GET" else NEW_RULE
+            return reply_to(error), LIST_RULE if method == "GET" else NEW_PATH
         return None
 
     def view_new(self) -> Response:
@@ -86,7 +84,7 @@ class Comments:
         if request.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
             raise ApiError(415, "send the comment without a Content-Encoding")
         body = request.get_data(cache=False)
-        if len(body) > self._max_body_bytes:
+        if len(body) > MAX_BODY_BYTES:
             raise RequestEntityTooLarge
         return to_flask(self.new(body, request.content_length))
 
@@ -98,18 +96,17 @@ class Comments:
         """Store the comment in `body` durably, then confirm it. `length`: the Content-Length, if given."""
         if length not in (None, len(body)):
             raise ApiError(400, "the body is shorter than its Content-Length")
-        comment = parse_comment(body)
+        comment = NewComment(**parse_comment(body), created_ms=time.time_ns() // 1_000_000)
         started = time.perf_counter()
         try:
-            created_ms = time.time_ns() // 1_000_000
-            self._storage.add(NewComment(comment.content_id, comment.email, comment.comment, created_ms))
+            self._storage.add(comment)
         finally:
             self._metrics.insert_seconds.observe(time.perf_counter() - started)
         self._metrics.created.inc()
         message = f"comment created and associated with content_id {comment.content_id}"
         return Reply(200, replies.encode({"status": "SUCCESS", "message": message}))
 
-    def page(self, content_id: str, after: int = 0, limit: int | None = None, known: str = "") -> Reply:
+    def page(self, content_id: str, after: int, limit: int | None, known: str) -> Reply:
         """The comments after the one with the id `after`, as many as fit into a reply, and a link to the next page.
 
         known: the request's If-None-Match; 304 when the thread has not changed.

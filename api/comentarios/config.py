@@ -1,13 +1,17 @@
 """Settings, read once from the environment."""
 
 import ipaddress
-import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import urlsplit
 
+Number = TypeVar("Number", int, float)
+
 LOG_LEVELS = ("debug", "info", "warning", "error")
+# Bytes of a request's body. Fits the longest fields with each character as a pair of escapes (12 bytes; 126 KiB).
+MAX_BODY_BYTES = 128 * 1024
 
 
 class ConfigError(Exception):
@@ -22,8 +26,6 @@ class Settings:
     version, commit: what the image was built from; shown on /healthz and in a metric.
     log_level: debug, info, warning or error. One line per request is written at info.
     drain_seconds: after SIGTERM, how long to go on serving with /readyz at 503 before the server stops.
-    max_body_bytes: a larger request body gets a 413. Fits the longest fields with each character as a pair of escapes
-        (12 bytes, 126 KiB in all).
     max_reply_bytes: a list ends before the comment that would make it larger; a link leads on. A reply fits into one
         buffer of the edge, so that a reader that does not read holds nothing here.
     host, port: where `python -m comentarios.serve` listens.
@@ -38,23 +40,21 @@ class Settings:
     drain_seconds: float = 0.0
     host: str = "0.0.0.0"
     port: int = 8000
-    max_body_bytes: int = 128 * 1024
     max_reply_bytes: int = 144 * 1024
     busy_seconds: float = 5.0
     connect_seconds: float = 3.0
 
     def __post_init__(self) -> None:
-        scheme = urlsplit(self.database_url).scheme
-        if scheme not in ("sqlite", "postgresql", "postgres"):
+        if not self.database_url.startswith(("sqlite:", "postgresql://", "postgres://")):
+            scheme = urlsplit(self.database_url).scheme
             raise ConfigError(
                 "DATABASE_URL must start with sqlite:/// or postgresql://, "
                 f"this one starts with {scheme + ':' if scheme else 'no scheme'}"
             )
-        if scheme == "sqlite" and len(self.sqlite_path) == 0:
+        if self.database_url.startswith("sqlite:") and not self.sqlite_path:
             raise ConfigError("DATABASE_URL must name a file: sqlite:////var/lib/comentarios/comentarios.db")
         if self.log_level not in LOG_LEVELS:
             raise ConfigError(f"LOG_LEVEL must be one of {', '.join(LOG_LEVELS)}, not {self.log_level!r}")
-
         try:
             ipaddress.ip_address(self.host)
         except ValueError:
@@ -63,7 +63,7 @@ class Settings:
     @property
     def sqlite_path(self) -> str:
         """The path of the database file, relative to the working directory unless absolute."""
-        return self.database_url.removeprefix("sqlite://").removeprefix("/")
+        return self.database_url.partition("sqlite:///")[2]
 
     @classmethod
     def from_env(cls) -> "Settings":
@@ -73,9 +73,9 @@ class Settings:
             version=os.environ.get("COMENTARIOS_VERSION") or cls.version,
             commit=os.environ.get("COMENTARIOS_COMMIT") or cls.commit,
             log_level=(os.environ.get("LOG_LEVEL") or cls.log_level).lower(),
-            drain_seconds=_number("DRAIN_SECONDS", cls.drain_seconds, 0, 3600, "seconds"),
+            drain_seconds=_number(float, "DRAIN_SECONDS", cls.drain_seconds, 0, 3600, "seconds"),
             host=os.environ.get("HOST") or cls.host,
-            port=int(_number("PORT", cls.port, 1, 65535, "a TCP port")),
+            port=_number(int, "PORT", cls.port, 1, 65535, "a TCP port"),
         )
 
 
@@ -85,18 +85,21 @@ def secret(name: str) -> str | None:
     if not path:
         return os.environ.get(name)
     try:
-        return Path(path).read_text().strip()
+        # Never the default instead of an empty file: comments would go into another database.
+        if content := Path(path).read_text().strip():
+            return content
+        reason = "it is empty"
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not text"
-        raise ConfigError(f"{name}_FILE names {path}, which cannot be read: {reason}") from None
+        reason = str(error.strerror) if isinstance(error, OSError) else "it is not text"
+    raise ConfigError(f"{name}_FILE names {path}, which cannot be read: {reason}")
 
 
-def _number(name: str, default: float, least: int, most: int, unit: str) -> float:
+def _number(kind: type[Number], name: str, default: Number, least: int, most: int, unit: str) -> Number:
     text = os.environ.get(name) or str(default)
     try:
-        value = float(text)
+        value = kind(text)
+        if least <= value <= most:
+            return value
     except ValueError:
-        value = math.nan
-    if not least <= value <= most:
-        raise ConfigError(f"{name} must be a number from {least} to {most} ({unit}), not {text!r}")
-    return value
+        pass
+    raise ConfigError(f"{name} must be a number from {least} to {most} ({unit}), not {text!r}")

@@ -10,17 +10,8 @@ class Draining:
     receives the signal, can tell the child, which answers the requests.
     """
 
-    _process: "Draining | None" = None
-
     def __init__(self) -> None:
         self._byte = mmap.mmap(-1, 1)
-
-    @classmethod
-    def of_process(cls) -> "Draining":
-        """The object shared by this process and its forks."""
-        if cls._process is None:
-            cls._process = cls()
-        return cls._process
 
     @property
     def begun(self) -> bool:
@@ -29,3 +20,7 @@ class Draining:
     def begin(self) -> None:
         """From now on /readyz answers 503 and every reply closes its connection."""
         self._byte[0] = 1
+
+
+# Of this process and its forks.
+PROCESS = Draining()

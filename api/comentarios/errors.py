@@ -6,7 +6,7 @@ from flask import Flask, Response
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from . import replies
-from .config import Settings
+from .config import MAX_BODY_BYTES
 from .replies import FieldError, Reply
 from .storage import StorageError
 
@@ -21,7 +21,7 @@ class ApiError(Exception):
         self.code, self.message, self.errors = code, message, errors
 
 
-def reply_to(error: Exception, max_body_bytes: int) -> Reply:
+def reply_to(error: Exception) -> Reply:
     """The reply for an exception; logs it if it is our own fault."""
     if isinstance(error, ApiError):
         return replies.error(error.code, error.message, error.errors)
@@ -29,7 +29,7 @@ def reply_to(error: Exception, max_body_bytes: int) -> Reply:
         log.error("storage: %s", error)
         return replies.error(error.code, error.public, headers=(("Retry-After", str(error.retry_after)),))
     if isinstance(error, RequestEntityTooLarge):
-        return replies.error(413, f"the body is larger than {max_body_bytes} bytes")
+        return replies.error(413, f"the body is larger than {MAX_BODY_BYTES} bytes")
     if isinstance(error, HTTPException) and error.code in (400, 404, 405):
         headers = tuple((name, value) for name, value in error.get_headers() if name == "Allow")
         own = {
@@ -42,12 +42,12 @@ def reply_to(error: Exception, max_body_bytes: int) -> Reply:
     return replies.error(500, "something went wrong on our side; the log has the details")
 
 
-def init_app(app: Flask, settings: Settings) -> None:
+def init_app(app: Flask) -> None:
     """Handle exceptions of views and refusals of Flask itself."""
 
     @app.errorhandler(Exception)
     def raised(error: Exception) -> Response:
-        return to_flask(reply_to(error, settings.max_body_bytes))
+        return to_flask(reply_to(error))
 
 
 def to_flask(reply: Reply) -> Response:

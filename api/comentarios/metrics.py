@@ -20,7 +20,6 @@ from .storage import Storage, StorageError
 # Seconds. For replies within milliseconds; 0.25 is the latency objective.
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 
-
 PATH = "/metrics"
 # The label of requests without a route. They share one series, since anybody can invent paths.
 NO_ROUTE = "no route"
@@ -94,6 +93,6 @@ class Metrics:
 
 def _size(storage: Storage) -> float:
     try:
-        return storage.size_bytes()
+        return storage.engine.size_bytes()
     except StorageError:
         return float("nan")

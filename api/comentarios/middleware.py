@@ -67,13 +67,11 @@ class Middleware:
                 try:
                     path = path.encode("latin-1").decode()
                 except UnicodeDecodeError:
-                    return replies.error(400, "the path is not UTF-8").send(start)
+                    return self._refuse(replies.error(400, "the path is not UTF-8"), environ, start, started)
             if method not in METHODS:
-                # Anybody can invent method names, and each would be a time series.
                 message = "HTTP has no such method; the Allow header lists the allowed ones"
-                self._metrics.observe("OTHER", 405, NO_ROUTE, time.perf_counter() - started)
-                _discard_body(environ)
-                return replies.error(405, message, headers=(("Allow", "GET, HEAD, OPTIONS, POST"),)).send(start)
+                refused = replies.error(405, message, headers=(("Allow", "GET, HEAD, OPTIONS, POST"),))
+                return self._refuse(refused, environ, start, started)
             if answered := self._comments.fast_path(method, path, environ):
                 reply, rule = answered
                 self._metrics.observe(method, reply.code, rule, time.perf_counter() - started)
@@ -92,6 +90,16 @@ class Middleware:
                 seconds = time.perf_counter() - started
                 line = request_line(method, path, outcome[:3], request_id, seconds)
                 self.lines.add(line, last=self._draining.begun)
+
+    def _refuse(
+        self, reply: replies.Reply, environ: dict[str, Any], start: "StartResponse", started: float
+    ) -> list[bytes]:
+        """Answer a request that Flask does not see, counted as one without a route."""
+        # Anybody can invent method names, and each would be a time series.
+        method = environ["REQUEST_METHOD"] if environ["REQUEST_METHOD"] in METHODS else "OTHER"
+        self._metrics.observe(method, reply.code, NO_ROUTE, time.perf_counter() - started)
+        _discard_body(environ)
+        return reply.send(start)
 
 
 def _discard_body(environ: dict[str, Any]) -> None:

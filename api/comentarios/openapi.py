@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from .config import Settings
+from .config import MAX_BODY_BYTES, Settings
 from .validation import CURSOR, MAX_COMMENT, MAX_CONTENT_ID, MAX_EMAIL, MAX_LIMIT
 
 NO_NUL = r"^[^\x00]*$"
@@ -11,7 +11,7 @@ NO_NUL = r"^[^\x00]*$"
 ERRORS = {
     400: "The request is not valid; `errors` names each field at fault.",
     404: "No comment has this content_id.",
-    413: f"The body is larger than {Settings.max_body_bytes // 1024} KiB.",
+    413: f"The body is larger than {MAX_BODY_BYTES // 1024} KiB.",
     415: "The body is not application/json, or it has a Content-Encoding.",
     429: "Too many requests from one address; try again after `Retry-After` seconds.",
     503: "The database cannot be reached, or this replica is stopping; try again after `Retry-After` seconds.",

@@ -13,7 +13,6 @@ STATUS = {
     405: "METHOD-NOT-ALLOWED",
     413: "PAYLOAD-TOO-LARGE",
     415: "UNSUPPORTED-MEDIA-TYPE",
-    429: "TOO-MANY-REQUESTS",
     500: "INTERNAL-ERROR",
     503: "UNAVAILABLE",
     507: "INSUFFICIENT-STORAGE",
@@ -21,7 +20,6 @@ STATUS = {
 STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
 
 JSON = "application/json"
-
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -56,7 +54,7 @@ def encode(payload: object) -> bytes:
 
 def error(code: int, message: str, errors: list[FieldError] | None = None, headers: Headers = ()) -> Reply:
     """The documented error body: status, message and, for invalid fields, errors."""
-    payload: dict[str, object] = {"status": STATUS.get(code, "ERROR"), "message": message}
+    payload: dict[str, object] = {"status": STATUS[code], "message": message}
     if errors:
         payload["errors"] = errors
     return Reply(code, encode(payload), headers)

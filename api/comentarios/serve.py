@@ -9,7 +9,7 @@ from granian.http import HTTP1Settings
 from granian.server.mp import MPServer
 
 from .config import ConfigError, Settings
-from .draining import Draining
+from .draining import PROCESS
 
 # Seconds after which a connection that is idle, or has sent an incomplete header, is closed. Longer than the edge keeps
 # idle connections: otherwise it might send a request on one that is just being closed.
@@ -42,17 +42,16 @@ OPTIONS: dict[str, Any] = {
 class Server(MPServer):
     """Granian, with a worker that drains before it stops."""
 
-    def __init__(self, draining: Draining, drain_seconds: float, **options: Any):
-        super().__init__("comentarios.worker:create_app", **options)
-        self._draining = draining
+    def __init__(self, address: str, port: int, drain_seconds: float):
+        super().__init__("comentarios.worker:create_app", address, port, factory=True, **OPTIONS)
         self._drain_seconds = drain_seconds
 
     def signal_handler_interrupt(self, *args: Any, **kwargs: Any) -> None:
-        if self._draining.begun or self._drain_seconds == 0:
-            self._draining.begin()
+        if PROCESS.begun or self._drain_seconds == 0:
+            PROCESS.begin()
             super().signal_handler_interrupt()  # type: ignore[no-untyped-call]
             return
-        self._draining.begin()
+        PROCESS.begin()
         timer = threading.Timer(self._drain_seconds, super().signal_handler_interrupt)
         timer.daemon = True
         timer.start()
@@ -64,16 +63,8 @@ def main() -> None:
         settings = Settings.from_env()
     except ConfigError as error:
         sys.exit(f"comentarios: {error}")
-    server = Server(
-        Draining.of_process(),
-        settings.drain_seconds,
-        factory=True,
-        address=settings.host,
-        port=settings.port,
-        **OPTIONS,
-    )
     try:
-        server.serve()
+        Server(settings.host, settings.port, settings.drain_seconds).serve()
     except RuntimeError as error:
         # Granian's error: after the first line follows a stack trace of Rust.
         reason = str(error).partition("\n")[0]

@@ -4,8 +4,6 @@ locals {
   host_profile_arn  = "arn:${local.partition}:iam::${local.account_id}:instance-profile/${local.iam_prefix}-host"
   ec2               = "arn:${local.partition}:ec2:${local.region}:${local.account_id}"
   backup_bucket_arn = "arn:${local.partition}:s3:::${var.project}-${local.account_id}-${local.region}-backup"
-  # GetParametersByPath needs access to the path itself.
-  ssm_parameters_arns = [for end in ["", "/*"] : "arn:${local.partition}:ssm:${local.region}:${local.account_id}:parameter/${var.project}${end}"]
 
   # For the policies: the caller's own user, and conditions that several statements have.
   own_user = "arn:${local.partition}:iam::${local.account_id}:user/$${aws:username}"

@@ -5,5 +5,5 @@ output "state_bucket_name" {
 
 output "pipeline_role_arn" {
   description = "Role that GitHub's workflow assumes; empty without github_repository."
-  value       = one(aws_iam_role.pipeline[*].arn) == null ? "" : one(aws_iam_role.pipeline[*].arn)
+  value       = try(aws_iam_role.pipeline[0].arn, "")
 }

@@ -61,6 +61,12 @@ def test_syntax(tmp_path: Path) -> None:
     _lint([BIN / "ansible-playbook", "--syntax-check", *playbooks, every], ANSIBLE)
 
 
+def test_a_role_alone_has_its_packages() -> None:
+    """On a new host: role base installs them, in one task for all roles."""
+    listed = run([BIN / "ansible-playbook", "--list-tasks", "--tags", "docker", ROOT / "site.yml"], os.environ | ANSIBLE)
+    assert "base : Install packages" in listed.stdout and "base : Write" not in listed.stdout, listed.stdout
+
+
 @pytest.mark.parametrize("language", sorted(set(programs.LANGUAGES.values())))
 def test_programs(language: str, tmp_path: Path) -> None:
     """ruff, mypy and shellcheck over every program: those without an ending and those in templates, too."""

@@ -179,9 +179,16 @@ FAULTS = (
         f"{RELEASES}/test_watch.py",
     ),
     Fault(
+        "a flood of clients rolls a good release back",
+        f"{RELEASE}/watch.py",
+        "        beyond = min(more, seen.refused)\n",
+        "        beyond = 0.0\n",
+        f"{RELEASES}/test_watch.py",
+    ),
+    Fault(
         "one slow second is enough for a rollback",
         f"{RELEASE}/watch.py",
-        "if len(self._window) < (self._window.maxlen or 0) or",
+        "if len(self._window) < WINDOW or",
         "if",
         f"{RELEASES}/test_watch.py",
     ),

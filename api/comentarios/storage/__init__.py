@@ -1,14 +1,13 @@
 """Storage of comments: one interface, two engines."""
 
 from ..config import Settings
-from .base import NewComment, Page, Storage, StorageError, StorageFull, StorageUnavailable, Stored
+from .base import NewComment, Storage, StorageError, StorageFull, StorageUnavailable, Stored
 from .moderation import Moderation, ModerationError
 
 __all__ = [
     "Moderation",
     "ModerationError",
     "NewComment",
-    "Page",
     "Storage",
     "StorageError",
     "StorageFull",

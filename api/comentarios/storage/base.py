@@ -137,7 +137,8 @@ class Engine(Protocol):
 class Storage:
     """An engine that is migrated on first use. Concurrent writes share one commit.
 
-    wait_seconds: how long a page waits for its turn. With a database that hangs they would else wait for each other.
+    wait_seconds: how long a page waits for its turn, and everybody for another one's migration. With a database that
+        hangs they would else wait for each other.
     """
 
     def __init__(self, engine: Engine, wait_seconds: float):
@@ -160,12 +161,16 @@ class Storage:
     def ensure_migrated(self) -> None:
         if self._migrated:
             return
-        with self._migrating:
+        if not self._migrating.acquire(timeout=self._wait_seconds):
+            raise StorageUnavailable(f"the schema was not brought up to date within {self._wait_seconds} s")
+        try:
             if not self._migrated:
                 self.engine.migrate()
                 # Before the first list: a restore may have brought back erased comments.
                 Moderation(self.engine).resume()
                 self._migrated = True
+        finally:
+            self._migrating.release()
 
     def add(self, comment: NewComment) -> None:
         """Store one comment durably: it survives a power cut."""
@@ -177,8 +182,7 @@ class Storage:
         Read slice by slice, so that it costs the same whatever the thread's length. Of the slice that does not fit
         any more, as many comments are read again as should fit by their average.
         """
-        if not self._migrated:
-            self.ensure_migrated()
+        self.ensure_migrated()
         try:
             self._turns.get(timeout=self._wait_seconds)
         except Empty:
@@ -221,17 +225,13 @@ class Storage:
         return Page(b"".join((*parts, b"]")), count, after if more else None, _as_of(newest, revision))
 
     def newest(self, content_id: str) -> Stored | None:
-        if not self._migrated:
-            self.ensure_migrated()
+        self.ensure_migrated()
         return self.engine.newest(content_id)
 
     def ping(self) -> None:
         """Write and read once; raises `StorageError` when either fails."""
         self._writer.submit(None)
         self.engine.read()
-
-    def size_bytes(self) -> int:
-        return self.engine.size_bytes()
 
     def close(self) -> None:
         """Close the database. No call may follow."""

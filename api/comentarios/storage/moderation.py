@@ -29,6 +29,8 @@ ADDRESS = re.compile(r"(?<![\w.+'-])[.+'-]*+([\w.+'-]++@[\w-]++(?:\.[\w-]++)+)")
 BATCH = 200
 
 SEARCH = "SELECT id, created_ms, content_id, email, comment FROM comments WHERE {} ORDER BY id DESC LIMIT ?"
+ERASE = "UPDATE comments SET content_id = '', email = '', comment = '' WHERE id = ? AND email <> '' RETURNING id"
+REDACT = "UPDATE comments SET comment = ? WHERE id = ? AND comment = ? RETURNING id"
 RECORD = "INSERT INTO audit (id, who, action, subject, comments, why, done_ms) VALUES (?, ?, ?, ?, ?, ?, ?)"
 
 
@@ -117,6 +119,9 @@ class Moderation:
             # Not one of a later release, which knows what to do with it.
             if action in ("hide", "unhide"):
                 with self._engine.transaction() as run:
+                    # A replica that started at the same time may have done it, and an operator undone it since.
+                    if not run("SELECT id FROM audit WHERE id = ? AND done_ms = 0", entry):
+                        continue
                     id_, created_ms = map(int, subject.split("@"))
                     # After a restore, ids may repeat, but not together with the time.
                     found = _find(run, id_)
@@ -160,15 +165,14 @@ class Moderation:
             others = [(id_, text) for id_, email, text in batch if "@" in text and not named(email)]
             changed = [(id_, text, new) for id_, text in others if (new := _redacted(text, named)) != text]
             if own or changed:
+                # What another replica has erased since is not counted again.
                 with self._engine.transaction() as run:
                     for id_, entry in own:
-                        run("UPDATE comments SET content_id = '', email = '', comment = '' WHERE id = ?", id_)
-                        comments[entry] += 1
+                        comments[entry] += len(run(ERASE, id_))
                     for id_, text, new in changed:
-                        run("UPDATE comments SET comment = ? WHERE id = ? AND comment = ?", new, id_, text)
-                    for _, text, _ in changed:
+                        redacted = len(run(REDACT, new, id_, text))
                         for entry in {erasures[_digest(one)] for one in ADDRESS.findall(text) if named(one)}:
-                            texts[entry] += 1
+                            texts[entry] += redacted
         with self._engine.transaction() as run:
             for entry, why in run("SELECT id, why FROM audit"):
                 if (new := _redacted(why, named)) != why:

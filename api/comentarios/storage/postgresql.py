@@ -1,13 +1,12 @@
 """PostgreSQL: for several hosts that share one database."""
 
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, LiteralString
 
 import psycopg
-from psycopg_pool import ConnectionPool, PoolTimeout
+from psycopg_pool import ConnectionPool
 
 from .base import Engine, NewComment, StorageFull, StorageUnavailable
 from .moderation import Run
@@ -72,7 +71,7 @@ def _translated() -> Iterator[None]:
         yield
     except psycopg.errors.DiskFull as error:
         raise StorageFull(_line(error)) from error
-    except (psycopg.Error, PoolTimeout) as error:
+    except psycopg.Error as error:
         raise StorageUnavailable(_line(error)) from error
 
 
@@ -91,10 +90,17 @@ class PostgresqlEngine(Engine):
     slice_query, newest_query = SLICE, NEWEST
 
     def __init__(self, url: str, connect_seconds: float):
-        self._url = url
         self._seconds = connect_seconds
-        self._pool: ConnectionPool | None = None
-        self._opening = threading.Lock()
+        self._pool = ConnectionPool(
+            url,
+            min_size=1,
+            max_size=8,
+            timeout=connect_seconds,
+            reconnect_timeout=connect_seconds,
+            open=False,
+            configure=self._configure,
+            kwargs={"autocommit": True, **connection_options(max(1, round(connect_seconds)))},
+        )
 
     def migrate(self) -> None:
         with self._connection() as connection, connection.transaction():
@@ -139,16 +145,17 @@ class PostgresqlEngine(Engine):
         """Free the rows' old versions. Reads and writes continue."""
         with self._connection() as connection:
             connection.execute("SET statement_timeout = 0")
-            connection.execute("VACUUM comments, audit")
-            self._configure(connection)
+            try:
+                connection.execute("VACUUM comments, audit")
+            finally:
+                self._configure(connection)
 
     def kept(self) -> list[str]:
         names = self.rows("SELECT datname, current_database() FROM pg_database ORDER BY datname")
         return [name for name, own in names if name.startswith(f"{own}_before_")]
 
     def close(self) -> None:
-        if self._pool is not None:
-            self._pool.close()
+        self._pool.close()
 
     def _row(self, sql: LiteralString, values: tuple[str | int, ...]) -> tuple[Any, ...]:
         """In binary format: as text, bytes need twice the space."""
@@ -159,25 +166,11 @@ class PostgresqlEngine(Engine):
 
     @contextmanager
     def _connection(self) -> Iterator[psycopg.Connection]:
-        with _translated(), self._open_pool().connection() as connection:
-            yield connection
-
-    def _open_pool(self) -> ConnectionPool:
-        """Opened at the first use: its threads must not exist before the server forks."""
-        if self._pool is None:
-            with self._opening:
-                if self._pool is None:
-                    self._pool = ConnectionPool(
-                        self._url,
-                        min_size=1,
-                        max_size=8,
-                        timeout=self._seconds,
-                        reconnect_timeout=self._seconds,
-                        open=True,
-                        configure=self._configure,
-                        kwargs={"autocommit": True, **connection_options(max(1, round(self._seconds)))},
-                    )
-        return self._pool
+        with _translated():
+            # At the first use: its threads must not exist before the server forks.
+            self._pool.open()
+            with self._pool.connection() as connection:
+                yield connection
 
     def _configure(self, connection: psycopg.Connection) -> None:
         connection.execute(f"SET statement_timeout = {round(self._seconds * 1000)}")

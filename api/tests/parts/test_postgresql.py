@@ -183,6 +183,17 @@ def test_others_write_while_an_address_is_erased(postgres: Postgres) -> None:
         replica.close()
 
 
+def test_scrub_that_fails_leaves_no_connection_without_a_timeout(postgres: Postgres) -> None:
+    storage = open_storage(Settings(database_url=postgres.new_database()))
+    storage.ensure_migrated()
+    with storage.engine.transaction() as run:
+        run("ALTER TABLE audit RENAME TO elsewhere")
+    with pytest.raises(StorageError, match="audit"):
+        storage.engine.scrub()
+    assert storage.engine.rows("SHOW statement_timeout") == [("3s",)]
+    storage.close()
+
+
 def test_pages_hide_no_comment_that_commits_late(postgres: Postgres) -> None:
     """PostgreSQL gives ids out before it commits; readers who page must not step over one."""
     url, comment = postgres.new_database(), NewComment("1", "alice@example.com", "first post!", 0)

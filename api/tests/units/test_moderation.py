@@ -321,6 +321,44 @@ def test_what_a_restore_brings_along(post: Post, operator: Moderation, engine: E
     assert [bool(one["done_ms"]) for one in operator.audit(10)] == [False] + [True] * 6
 
 
+@pytest.mark.parametrize("reads", [1, 2], ids=["has read the log", "has read the comments"])
+def test_replicas_that_start_together(
+    post: Post,
+    operator: Moderation,
+    engine: Engine,
+    client: FlaskClient,
+    monkeypatch: pytest.MonkeyPatch,
+    reads: int,
+) -> None:
+    """One does all that is in the log when the other has read it; nothing is done or counted twice."""
+    post("thread", "a")
+    post("thread", "b")
+    post("thread", "c", BOB)
+    post("thread", f"ask {BOB}")
+    known = {one["comment"]: one for one in operator.search(10)}
+    entries = [(action, f"{known['a']['id']}@{known['a']['created_ms']}") for action in ("hide", "unhide", "hide")]
+    with engine.transaction() as run:
+        for entry, (action, about) in enumerate([*entries, ("erase", module._digest(BOB))], 1):
+            run(module.RECORD, entry, "me", action, about, 0, "why", 0)
+    rows = engine.rows
+
+    def beside(sql: str, *values: object) -> object:
+        nonlocal reads
+        found = rows(sql, *values)
+        reads -= 1
+        if reads == 0:
+            other = Moderation(engine)
+            other.resume()
+            other.unhide([known["a"]["id"]], "me", "no spam")
+        return found
+
+    monkeypatch.setattr(engine, "rows", beside)
+    operator.resume()
+    assert texts(client) == ["a", "b", f"ask {module.ERASED}"]
+    assert [one["comments"] for one in operator.audit(10)] == [1, 1, 1, 1, 1]
+    assert all(one["done_ms"] for one in operator.audit(10))
+
+
 def test_log_is_in_order_whatever_the_clock_says(
     post: Post, operator: Moderation, monkeypatch: pytest.MonkeyPatch
 ) -> None:

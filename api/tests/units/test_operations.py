@@ -120,6 +120,18 @@ def test_series_do_not_grow_with_methods(client: FlaskClient) -> None:
     assert series['flask_http_request_total{method="OTHER",status="405"}'] == 100
 
 
+def test_path_that_is_not_utf8_is_counted_and_its_body_read(client: FlaskClient) -> None:
+    body = io.BytesIO(b"x" * 100)
+    for method in ("POST", "MADE-UP"):
+        place = {"PATH_INFO": "/api/comment/list/\xff"}
+        refused = client.open(method=method, input_stream=body, content_length=100, environ_overrides=place)
+        assert refused.status_code == 400 and refused.get_json()["message"] == "the path is not UTF-8"
+    assert body.tell() == 100
+    series = metrics(client)
+    assert series['flask_http_request_total{method="POST",status="400"}'] == 1
+    assert series['flask_http_request_total{method="OTHER",status="400"}'] == 1
+
+
 @pytest.mark.parametrize("given", ["checkout-42", "a.b_c-D", "x" * 128])
 def test_request_id_is_taken(client: FlaskClient, capsys: pytest.CaptureFixture[str], given: str | None) -> None:
     for path in ("/api/comment/list/1", "/healthz"):
@@ -226,12 +238,17 @@ def test_warning_level_leaves_requests_out(sqlite_url: str, capsys: pytest.Captu
         ("DATABASE_URL", "mysql://x/y", "sqlite:/// or postgresql://"),
         ("DATABASE_URL", "comentarios.db", "no scheme"),
         ("DATABASE_URL", "sqlite://", "must name a file"),
+        ("DATABASE_URL", "sqlite:comentarios.db", "must name a file"),
+        ("DATABASE_URL", "SQLITE:///comentarios.db", "must start with sqlite:///"),
         ("DATABASE_URL_FILE", "/absent", "DATABASE_URL_FILE names /absent, which cannot be read: No such file"),
+        ("DATABASE_URL_FILE", "/dev/null", "DATABASE_URL_FILE names /dev/null, which cannot be read: it is empty"),
         ("LOG_LEVEL", "loud", "debug, info, warning, error"),
         ("DRAIN_SECONDS", "soon", "DRAIN_SECONDS must be a number from 0 to 3600 (seconds)"),
         ("DRAIN_SECONDS", "-1", "DRAIN_SECONDS must be a number from 0 to 3600 (seconds)"),
         ("HOST", "localhost", "HOST must be an IP address, not 'localhost'"),
         ("PORT", "0", "PORT must be a number from 1 to 65535 (a TCP port), not '0'"),
+        ("PORT", "8000.5", "PORT must be a number from 1 to 65535 (a TCP port), not '8000.5'"),
+        ("PORT", "8e3", "PORT must be a number from 1 to 65535 (a TCP port), not '8e3'"),
         ("DRAIN_SECONDS", "nan", "DRAIN_SECONDS must be a number from 0 to 3600 (seconds)"),
     ],
 )

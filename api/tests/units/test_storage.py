@@ -1,10 +1,11 @@
 """The same behaviour of every storage engine."""
 
+import threading
 from collections.abc import Iterator
 
 import pytest
 from comentarios.config import Settings
-from comentarios.storage import NewComment, Storage, open_storage
+from comentarios.storage import NewComment, Storage, StorageUnavailable, open_storage
 from threads import in_threads
 
 COMMENT = NewComment("1", "alice@example.com", "first post!", 0)
@@ -44,3 +45,28 @@ def test_migrating_again_changes_nothing(storage: Storage, database_url: str) ->
     again.ensure_migrated()
     assert again.engine.slice("1", 0, 10).length == 1
     again.close()
+
+
+def test_nobody_waits_for_anothers_migration_longer_than_for_the_database(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a database that hangs, each request would wait until those before it have given up."""
+    storage = open_storage(Settings(database_url=database_url, busy_seconds=0.01, connect_seconds=0.01))
+    begun, end = threading.Event(), threading.Event()
+
+    def hanging() -> None:
+        begun.set()
+        assert end.wait(40)
+        raise StorageUnavailable("gone")
+
+    monkeypatch.setattr(storage.engine, "migrate", hanging)
+    first = threading.Thread(target=storage.prepare)
+    first.start()
+    assert begun.wait(10)
+    try:
+        (raised,) = in_threads(1, lambda _: storage.newest("1"))
+    finally:
+        end.set()
+        first.join()
+    assert isinstance(raised, StorageUnavailable)
+    storage.close()

@@ -9,10 +9,7 @@ EDGE = f'job="edge", {HOST}'
 API = f'{EDGE}, proxy=~"api|crowd"'
 PUBLIC = f'{EDGE}, proxy="public"'
 RESPONSES = "haproxy_backend_http_responses_total"
-
-
 JOBS = ("api", "edge", "node", "alertmanager", "prometheus", "grafana")
-PARTS = ("node", "alertmanager", "prometheus", "grafana")
 PROMETHEUS = f'job="prometheus", {HOST}'
 
 
@@ -213,7 +210,9 @@ def board() -> Board:
         "Share of each process' file descriptors that is open.",
         "percentunit",
         Query(
-            f"max by (host, job) (process_open_fds{{{HOST}}} / process_max_fds{{{HOST}}})", "{{job}}", ("api", *PARTS)
+            f"max by (host, job) (process_open_fds{{{HOST}}} / process_max_fds{{{HOST}}})",
+            "{{job}}",
+            tuple(job for job in JOBS if job != "edge"),
         ),
         limits=Limits.of("FileDescriptorsLow"),
     )

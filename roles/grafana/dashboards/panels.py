@@ -187,7 +187,6 @@ class Board:
 
     def _annotate(self) -> None:
         """Events as lines through every graph. Backups, four an hour, are off by default."""
-
         switched = "comentarios_release_timestamp_seconds"
         backup = f"comentarios_backup_last_success_timestamp_seconds{{{HOST}}}"
         firing = f'ALERTS{{alertstate="firing", alertname!="Watchdog", {HOST}}}'
@@ -290,7 +289,6 @@ class Board:
         query = Query(
             f'max by (host, alertname) (ALERTS{{alertstate="firing", {matchers}, {HOST}}}) or on () {none}',
             "{{alertname}}",
-            ("All is well",),
         )
         words = {0: Word("No alert", "green"), 1: Word("firing", "red")}
         about = "The alerts that fire now. The dashboard Runbook has a section on each."

@@ -87,7 +87,8 @@ def host_() -> None:
         made = store.put(folder / "copy", folder / "packed", "20261125T000000Z-0000.db", 1, TAG)
         assert store.names() == [made.name]
         store.fetch(made, folder / "packed-again", folder / "fetched")
-        store.send(folder / "packed", f"{settings.logs}20261125T000000Z-20261125T001500Z.gz")
+        with (folder / "packed").open("rb") as body:
+            store.send(body, f"{settings.logs}20261125T000000Z-20261125T001500Z.gz")
     boto3.client("ecr").get_authorization_token()
     pages = boto3.client("ssm").get_paginator("get_parameters_by_path")
     list(pages.paginate(Path="/comentarios", Recursive=True, WithDecryption=True))

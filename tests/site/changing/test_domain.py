@@ -153,11 +153,13 @@ def curl(up, domain, authority, tmp_path) -> Callable[..., tuple[int, str, str]]
 
 def test_without_a_dns_record_the_certificate_is_pending(up):
     """The first `make up` with a domain: nobody knows the host's address before it, so there can be no record yet."""
-    up.ssh("sudo systemctl disable --now comentarios-backup.timer")
+    leftover = "/usr/local/bin/comentarios-certificate"
+    up.ssh(f"sudo systemctl disable --now comentarios-backup.timer; sudo touch {leftover}")
     _configure(up, DOMAIN, "--tags", "stack,backup", stack_acme_directory="https://nowhere.example.test/dir")
     timers = ("heal", "backup", "logs", "certbot")
     active = up.ssh(f"systemctl is-active {' '.join(f'comentarios-{one}.timer' for one in timers)}").stdout.split()
     assert active == ["active"] * len(timers)
+    assert up.ssh(f"test ! -e {leftover}").returncode == 0
     status = up.make("status")
     assert status.returncode == 0 and "UNHEALTHY" not in status.stdout, status.stdout
     record = f"create the DNS record `{DOMAIN} A {host.chosen(up.target).public}`"

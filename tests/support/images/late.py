@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from comentarios import app, config, draining, serve
+from comentarios import app, config, serve
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -32,7 +32,7 @@ def create_app() -> WSGIApplication:
 
 
 if __name__ == "__main__":
-    drain = config.Settings.from_env().drain_seconds
-    server = serve.Server(draining.Draining.of_process(), drain, factory=True, address="0.0.0.0", **serve.OPTIONS)
+    settings = config.Settings.from_env()
+    server = serve.Server(settings.host, settings.port, settings.drain_seconds)
     server.target = "late:create_app"
     server.serve()

@@ -45,7 +45,7 @@ def test_each_time_begins_where_the_last_one_ended(
             f"api-1  | logs --since={begin} --until={now} comentarios-api-1",
             f"journal  | --since=@{begin} --until=@{now}",
         ]
-    assert not (settings.work_dir / "logs.gz").exists()
+    assert [path.name for path in settings.work_dir.iterdir()] == ["logs.reached"]
     at(monkeypatch, 8000)
     assert logs.send(settings)["name"] == ""
 
@@ -64,7 +64,18 @@ def test_what_could_not_be_sent_is_sent_the_next_time(
         broken.setattr(logs.Store, "send", lambda *_: (_ for _ in ()).throw(BackupError("S3 is away")))
         with pytest.raises(BackupError, match="S3 is away"):
             logs.send(settings)
+    assert [path.name for path in settings.work_dir.iterdir()] == ["logs.reached"], "what fills the disk stays"
     at(monkeypatch, 9000)
     made = logs.send(settings)["name"]
     assert made.endswith("/19700101T020000Z-19700101T023000Z.gz")
     assert sent(s3, made) == ["api-1  | logs --since=7200 --until=9000 comentarios-api-1"]
+
+
+def test_answer_of_s3_that_was_lost(
+    settings: Settings, host: StandIns, s3: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second try finds what the first one has stored."""
+    at(monkeypatch, 7200)
+    made = logs.send(settings)
+    (settings.work_dir / "logs.reached").unlink()
+    assert logs.send(settings)["name"] == made["name"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from comentarios_backup import __main__ as program
-from comentarios_backup.postgresql import Postgresql
+from comentarios_backup.postgresql import BESIDE, Postgresql
 from comentarios_backup.settings import BackupError, Settings
 
 from tests.support.stand_ins import StandIns
@@ -27,7 +27,10 @@ case "$statement" in
 *'RENAME TO '*) other=${statement%\"}; mv -T "$HERE/$name" "$HERE/${other##*\"}" ;;
 *'ALLOW_CONNECTIONS '*) echo "${statement##* }" > "$HERE/$name/allowed" ;;
 'SELECT 1 FROM pg_database '*) [ ! -e "$HERE/$name" ] || echo 1 ;;
-'SELECT count('*) cat "$here/count" ;;
+'SELECT max('*) ls "$HERE" | grep _before_ | tail -n 1 ;;
+'SELECT count('*)
+  [ "$(cat "$here/allowed")" = true ] || { echo 'psql: error: it does not accept connections' >&2; exit 2; }
+  cat "$here/count" ;;
 esac
 """
 RESTORE = 'case "$*" in *--list*) echo "215; 1259 16385 TABLE public comments api" ;; esac'
@@ -72,7 +75,7 @@ def test_backup_and_restore(settings: Settings, server: Path, programs: StandIns
         'ALTER DATABASE "comentarios" ALLOW_CONNECTIONS false',
         "pg_terminate_backend",
         'ALTER DATABASE "comentarios" RENAME',
-        'ALTER DATABASE "comentarios_restoring" RENAME',
+        f'ALTER DATABASE "{BESIDE}" RENAME',
     ],
 )
 def test_swap_that_fails(fails: str, settings: Settings, server: Path) -> None:
@@ -85,12 +88,39 @@ def test_swap_that_fails(fails: str, settings: Settings, server: Path) -> None:
     assert databases(server) == {"comentarios": ("3", "true")}
 
 
+@pytest.mark.parametrize(
+    "at",
+    ["pg_terminate_backend", 'ALTER DATABASE "comentarios" RENAME', f'ALTER DATABASE "{BESIDE}" RENAME'],
+)
+def test_restore_after_one_that_was_killed(
+    at: str, settings: Settings, server: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Within the swap: no connection was allowed any more, or no database had the live one's name."""
+    settings = replace(settings, database_url=URL)
+    program.run(settings)
+    run, database = Postgresql._run, Postgresql(URL)
+    database.check(server / "copy")
+
+    def killed(self: Postgresql, *command: str, tolerated: str = "", given: str = "") -> str:
+        if any(at in part for part in command):
+            raise KeyboardInterrupt
+        return run(self, *command, tolerated=tolerated, given=given)
+
+    with monkeypatch.context() as dying, pytest.raises(KeyboardInterrupt):
+        dying.setattr(Postgresql, "_run", killed)
+        database.swap(server / "copy", "comentarios_before_1")
+    done = program.restore(settings, "")
+    assert (done["comments"], done["before"]) == (2, 3)
+    assert (server / "comentarios" / "count").read_text() == "2\n"
+    assert (server / done["kept"] / "count").read_text() == "3\n"
+
+
 def test_swap_back(server: Path) -> None:
     database = Postgresql(URL)
     database.check(server / "copy")
     assert database.swap(server / "copy", "kept")
     database.swap_back("kept")
-    assert databases(server) == {"comentarios": ("3", "true"), "comentarios_restoring": ("2", "true")}
+    assert databases(server) == {"comentarios": ("3", "true"), BESIDE: ("2", "true")}
     database.forget()
     assert databases(server) == {"comentarios": ("3", "true")}
 

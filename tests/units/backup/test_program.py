@@ -132,6 +132,15 @@ def test_restore_that_is_interrupted(
     assert [path.name for path in settings.sqlite_file.parent.iterdir()] == ["comentarios.db"]
 
 
+def test_restore_after_one_that_was_killed(settings: Settings, programs: StandIns) -> None:
+    """It had stopped the API, which the engine does not start then, at a boot either."""
+    write(settings, "0")
+    program.run(settings)
+    programs.add("docker", DOCKER.replace('"running"', '"exited"'))
+    program.restore(settings, "")
+    assert what_happened(programs) == ["ps", "container", "start", "ps", "container"]
+
+
 def test_database_in_use_is_not_swapped(settings: Settings, programs: StandIns) -> None:
     with Writer(f"sqlite:///{settings.sqlite_file}") as writer:
         writer.wait(5)

@@ -120,3 +120,15 @@ def test_rebuilt_image_is_another_tag_of_the_same_sources(monkeypatch: pytest.Mo
     monkeypatch.setattr("cli.image.time.strftime", lambda *_: "20260701")
     assert image._wanted(rebuild=False) == "0123456789ab"
     assert image._wanted(rebuild=True) == "0123456789ab-20260701"
+
+
+def test_reply_of_another_kind_is_not_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy's, say: without the digest, the token or the tags that a registry gives."""
+
+    class Other(dependencies.Registry):
+        def tags(self) -> list[str]:
+            raise KeyError("tags")
+
+    monkeypatch.setattr(dependencies, "Registry", Other)
+    found = list(dependencies._newer_images())
+    assert len(found) == 5 and all(line.endswith(": the registry cannot be reached") for line in found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from cli import host, image
 from cli.host import Host
 from cli.targets import Target
 from common.errors import CommandError
+from common.paths import ROOT
 
 
 @pytest.mark.parametrize(
@@ -41,3 +43,19 @@ def test_architecture(
     with pytest.raises(CommandError, match=refused):
         image.ensure_pushed(target)
     assert pushed == []
+
+
+def test_every_source_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A changed file is another image, whatever its name; what Python compiles is none."""
+    package = tmp_path / "api" / "comentarios"
+    (package / "templates.d" / "__pycache__").mkdir(parents=True)
+    for name in ("Dockerfile", "requirements.txt", "api.py"):
+        (tmp_path / "api" / name).touch()
+    shutil.copy(ROOT / "api" / "image.py", tmp_path / "api")
+    monkeypatch.setattr(image, "ROOT", tmp_path)
+    monkeypatch.setattr(image, "_git", lambda *_: "")
+    tags = [image.tree_tag()]
+    for name in ("storage.py", "NOTICE", "templates.d/page", "templates.d/__pycache__/x.pyc"):
+        (package / name).write_text("x")
+        tags.append(image.tree_tag())
+    assert len(set(tags)) == 4 and tags[-2] == tags[-1] and tags[0].startswith("nocommit-")

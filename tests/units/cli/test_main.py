@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import requests
 
 from cli import __main__ as cli
 from cli import terraform
@@ -32,3 +33,26 @@ def test_somebody_elses_sandbox_comes_before_one_that_is_down(
     monkeypatch.setattr(ownership, "check", lambda _: None)
     assert cli.main() == 1
     assert capsys.readouterr().err == "✗ nothing is up\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (FileNotFoundError(2, "No such file or directory", "/x"), "/x: No such file or directory"),
+        (OSError(28, "No space left on device"), "No space left on device"),
+        (requests.ConnectionError("127.0.0.1: connection refused"), "127.0.0.1: connection refused"),
+    ],
+)
+def test_fault_of_this_machine_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str], error: OSError, line: str
+) -> None:
+    """A disk that is full has no name, and what requests raises has no number."""
+
+    def fault(_: Target) -> None:
+        raise error
+
+    monkeypatch.setattr(cli, "target", lambda: Target("sandbox", tmp_path, {}))
+    monkeypatch.setattr("cli.doctor.doctor", fault)
+    monkeypatch.setattr("sys.argv", ["cli", "doctor"])
+    assert cli.main() == 1
+    assert capsys.readouterr().err == f"✗ {line}\n"

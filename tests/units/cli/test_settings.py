@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,11 @@ def given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Given:
         ("ansible: 3", "ansible must be a dictionary of variables"),
         ("- a", "must contain `ansible:` and `terraform:`"),
         ("a: [", "is not YAML"),
+        (
+            "bootstrap: {image_count: 3}\nansible: {}\nbootstrap: {}",
+            'is not YAML: bootstrap is there twice in "<unicode string>", line 1, column 1',
+        ),
+        ("ansible: {alertmanager_slack: {chanel: x}}", "alertmanager_slack has no chanel: did you mean channel?"),
     ],
 )
 def test_refused(given: Given, text: str, line: str) -> None:
@@ -121,6 +127,29 @@ def test_variables_that_would_reach_every_environment(given: Given, root: Path, 
     (root / "terraform" / file).write_text("{}")
     with pytest.raises(CommandError, match=f"terraform/{file} would apply to every environment: move its variables to"):
         settings.read(chosen)
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "line"),
+    [
+        ("host_vars/site-1.yml", "stack_api_replica: 3", "known Ansible variable: did you mean stack_api_replicas?"),
+        ("host_vars/site-1/own", "stack_api_replica: 3", "known Ansible variable: did you mean stack_api_replicas?"),
+        ("group_vars/comentarios.yml", "stack_api_replica: 3", "known Ansible variable: did you mean"),
+        ("host_vars/site-1.yml", "a: [", "is not YAML"),
+        ("host_vars/site-1.yml", "ansible_port: 22\nstack_api_replicas: 3\nbase_packages: !vault |\n  00", ""),
+        ("host_vars/site-1.yml", "$ANSIBLE_VAULT;1.1;AES256\n3031", ""),
+        ("host_vars/site-1/.own.swp", "stack_api_replica: 3", ""),
+        ("host_vars/site-1/README.md", "no variables", ""),
+    ],
+)
+def test_variables_files_that_ansible_reads_by_itself(
+    given: Given, root: Path, file: str, text: str, line: str
+) -> None:
+    """Their names are checked as those of the settings are: Ansible says nothing of one that is misspelt."""
+    (root / "inventory" / file).parent.mkdir(parents=True)
+    (root / "inventory" / file).write_text(text)
+    with pytest.raises(CommandError, match=f"inventory/{file}.*{re.escape(line)}") if line else nullcontext():
+        settings.read(given(""))
 
 
 @pytest.mark.parametrize(

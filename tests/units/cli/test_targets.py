@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import re
 import shlex
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from cli import doctor, host, shell
+from cli import doctor, host, shell, ssh_access
 from cli.__main__ import VERBS, WORKS_WHEN_DOWN
 from cli.targets import Target, provider_mirror, target
 from common import engine
@@ -65,6 +66,13 @@ def test_sockets_have_short_paths(monkeypatch: pytest.MonkeyPatch) -> None:
     """A socket's path has 107 characters at most, of which SSH takes 17 for itself."""
     monkeypatch.setenv("SANDBOX_STATE", f"/home/{'x' * 120}/.state")
     assert len(str(target().connections / "i-0123456789abcdef0")) < 90
+
+
+def test_sockets_of_another_user(spaced: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever makes the folder first, which has a known name in /tmp, would have SSH talk to sockets of theirs."""
+    monkeypatch.setattr(os, "geteuid", lambda: 4_000_000)
+    with pytest.raises(CommandError, match="is another user's: remove it"):
+        host.hosts(spaced)
 
 
 def test_terraform_configuration_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -124,3 +132,39 @@ def test_every_verb_is_there() -> None:
     for place in VERBS.values():
         module, _, name = place.partition(".")
         assert callable(getattr(importlib.import_module(f"cli.{module}"), name))
+
+
+def test_tunnel_to_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = host.Host("comentarios-1", "192.0.2.1", "admin", "i-1")
+    monkeypatch.setattr(host, "hosts", lambda _: [one])
+    monkeypatch.setattr(host, "run", lambda *_: subprocess.CompletedProcess("", 0, "api\nedge\n", ""))
+    with pytest.raises(CommandError, match="comentarios-1 runs none of grafana, prometheus, alertmanager: see `make st"):
+        shell.tunnel(target(), "", "", "", "")
+
+
+@pytest.mark.parametrize(
+    ("body", "address"), [(b" 203.0.113.7\n", "203.0.113.7"), (b"<html>\n<p>Log in", ""), (b"\xff", "")]
+)
+def test_own_address(monkeypatch: pytest.MonkeyPatch, body: bytes, address: str) -> None:
+    """A hotel's network answers with a page of its own, which is no address and not ours to print."""
+    monkeypatch.setattr("urllib.request.urlopen", lambda *_, **__: io.BytesIO(body))
+    if address:
+        assert ssh_access.own_address("") == address
+        return
+    with pytest.raises(CommandError, match="does not return this machine's address .*: give it as ADDRESS=") as refused:
+        ssh_access.own_address("")
+    assert "\n" not in str(refused.value)
+
+
+def test_answer_that_is_not_utf8(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server's banner of another time, say, before the error."""
+    monkeypatch.setattr(host, "ssh", lambda *_: ["printf", "caf\\351 %s"])
+    one = host.Host("comentarios-1", "192.0.2.1", "admin", "i-1")
+    assert host.run(target(), one, "true").stdout == "caf\ufffd "
+
+
+def test_name_of_a_sandbox_that_docker_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before Docker does, whose error would be taken for one of the network."""
+    monkeypatch.setenv("SANDBOX_NAME", "my sandbox")
+    with pytest.raises(CommandError, match="SANDBOX_NAME=my sandbox is not a name: give letters, digits and hyphens"):
+        target()

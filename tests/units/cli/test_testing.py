@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import subprocess
 
 import pytest
 
-from cli import inputs, testing
+from cli import downloads, inputs, testing
 from cli.targets import target
 from common import engine
 from common.paths import ROOT
@@ -56,6 +57,14 @@ def test_check_starts_no_engine(ran: list[tuple[str, ...]], monkeypatch: pytest.
 def test_tiers(ran: list[tuple[str, ...]], tiers: str, folders: set[str]) -> None:
     assert testing.test(target(), tiers) == 0
     assert {one for one in ran[0] if "/" in one} == folders
+
+
+def test_terraform_is_there_for_the_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some run it, `make check`'s linters among them; a machine without it gets it as from `make up`."""
+    done: list[str] = []
+    monkeypatch.setattr(downloads, "ensure_terraform", lambda: done.append("terraform"))
+    monkeypatch.setattr("subprocess.run", lambda *_, **__: done.append("pytest") or subprocess.CompletedProcess("", 0))
+    assert testing.check(target()) == 0 and done[-2:] == ["terraform", "pytest"]
 
 
 def test_every_tier_may_be_given() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
 import subprocess
 from pathlib import Path
@@ -77,7 +78,7 @@ def test_what_goes_with_the_host(
     monkeypatch.setattr(terraform, "bucket_name", lambda _: "bucket")
     monkeypatch.setattr(terraform, "init", lambda *_: None)
     monkeypatch.setattr(up, "confirm", lambda *_: None)
-    monkeypatch.setattr(terraform, "run", lambda _, __, *arguments: ran.append(arguments))
+    monkeypatch.setattr(terraform, "run", lambda _, __, *arguments, shown: ran.append(arguments))
     up._down_on_aws(target, delete == "yes")
     quiet = ("-input=false", "-auto-approve")
     assert ran == [(command, *quiet, *rest) for command, *rest in commands]
@@ -109,6 +110,28 @@ def test_the_sandbox_does_not_go_with_others_in_it(
         up._refuse_others(here, delete)
 
 
+@pytest.mark.parametrize(("delete", "refused"), [("", True), ("yes", False)])
+def test_silence_of_the_apis_is_no_sandbox_without_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, delete: str, refused: bool
+) -> None:
+    """After a reboot, say: another environment's comments would go with the sandbox, and nobody was told."""
+    monkeypatch.setattr(terraform, "answers", lambda _: False)
+    monkeypatch.setattr(host, "end_connections", lambda _: None)
+    monkeypatch.setattr(engine, "answers", lambda: True)
+    monkeypatch.setattr(engine, "stop", lambda _: None)
+    removed: list[str] = []
+    monkeypatch.setattr(sandbox, "run", removed.append)
+    here = Target("sandbox", tmp_path / "mine", {"AWS_REGION": "us-east-1"})
+    # Only asked for, never brought up.
+    (here.state / "mine-asked").mkdir(parents=True)
+    staging = here.state / "mine-staging"
+    staging.mkdir()
+    (staging / "sandbox.tfvars.json").touch()
+    with pytest.raises(CommandError, match="also has mine-staging:") if refused else contextlib.nullcontext():
+        up.down(here, delete)
+    assert removed == ([] if refused else ["down"])
+
+
 def test_every_environment_goes_with_the_sandbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its state here and Terraform's, but nothing of another sandbox whose folder's name begins alike."""
     monkeypatch.setenv("SANDBOX_STATE", str(tmp_path / "mine"))
@@ -136,10 +159,10 @@ def test_missing_settings_remove_nobody_from_the_list(tmp_path: Path, monkeypatc
     monkeypatch.setattr(people, "join", lambda *given: joined.append(given))
     there = Target("aws", tmp_path / "state", {}, names=Names(environment="staging"))
     with pytest.raises(CommandError, match="lacks admin_cidrs and ssh_public_key"):
-        up._join(there)
+        up._give_terraform_its_variables(there)
     assert not joined
     (tmp_path / "aws-staging.yml").write_text("terraform: {admin_cidrs: [], ssh_public_key: ssh-ed25519 AAAA me}\n")
-    up._join(there)
+    up._give_terraform_its_variables(there)
     assert joined
 
 
@@ -192,3 +215,30 @@ def test_instance_type_of_another_architecture(
         return
     with pytest.raises(CommandError, match=refused):
         up._fits(target, kind)
+
+
+def test_plan_is_of_the_settings_as_they_are_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the sandbox, too, where Terraform's variables are written with those of the sandbox."""
+    monkeypatch.setenv("SANDBOX_STATE", str(tmp_path / "mine"))
+    monkeypatch.setattr(settings, "FOLDER", tmp_path)
+    (tmp_path / "sandbox.yml").write_text("terraform: {instance_type: t3.large}\n")
+    here = targets.target()
+    planned: list[str] = []
+    monkeypatch.setattr("common.architecture.of_engine", lambda: "x86_64")
+    monkeypatch.setattr(up, "_fits", lambda *_: None)
+    monkeypatch.setattr(people, "join", lambda *_: None)
+    for name in ("prepare", "init", "bucket_name"):
+        monkeypatch.setattr(terraform, name, lambda *_: "")
+
+    def run(*_: object) -> None:
+        planned.append(json.loads(here.tfvars.read_text())["instance_type"])
+
+    monkeypatch.setattr(terraform, "run", run)
+    monkeypatch.setattr(host, "wait_for_ssh", lambda _: [])
+    monkeypatch.setattr(release, "live", lambda _: {})
+    monkeypatch.setattr(image, "tree_tag", lambda: TREE)
+    monkeypatch.setattr("subprocess.run", lambda *_, **__: subprocess.CompletedProcess("", 0))
+    (here.state / "ssh").mkdir(parents=True)
+    for file in ("id_ed25519", "id_ed25519.pub"):
+        (here.state / "ssh" / file).touch()
+    assert up.plan(here) == 0 and planned == ["t3.large"]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from common.docker import docker
+from common.docker import docker, push
 from common.errors import CommandError
 from tests.support.docker import Docker
 
@@ -30,3 +30,15 @@ def test_last_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str,
     with pytest.raises(CommandError) as refused:
         docker("exec", "host", "sandbox-attach")
     assert str(refused.value) == f"docker exec host: {line}"
+
+
+def test_each_push_has_a_login_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first of two that ends would log the other one out."""
+    program = Docker(tmp_path / "bin", monkeypatch)
+    pushed = '[{"RepoDigests": ["127.0.0.1:1/api@sha256:1"]}]'
+    program.answers(image_inspect=f"echo '{pushed}'", tag="", rmi="", **{"--config": ""})
+    for _ in range(2):
+        assert push("api:v1", "127.0.0.1:1/api:v1", "AWS", "secret") == "sha256:1"
+    folders = [line.split()[1] for line in program.calls() if " login " in line]
+    assert len(set(folders)) == 2 and not any(Path(folder).exists() for folder in folders)
+    assert program.calls()[-1] == "rmi 127.0.0.1:1/api:v1"

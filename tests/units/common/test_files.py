@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 
 from common import files, keys, ownership
 from common.config import Config
+from common.paths import ROOT
 
 
 @pytest.fixture(autouse=True, params=[0o022, 0o002, 0o077], ids=oct)
@@ -61,3 +64,18 @@ def test_keys_are_kept_and_differ(tmp_path: Path) -> None:
         two.metadata,
     }
     assert one.proof("i-1") != one.proof("i-2") != two.proof("i-2")
+
+
+def test_two_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process writes the same file between our writing and our renaming."""
+    path, replace = tmp_path / "file", Path.replace
+
+    def and_the_other(beside: Path, target: Path) -> Path:
+        code = "import sys, pathlib; from common import files; files.write(pathlib.Path(sys.argv[1]), 'theirs')"
+        subprocess.run([sys.executable, "-c", code, path], cwd=ROOT, check=True)
+        assert beside.name.startswith("."), "Ansible would read it as an inventory, if this process were killed now"
+        return replace(beside, target)
+
+    monkeypatch.setattr(Path, "replace", and_the_other)
+    files.write(path, "ours")
+    assert path.read_text() == "ours" and list(tmp_path.iterdir()) == [path]

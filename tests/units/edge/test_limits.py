@@ -49,7 +49,7 @@ RELEASE = ("roles", "stack", "files", "comentarios_release", "edge.py")
 
 SOURCES = {
     "comment": lambda: _found(r"^MAX_COMMENT = ([\d_]+)", "api", "comentarios", "validation.py"),
-    "body, API": lambda: 1024 * _found(r"max_body_bytes: int = (\d+) \* 1024", *CONFIG),
+    "body, API": lambda: 1024 * _found(r"^MAX_BODY_BYTES = (\d+) \* 1024", *CONFIG),
     "body, edge": lambda: _configured(r"req.body_size gt (\d+)"),
     "reply": lambda: 1024 * _found(r"max_reply_bytes: int = (\d+) \* 1024", *CONFIG),
     "header": lambda: _configured(r"req.hdrs,length gt (\d+)"),

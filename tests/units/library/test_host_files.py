@@ -110,3 +110,29 @@ def test_one_line_of_a_unit_that_does_not_start(states: Path, capsys: pytest.Cap
     told = run(capsys, units={"broken.service": "started"})
     assert told["failed"] is True
     assert told["msg"] == "systemctl enable --now broken.service: Unit broken.service not found."
+
+
+def test_changed_file_is_read_by_its_program(states: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In the same task: a handler would be lost with a play that fails before its end."""
+    made = {"content": "then", "owner": str(os.getuid()), "group": str(os.getgid())}
+    given = {
+        "files": {
+            str(states / "one"): made | {"then": "systemctl reload one.service"},
+            str(states / "two"): made,
+        },
+        "units": {"one.service": "started"},
+    }
+    assert run(capsys, check=True, **given)["changed"] is True
+    assert asked(states) == []
+    assert run(capsys, **given)["changed"] is True
+    assert asked(states) == ["enable --now one.service", "reload one.service"]
+    (states / "one.service").write_text(RUNS)
+    assert run(capsys, **given)["changed"] is False
+    assert len(asked(states)) == 2
+
+
+def test_one_line_of_a_program_that_does_not_read_its_file(states: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = {"content": "", "owner": str(os.getuid()), "group": str(os.getgid())}
+    told = run(capsys, files={str(states / "one"): made | {"then": "systemctl reload broken.service"}})
+    assert told["failed"] is True
+    assert told["msg"] == "systemctl reload broken.service: Unit broken.service not found."

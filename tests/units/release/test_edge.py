@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from comentarios_release import edge as module
 from comentarios_release.edge import Edge, get
-from comentarios_release.engine import Engine
+from comentarios_release.engine import Container, Engine
 from comentarios_release.settings import ReleaseError, Settings
 
 Behaviour = Callable[[socket.socket, threading.Event], None]
@@ -77,6 +77,36 @@ class TestBound:
         port = listener.getsockname()[1]
         served(listener, behaviour, HEAD)
         assert get(f"http://127.0.0.1:{port}/metrics", timeout=0.1, limit=None) == (0, says)
+
+
+@pytest.fixture
+def edge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Edge:
+    """One whose container runs."""
+    settings = Settings(stack_dir=tmp_path, edge_dir=tmp_path)
+    container = Container("1", "edge", "", "edge:1", "running", 0, 0, "")
+    monkeypatch.setattr(Engine, "containers", lambda *_: [container])
+    return Edge(settings, Engine(settings))
+
+
+def test_edge_without_a_socket_is_not_switched(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It runs, so requests would stay with the release that it has read at its start."""
+    monkeypatch.setattr(module, "START_SECONDS", 0)
+    with pytest.raises(ReleaseError, match=r"the edge does not answer on .*master.sock: No such file"):
+        edge.switch("two")
+
+
+def test_two_reloads_at_once(edge: Edge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A release's, and that of a new certificate."""
+    state = tmp_path / "haproxy" / "servers.state"
+
+    def tell(_: Edge, command: str) -> str:
+        if command == "reload":
+            state.unlink()
+        return "Success=1"
+
+    monkeypatch.setattr(module, "START_SECONDS", 0)
+    monkeypatch.setattr(Edge, "_tell", tell)
+    edge.reload()
 
 
 @pytest.mark.parametrize(

@@ -124,6 +124,15 @@ def test_what_does_not_end_well_leaves_the_old_file_and_nothing_else(folder: Pat
     assert contents(folder) == {"file": "old"}
 
 
+def test_content_is_on_the_disk_before_its_name(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a power cut, an interrupted release carries on with these files: copies count, too."""
+    synchronised: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda file: synchronised.append(os.fstat(file).st_ino))
+    files.write(folder / "one", "text")
+    files.copy(folder / "one", folder / "two")
+    assert synchronised == [(folder / name).stat().st_ino for name in ("one", "two")]
+
+
 def test_what_a_killed_run_left_is_overwritten(folder: Path) -> None:
     made(folder, {".file.new": "half of a very long text"})
     files.write(folder / "file", "new")

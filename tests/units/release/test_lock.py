@@ -52,7 +52,3 @@ def test_holder_that_is_killed_gives_it_back(folder: Path) -> None:
         holder.kill()
         with lock.hold(folder, "rui", wait=True):
             pass
-
-
-def test_clock() -> None:
-    assert lock.clock(0) == "00:00:00 UTC"

@@ -6,15 +6,15 @@ from comentarios_release.watch import latency, requests
 
 
 def test_requests_that_the_edge_counted() -> None:
-    statistics = """# pxname,svname,hrsp_1xx,hrsp_2xx,hrsp_3xx,hrsp_4xx,hrsp_5xx,hrsp_other,
-public,FRONTEND,0,900,0,90,9,0,
-api,api1,0,90,0,7,1,0,
-api,BACKEND,0,90,0,7,2,0,
-crowd,BACKEND,0,10,0,0,5,0,
-clients,BACKEND,,,,,,,
+    statistics = """# pxname,svname,dreq,hrsp_1xx,hrsp_2xx,hrsp_3xx,hrsp_4xx,hrsp_5xx,hrsp_other,
+public,FRONTEND,20,0,900,0,90,9,0,
+api,api1,,0,90,0,7,1,0,
+api,BACKEND,1,0,90,0,7,2,0,
+crowd,BACKEND,3,0,10,0,0,5,0,
+clients,BACKEND,,,,,,,,
 
 """
-    assert requests(statistics) == (114, 7)
+    assert requests(statistics) == (114, 7, 4)
 
 
 def test_latency_of_the_replicas_without_their_probes() -> None:

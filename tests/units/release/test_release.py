@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import pytest
 from comentarios_release.records import GOOD, ROLLED_BACK
 from comentarios_release.settings import ReleaseError
+from comentarios_release.watch import Baseline
 
 from tests.support.world import Points, World, receiver
 
@@ -120,7 +123,7 @@ def test_edge_that_answers_a_little_later(world: World) -> None:
 def test_edge_that_counts_nothing_yet_is_no_reason(world: World) -> None:
     world.counts = False
     record = world.release("v2", watch=3)
-    assert record.outcome == GOOD and record.baseline == {"error_ratio": 0.0, "slow": 0.25}
+    assert record.outcome == GOOD and record.baseline == asdict(Baseline(error_ratio=0.0, slow=0.25))
 
 
 def test_watch_compares_with_what_was_before(world: World) -> None:
@@ -189,6 +192,15 @@ def test_rollback_again_changes_nothing(world: World, to: str) -> None:
     before = world.state()
     assert world.command("rollback", "--owner=ana", "--run=again", f"--to={to}") == {"changed": False, "number": 4}
     assert world.state() == before
+
+
+def test_rollback_that_is_only_checked(world: World) -> None:
+    world.release("v2")
+    before = world.state()
+    check = ("rollback", "--owner=ana", "--run=back", "--check")
+    assert world.command(*check) == {"changed": True} and world.state() == before
+    roll_back(world)
+    assert world.command(*check) == {"changed": False, "number": 3}
 
 
 def test_release_after_a_rollback_and_back_again(world: World) -> None:

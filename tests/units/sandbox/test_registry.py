@@ -94,3 +94,23 @@ def test_nobody_listens(tmp_path: Path) -> None:
     keys.make(tmp_path)
     registry.make_certificate(Config(state=tmp_path))
     assert registry.tags(Config(state=tmp_path, registry_port=1)) is None
+
+
+def test_another_port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that runs, but not where this machine pushes, is made again. The images are in a volume, which stays."""
+    keys.make(tmp_path)
+    told: list[tuple[str, ...]] = []
+    answers = iter([None, None, {}])
+    running = {"Id": "sha256:1", "Image": "sha256:1", "State": {"Running": True}}
+    monkeypatch.setattr(registry, "inspect", lambda *_: running)
+    monkeypatch.setattr(registry, "docker", lambda *arguments, **_: told.append(arguments))
+    monkeypatch.setattr(registry, "copy_into", lambda *_, **__: None)
+    monkeypatch.setattr(registry, "tags", lambda _: next(answers))
+    config = Config(name="units", state=tmp_path, registry_port=4999)
+    registry.up(config, "image")
+    assert [call[0] for call in told] == ["rm", "volume", "create", "start"]
+    assert told[0] == ("rm", "--force", "units-ecr") and "127.0.0.1:4999:443" in told[2]
+    told.clear()
+    monkeypatch.setattr(registry, "tags", lambda _: {})
+    registry.up(config, "image")
+    assert told == []

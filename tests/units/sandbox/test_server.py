@@ -1,7 +1,11 @@
-"""An idle sandbox looks for changes, and works only if there are any."""
+"""The sandbox's process: there is only one, and it works only after a change."""
 
 from __future__ import annotations
 
+import ipaddress
+import os
+import socket
+import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -9,7 +13,8 @@ from typing import Any, cast
 import pytest
 
 from common.config import Config
-from sandbox import elb, hosts, images, registry
+from common.errors import CommandError
+from sandbox import elb, hosts, images, registry, server
 from sandbox.machine import Deleted
 from sandbox.server import Follower
 
@@ -99,3 +104,46 @@ def test_load_balancers_targets_pass_their_checks_by_themselves(parts: Parts, co
     (config.state / "balancers").mkdir()
     (config.state / "balancers" / "one.json").write_text("{}")
     assert parts.follow() == parts.follow() == ALL
+
+
+def test_one_process_at_a_time(config: Config) -> None:
+    """Two would write the same journal."""
+    server._claim(config)
+    with pytest.raises(CommandError, match="run already"):
+        server._claim(config)
+    assert (config.state / "server.pid").read_text() == str(os.getpid())
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Config:
+    """A sandbox whose network's gateway is this machine; no port is in use."""
+    return Config(subnet=ipaddress.IPv4Network("127.0.0.0/24"), aws_port=0, metadata_port=0, state=tmp_path)
+
+
+def test_a_process_that_an_interrupted_start_left_is_waited_for(here: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The new one ends, since the other one has the lock, and is still replaying the journal."""
+    started: list[object] = []
+
+    def popen(*_: object, **__: object) -> SimpleNamespace:
+        started.append(None)
+        return SimpleNamespace(poll=lambda: 1)
+
+    answers = iter([False, False, True])
+    monkeypatch.setattr(subprocess, "Popen", popen)
+    monkeypatch.setattr(server, "_pid", lambda _: 4242 if started else None)
+    monkeypatch.setattr(server, "answers", lambda _: next(answers))
+    server.start(here)
+    assert len(started) == 1
+
+
+@pytest.mark.parametrize(
+    ("port", "variable"), [("aws_port", "SANDBOX_AWS_PORT"), ("metadata_port", "SANDBOX_METADATA_PORT")]
+)
+def test_a_port_in_use_is_named_at_every_start(
+    here: Config, monkeypatch: pytest.MonkeyPatch, port: str, variable: str
+) -> None:
+    monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("started"))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        monkeypatch.setitem(vars(here), port, listener.getsockname()[1])
+        with pytest.raises(CommandError, match=f"of 127.0.0.1 is in use .*: set {variable} to a free port$"):
+            server.start(here)

@@ -27,13 +27,6 @@ from .sqlite import Sqlite
 from .stack import Stack
 from .store import CONNECTIONS, VERSION_SEPARATOR, Store, made_at
 
-METRICS = {
-    "comentarios_backup_last_success_timestamp_seconds": "When the newest backup was made and verified.",
-    "comentarios_backup_size_bytes": "Size of the newest backup, compressed.",
-    "comentarios_backup_comments": "Comments in the newest backup.",
-    "comentarios_backup_duration_seconds": "How long the newest backup took.",
-}
-
 
 def run(settings: Settings) -> dict[str, Any]:
     """Makes a backup: a consistent copy that is opened, counted, uploaded and verified in S3."""
@@ -47,8 +40,16 @@ def run(settings: Settings) -> dict[str, Any]:
         store = Store(settings)
         name = store.new_name(begin) + f"-{secrets.token_hex(2)}{database.suffix}"
         made = store.put(copy, packed, name, comments, Stack().release())
-    values = (begin, made.size, made.comments, time.time() - begin)
-    metrics = {name: (meaning, "", value) for (name, meaning), value in zip(METRICS.items(), values, strict=True)}
+    metrics = {
+        "comentarios_backup_last_success_timestamp_seconds": (
+            "When the newest backup was made and verified.",
+            "",
+            begin,
+        ),
+        "comentarios_backup_size_bytes": ("Size of the newest backup, compressed.", "", made.size),
+        "comentarios_backup_comments": ("Comments in the newest backup.", "", made.comments),
+        "comentarios_backup_duration_seconds": ("How long the newest backup took.", "", time.time() - begin),
+    }
     write_metrics(settings.metrics_file, metrics)
     return asdict(made)
 
@@ -103,17 +104,17 @@ def restore(settings: Settings, name: str) -> dict[str, Any]:
 
 def _swapped(stack: Stack, database: Sqlite | Postgresql, copy: Path) -> tuple[str, int]:
     """Swaps the databases while the API is stopped; returns the old one's name, if any, and its number of comments."""
-    running, kept, begun = stack.stop(), database.name_kept(), False
+    replicas, kept, begun = stack.stop(), database.name_kept(), False
     try:
         before = database.count()
         begun = True
         was_there = database.swap(copy, kept)
-        stack.start(running)
+        stack.start(replicas)
     except BaseException:
         if begun:
             stack.stop()
             database.swap_back(kept)
-        stack.start(running)
+        stack.start(replicas)
         raise
     return kept if was_there else "", before
 

@@ -2,6 +2,7 @@
 
 import gzip
 import subprocess
+import tempfile
 import time
 from typing import Any
 
@@ -24,23 +25,25 @@ def send(settings: Settings) -> dict[str, Any]:
         BackupError: it cannot be read or sent. The next time begins where this one did.
     """
     settings.work_dir.mkdir(parents=True, exist_ok=True)
-    reached, packed = settings.work_dir / "logs.reached", settings.work_dir / "logs.gz"
+    reached = settings.work_dir / "logs.reached"
     end = int(time.time())
     begin = int(reached.read_text()) if reached.exists() else end - FIRST
     if begin >= end:
         # The clock was set back, or this is the same second.
         return {"name": "", "size": 0}
-    with gzip.open(packed, "wb") as file:
-        # Without Compose, which may end before it has read everything on a busy machine.
-        for name in _containers():
-            command = ["docker", "logs", f"--since={begin}", f"--until={end}", name]
-            _copy(command, f"{name.partition('-')[2]}  | ".encode(), file)
-        _copy([*JOURNAL, f"--since=@{begin}", f"--until=@{end}"], b"journal  | ", file)
     name = f"{settings.logs}{_stamp(begin)}-{_stamp(end)}.gz"
-    Store(settings).send(packed, name)
+    # Without a name, so that nothing stays on a full disk, and two runs do not write into one file.
+    with tempfile.TemporaryFile(dir=settings.work_dir) as packed:
+        with gzip.open(packed, "wb") as file:
+            # Without Compose, which may end before it has read everything on a busy machine.
+            for container in _containers():
+                command = ["docker", "logs", f"--since={begin}", f"--until={end}", container]
+                _copy(command, f"{container.partition('-')[2]}  | ".encode(), file)
+            _copy([*JOURNAL, f"--since=@{begin}", f"--until=@{end}"], b"journal  | ", file)
+        size = packed.tell()
+        packed.seek(0)
+        Store(settings).send(packed, name)
     write(reached, str(end))
-    size = packed.stat().st_size
-    packed.unlink()
     return {"name": name, "size": size}
 
 

@@ -1,6 +1,7 @@
 """PostgreSQL: pg_dump, and a restored database that takes the name of the live one."""
 
 import os
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -8,7 +9,8 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 from .settings import BackupError
 
-BESIDE = "comentarios_restoring"
+# Each host has its own, since only the programs of one host wait for each other.
+BESIDE = f"comentarios_restoring_{socket.gethostname()}"[:63]
 # Adds the live audit log's entries that the restored one lacks (api/comentarios/storage). done_ms, the last column, is
 # 0 until the entry is done: the API applies it before it serves.
 CARRIED = """SET client_min_messages = warning;
@@ -58,11 +60,20 @@ class Postgresql:
         self._sql("postgres", f'DROP DATABASE IF EXISTS "{BESIDE}"')
 
     def count(self) -> int:
+        """The current number of comments. First undoes the swap of a restore that was killed."""
+        if self._exists(self._name):
+            self._allow_connections(self._name, True)
+        else:
+            kept = f"SELECT max(datname) FROM pg_database WHERE datname LIKE '{self._kept('%')}'"
+            self.swap_back(self._sql("postgres", kept))
         return int(self._sql(self._name, "SELECT count(*) FROM comments"))
 
     def name_kept(self) -> str:
         """A new name for the database that a restore replaces."""
-        return f"{self._name}_before_{int(time.time())}"
+        return self._kept(int(time.time()))
+
+    def _kept(self, when: object) -> str:
+        return f"{self._name}_before_{when}"
 
     def swap(self, _: Path, kept: str) -> bool:
         """Renames the old database to ``kept`` and the restored one to the live name, for all hosts."""

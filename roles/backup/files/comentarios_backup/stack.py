@@ -38,10 +38,10 @@ class Stack:
         return exclusive(self._settings, "restore")
 
     def stop(self) -> list[Container]:
-        """Stops the API's containers after their open requests; returns those that ran."""
-        running = [one for one in self._engine.containers("api") if one.runs]
-        self._engine.stop(running)
-        return running
+        """Stops the API's containers after their open requests; returns all, those that a killed restore stopped, too."""
+        found = self._engine.containers("api")
+        self._engine.stop(one for one in found if one.runs)
+        return found
 
     def start(self, containers: list[Container]) -> None:
         """Starts the containers, and waits until all are ready.

@@ -66,31 +66,31 @@ class Store:
             BackupError: S3 does not take it, or has something else.
         """
         digest = _pack(file, packed)
-        facts = {"comments": str(comments), "release": release, "sha256": digest}
-        with packed.open("rb") as body, _explained(f"{self._url(name)} cannot be written"):
-            try:
-                # One PUT, so at most 5 GiB. S3 verifies the checksum and does not overwrite; the host's role may not
-                # write in any other way.
-                where = {**self._where(name), "ChecksumAlgorithm": "SHA256", "IfNoneMatch": "*"}
-                self._s3.put_object(Body=body, Metadata=facts, **where)
-            except ClientError as error:
-                # A retry after a lost answer: the object is verified below.
-                if error.response["Error"]["Code"] != "PreconditionFailed":
-                    raise
+        with packed.open("rb") as body:
+            self.send(body, self._key(name), comments=str(comments), release=release, sha256=digest)
         stored = self.get(name)
         if stored.sha256 != digest or stored.size != packed.stat().st_size:
             raise BackupError(f"{self._url(name)} differs from what was uploaded: try again")
         return stored
 
-    def send(self, file: Path, key: str) -> None:
-        """Uploads a file as it is, below a key that is new.
+    def send(self, body: IO[bytes], key: str, **facts: str) -> None:
+        """Uploads a file below a key that is new.
 
         Raises:
             BackupError: S3 does not take it.
         """
         bucket = self._settings.bucket
-        with file.open("rb") as body, _explained(f"s3://{bucket}/{key} cannot be written"):
-            self._s3.put_object(Bucket=bucket, Key=key, Body=body, ChecksumAlgorithm="SHA256", IfNoneMatch="*")
+        with _explained(f"s3://{bucket}/{key} cannot be written"):
+            try:
+                # One PUT, so at most 5 GiB. S3 verifies the checksum and does not overwrite; the host's role may not
+                # write in any other way.
+                self._s3.put_object(
+                    Bucket=bucket, Key=key, Body=body, Metadata=facts, ChecksumAlgorithm="SHA256", IfNoneMatch="*"
+                )
+            except ClientError as error:
+                # A retry after a lost answer.
+                if error.response["Error"]["Code"] != "PreconditionFailed":
+                    raise
 
     def names(self) -> list[str]:
         """All backups, the oldest first. Overwritten versions follow the current one."""
@@ -193,11 +193,7 @@ def made_at(name: str) -> str:
 def _pack(file: Path, packed: Path) -> str:
     """Compresses a file; returns its checksum."""
     digest = hashlib.sha256()
-    with (
-        _regular(file) as plain,
-        packed.open("xb") as raw,
-        gzip.GzipFile(fileobj=raw, mode="wb", compresslevel=6) as to,
-    ):
+    with _regular(file) as plain, gzip.open(packed, "xb", compresslevel=6) as to:
         while chunk := plain.read(CHUNK):
             digest.update(chunk)
             to.write(chunk)

@@ -114,6 +114,8 @@ class Command:
                 f"release {to.number} used another database, which lacks what was written since: "
                 f"`make release TAG={to.tag}` runs its image, `make move-database` moves the comments"
             )
+        if self._arguments.check:
+            return {"changed": True}
         configuration = self._assemble(files.listing(self._records.configuration(to.number)))
         record = self._new_record(configuration, "rollback", live, to.image)
         for image in record.images:
@@ -336,13 +338,12 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     how.add_argument("--owner", required=True, help="who releases, as shown to others")
     how.add_argument("--watch-seconds", type=int, default=60, help="for how long the release is watched")
     how.add_argument("--ready-seconds", type=int, default=60, help="how long its replicas may take to become ready")
+    how.add_argument("--check", action="store_true", help="only show what would change")
     apply = commands.add_parser("apply", parents=[how], help="roll out what a run has staged, if it differs")
     apply.add_argument("--image", default="", help="the API's image; by default, the live one")
     apply.add_argument("--move", action="store_true", help="move the comments if the database is another one")
-    apply.add_argument("--check", action="store_true", help="only show what would change")
     rollback = commands.add_parser("rollback", parents=[how], help="roll back to an earlier release")
     rollback.add_argument("--to", default="", help="number or tag; by default, the good one before the live one")
-    rollback.set_defaults(check=False)
     commands.add_parser("cancel", parents=[run], help="undo a run's release")
     commands.add_parser("work", help="run the unfinished release; for the unit")
     commands.add_parser("list", help="list all releases as JSON")

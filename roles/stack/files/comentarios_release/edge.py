@@ -1,7 +1,5 @@
 """The edge: its live release, its counters and its configuration."""
 
-import errno
-import os
 import re
 import socket
 import time
@@ -108,12 +106,13 @@ class Edge:
         None if the edge does not answer.
         """
         try:
-            answered, failed = requests(self._tell("@1 show stat"))
+            answered, failed, refused = requests(self._tell("@1 show stat"))
+            now = time.monotonic()
             addresses = self._addresses()
         except ReleaseError:
             return None
         metrics = (get(f"http://{address}:8000/metrics", limit=None) for address in sorted(addresses))
-        return Sample(answered, failed, latency(body for status, body in metrics if status == 200))
+        return Sample(answered, failed, latency(body for status, body in metrics if status == 200), refused, now)
 
     def reload(self) -> None:
         """Reloads the running edge without closing a connection.
@@ -131,14 +130,18 @@ class Edge:
         try:
             said = self._tell("reload")
         finally:
-            # Only for this process: after a boot, replicas have other addresses.
-            addresses.unlink()
+            # Only for this process: after a boot, replicas have other addresses. Another reload may have removed it.
+            addresses.unlink(missing_ok=True)
         if not said.startswith("Success=1"):
             reasons = [line for line in said.splitlines() if "[ALERT]" in line] or said.splitlines()[-1:]
             raise ReleaseError(f"the edge refuses its configuration: {' '.join(reasons)}")
 
     def _runs(self) -> bool:
-        return self._settings.edge_socket.exists() and any(one.runs for one in self._engine.containers("edge"))
+        if not any(one.runs for one in self._engine.containers("edge")):
+            return False
+        # It may have read live.cfg already, and make its socket a moment later.
+        _until(START_SECONDS, self._settings.edge_socket.exists)
+        return True
 
     def _addresses(self) -> set[str]:
         """The addresses that the edge sends requests to."""
@@ -159,14 +162,24 @@ class Edge:
         try:
             with socket.socket(socket.AF_UNIX) as connection:
                 connection.settimeout(ANSWER_SECONDS)
-                # At start and during a reload, the process does not listen for a moment.
-                if not _until(START_SECONDS, lambda: connection.connect_ex(path) != errno.ECONNREFUSED):
-                    raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
+                _connect(connection, path)
                 connection.sendall(commands.encode() + b"\n")
                 connection.shutdown(socket.SHUT_WR)
                 return _read(connection.recv, ANSWER_SECONDS).decode()
         except OSError as error:
             raise ReleaseError(f"the edge does not answer on {path}: {error.strerror or error}") from None
+
+
+def _connect(connection: socket.socket, path: str) -> None:
+    end = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            return connection.connect(path)
+        except ConnectionRefusedError:
+            # At start and during a reload, the process does not listen for a moment.
+            if time.monotonic() > end:
+                raise
+        time.sleep(0.1)
 
 
 def _read(read: Callable[[int], bytes], seconds: float) -> bytes:

@@ -23,12 +23,15 @@ STATE = ("haproxy/live.cfg", "haproxy/servers.state")
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary file that replaces this one if the block succeeds, and is removed otherwise.
 
-    Its name is fixed, so that the leftover of a killed run is overwritten.
+    It is on the disk first, since after a power cut a new name may be there and its content not. Its name is fixed, so
+    that the leftover of a killed run is overwritten.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.new")
     try:
         yield temporary
+        with temporary.open("rb") as stream:
+            os.fsync(stream.fileno())
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -40,8 +43,6 @@ def write(path: Path, text: str, mode: int = 0o644) -> None:
     with replacing(path) as temporary, temporary.open("w") as stream:
         os.fchmod(stream.fileno(), mode)
         stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
 
 
 def write_json(path: Path, value: Any) -> None:

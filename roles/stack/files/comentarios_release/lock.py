@@ -73,11 +73,8 @@ def hold(folder: Path, owner: str, wait: bool = False) -> Iterator[None]:
 def _holder(text: str) -> str:
     try:
         held = json.loads(text)
-        return f"{held['owner']} has been working on this host since {clock(held['since'])}"
+        since = time.strftime("%H:%M:%S UTC", time.gmtime(held["since"]))
+        return f"{held['owner']} has been working on this host since {since}"
     except (ValueError, KeyError, TypeError):
         # The holder has not written its name yet.
         return "somebody else is working on this host"
-
-
-def clock(seconds: float) -> str:
-    return time.strftime("%H:%M:%S UTC", time.gmtime(seconds))

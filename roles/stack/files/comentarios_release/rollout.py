@@ -105,6 +105,8 @@ class Rollout:
 
     def _start(self) -> None:
         """Starts new replicas beside the old ones. Their name in Docker's DNS is new, so they get no requests yet."""
+        # A move needs the secrets, and the replicas mount them when they start.
+        files.add_secrets(self._configuration, self._settings.stack_dir)
         if self._record.move:
             self._move("copy")
         before = self._edge.sample()
@@ -114,14 +116,12 @@ class Rollout:
         kept = [one for one in everything if one not in broken]
         missing = self._record.replicas - sum(self._is_new(one) for one in kept)
         if missing > 0:
-            # The replicas mount the secrets when they start.
-            files.add_secrets(self._configuration, self._settings.stack_dir)
             self._scale(self._configuration, self._record.identity, len(kept) + missing)
         now = self._edge.sample()
         self._record.baseline = asdict(Baseline.of(now.since(before or Sample()), now)) if now else None
 
     def _wait_ready(self) -> None:
-        self._ready(self._is_new, self._record.replicas)
+        self._ready(self._record.identity, self._record.replicas)
         # The old release's figures, which the watch compares with.
         self._record.baseline = self._record.baseline or asdict(Baseline.of(Sample(), Sample()))
 
@@ -167,13 +167,12 @@ class Rollout:
             self._record.seen = watch.seen
             self._records.save(self._record)
             if problem:
-                raise BadRelease(f"{problem}; {self._last_lines(self._engine.containers('api'))}")
+                raise BadRelease(f"{problem}; {self._last_lines(self._replicas(self._record.identity))}")
             self._look_at_replicas(unready)
 
     def _look_at_replicas(self, unready: dict[str, int]) -> None:
         """Checks the replicas directly, since few requests say little."""
-        replicas = [one for one in self._engine.containers("api") if self._is_new(one)]
-        for one in replicas:
+        for one in self._replicas(self._record.identity):
             if not one.runs or self._restarted(one):
                 raise BadRelease(f"replica {one.name} ended (status {one.exit_code}); {self._last_lines([one])}")
             problem = self._unready(one)
@@ -185,17 +184,13 @@ class Rollout:
         """Makes the previous release live again, with its configuration; then removes the new replicas."""
         if self._previous:
             before, configuration = self._previous, self._records.configuration(self._previous.number)
-
-            def belongs(one: Container) -> bool:
-                return one.release == before.identity
-
             # Before the switch they were not touched. Waiting for them here might never end.
             if self._edge.serving() != before.identity:
-                self._engine.start(one for one in self._engine.containers("api") if belongs(one) and not one.runs)
-                missing = before.replicas - sum(belongs(one) for one in self._engine.containers("api"))
+                self._engine.start(one for one in self._replicas(before.identity) if not one.runs)
+                missing = before.replicas - len(self._replicas(before.identity))
                 if missing > 0:
                     self._scale(configuration, before.identity, len(self._engine.containers("api")) + missing)
-                self._ready(belongs, before.replicas)
+                self._ready(before.identity, before.replicas)
                 if self._record.move:
                     self._move("undo", before.identity)
                 else:
@@ -208,9 +203,10 @@ class Rollout:
                 self._apply(configuration, before.identity)
                 self._reload_edge()
         keep = self._previous.identity if self._previous else self._edge.serving()
-        failed = [one for one in self._engine.containers("api") if one.release != keep and self._is_new(one)]
-        self._engine.stop(one for one in failed if one.runs)
-        self._engine.remove(failed)
+        if self._record.identity != keep:
+            failed = self._replicas(self._record.identity)
+            self._engine.stop(one for one in failed if one.runs)
+            self._engine.remove(failed)
 
     def _finish(self) -> None:
         record, undoing = self._record, self._record.undoing
@@ -256,7 +252,6 @@ class Rollout:
         When the step asks for it, writes wait at the edge until a release has the requests and its database the
         comments.
         """
-        files.add_secrets(self._configuration, self._settings.stack_dir)
         move, begin = self._record.move or {}, self._clock()
 
         def told(line: dict[str, Any]) -> None:
@@ -316,15 +311,15 @@ class Rollout:
                 return f"{service} does not load its configuration: `make logs SERVICE={service}`"
         return ""
 
-    def _ready(self, belongs: Callable[[Container], bool], count: int) -> None:
-        """Waits until this number of replicas is ready.
+    def _ready(self, identity: str, count: int) -> None:
+        """Waits until this number of a release's replicas is ready.
 
         Raises:
             ReleaseError: a replica ended, or time is up; the probe's result and the replica's last lines.
         """
         end = self._clock() + self._record.ready_seconds
         while True:
-            replicas = [one for one in self._engine.containers("api") if belongs(one)]
+            replicas = self._replicas(identity)
             problems = []
             for one in replicas:
                 if one.state in ("exited", "restarting", "dead") or self._restarted(one):
@@ -359,13 +354,15 @@ class Rollout:
         return replica.restarts > self._restarts.setdefault(replica.id, replica.restarts if known else 0)
 
     def _last_lines(self, replicas: list[Container]) -> str:
-        shown = [one for one in replicas if self._is_new(one)][:1]
-        return "".join(f"the last lines of {one.name}:\n{self._engine.logs(one)}" for one in shown)
+        return "".join(f"the last lines of {one.name}:\n{self._engine.logs(one)}" for one in replicas[:1])
 
     def _scale(self, configuration: Path, identity: str, count: int) -> None:
         """Starts replicas of a release until `count` replicas run, those of other releases included."""
         arguments = ("up", "--detach", "--no-deps", "--no-recreate", "--no-build", "--scale", f"api={count}", "api")
         self._engine.compose(configuration, identity, *arguments)
+
+    def _replicas(self, identity: str) -> list[Container]:
+        return [one for one in self._engine.containers("api") if one.release == identity]
 
     def _is_new(self, container: Container) -> bool:
         return container.release == self._record.identity
