@@ -11,7 +11,7 @@ override EMAIL :=
 endif
 $(foreach name,$(INPUTS),$(if $(filter-out undefined,$(origin $(name))),$(eval override $(name) := $$(value $(name)))))
 export $(INPUTS)
-# Python keeps compiled modules, which makes every tool start faster, but not beside the sources, which are copied.
+# Python caches compiled modules, so that every tool starts faster, but not beside the sources, which are copied.
 export PYTHONDONTWRITEBYTECODE :=
 export PYTHONPYCACHEPREFIX := $(CURDIR)/.state/pycache
 # Python reads and prints UTF-8 in every locale.
@@ -35,24 +35,24 @@ venvtest: venv
 
 up: venv ## create everything: AWS on this machine, the host, the image, the stack; prints the URLs
 down: venv ## remove everything that `make up` created, and nothing else; built images stay as a cache
-status: venv ## one line per component; exit status 1 if one is not healthy
-env: venvtest ## the environment for Terraform, Ansible and others: eval "$(make -s env)"
-alerts: venv ## alerts and silences on each host
+status: venv ## print one line per component; exit status 1 if one is not healthy
+env: venvtest ## print the environment for Terraform, Ansible and others: eval "$(make -s env)"
+alerts: venv ## list the alerts and silences of each host
 silence: venv ## silence ALERT= FOR= 30m, 2h (default) or 1d; FOR=0 ends it; HOST=
-ssh: venv ## a shell on the host, or one command: CMD='docker compose ls'; HOST=
-logs: venv ## follow the logs of all hosts; HOST= (one that is gone, too), SERVICE=, LEVEL=, REQUEST= (an id), SINCE= (1h), GREP=, FOLLOW=no
+ssh: venv ## open a shell on the host, or run one command: CMD='docker compose ls'; HOST=
+logs: venv ## follow the logs of all hosts; HOST= (also a removed one), SERVICE=, LEVEL=, REQUEST= (an id), SINCE= (1h), GREP=, FOLLOW=no
 tunnel: venv ## forward Grafana, Prometheus and Alertmanager to 127.0.0.1; GRAFANA_PORT=, PROMETHEUS_PORT=, ALERTMANAGER_PORT=
 image: venv ## build the API's image and push it to ECR
-outdated: venvtest ## newer versions of Python's and Debian's packages and of images; known vulnerabilities
-sbom: venvtest ## a CycloneDX bill of materials of the API's image; TAG=
+outdated: venvtest ## list newer versions of Python's and Debian's packages and of images, and known vulnerabilities
+sbom: venvtest ## write a CycloneDX bill of materials of the API's image; TAG=
 images: venv ## list the API's images in ECR, the newest first
-check: venvtest ## linters, types and unit tests; no root, no Docker, no network
-test: venvtest ## the full test suite, in a sandbox of its own; TIERS= some of check, parts, site
+check: venvtest ## run linters, type checks and unit tests; no root, no Docker, no network
+test: venvtest ## run the full test suite in a sandbox of its own; TIERS= some of check, parts, site
 bench: venvtest ## benchmark the API and the edge
-capacity: venvtest ## measure what a host of each instance type carries: half an hour on a quiet machine
-prove: venvtest ## the long proofs: fifty kills, ten thousand bodies, releases under load
+capacity: venvtest ## measure the load that a host of each instance type carries; half an hour on an idle machine
+prove: venvtest ## run the long proofs: fifty kills, ten thousand bodies, releases under load
 release: venv ## build, push and roll out the working tree without losing a request; TAG= an image in ECR, REBUILD=yes, WATCH= seconds
-rollback: venv ## roll back to the good release before the live one, image and configuration; TO= one of `make releases`
+rollback: venv ## roll back image and configuration to the good release before the live one; TO= one of `make releases`
 releases: venv ## list the releases
 move-database: venv ## move the comments while the site serves: TO= a parameter with PostgreSQL's URL, or sqlite
 ssh-open: venv ## open port 22 of the hosts to this machine until `make ssh-close`; for the pipeline
@@ -64,11 +64,11 @@ backup: venv ## back up the comments to S3 now; a timer does so every 15 minutes
 backups: venv ## list the backups, the oldest first
 restore: venv ## restore the newest backup, or FROM= one of `make backups`; the old database is kept
 drill: venv ## destroy the host and its volume, rebuild both, and measure how long it takes
-comments: venv ## the newest comments, hidden ones too; THREAD=, EMAIL=, GREP= a text, SINCE=, UNTIL=
+comments: venv ## list the newest comments, hidden ones too; THREAD=, EMAIL=, GREP= a text, SINCE=, UNTIL=
 hide: venv ## hide comments from everybody: ID= one or more, WHY=; `make unhide` shows them again
 unhide: venv ## show hidden comments again: ID= one or more, WHY=
 erase: venv ## erase every comment and trace of EMAIL=, for good; WHY=
-audit: venv ## who hid or erased what, when and why
+audit: venv ## list who hid or erased what, when and why
 
 $(VERBS):
 	@$(VERB) $@

@@ -1,1 +1,1 @@
-"""The verbs of the Makefile: one module each for what has to be done, ``__main__`` for how they are called."""
+"""The verbs of the Makefile. ``__main__`` calls them; each module has related verbs."""

@@ -38,12 +38,12 @@ MODULES = {
 VERBS = {verb: f"{module}.{verb.replace('-', '_')}" for module, verbs in MODULES.items() for verb in verbs.split()}
 
 # These need no sandbox, or check its owner themselves.
-CHECKS_ITSELF = {
+NO_OWNER_CHECK = {
     "bench", "capacity", "check", "clean", "dev", "doctor", "down", "outdated", "prove", "sbom", "test", "up",
 }  # fmt: skip
 
-# These work when nothing is up, or find out what is.
-FROM_NOTHING = CHECKS_ITSELF | {"env", "status"}
+# These also work if nothing is up.
+WORKS_WHEN_DOWN = NO_OWNER_CHECK | {"env", "status"}
 
 
 def arguments(verb: Callable[..., object], environment: Mapping[str, str]) -> dict[str, str]:
@@ -64,9 +64,9 @@ def main() -> int:
         with ThreadPoolExecutor() as pool:
             # In a shell without the sandbox's variables, the addresses may be another sandbox's. The engine is asked in
             # parallel with the APIs.
-            owned = chosen.sandbox and verb not in CHECKS_ITSELF and pool.submit(ownership.check, chosen.sandbox)
+            owned = chosen.sandbox and verb not in NO_OWNER_CHECK and pool.submit(ownership.check, chosen.sandbox)
             try:
-                if verb not in FROM_NOTHING:
+                if verb not in WORKS_WHEN_DOWN:
                     terraform.ensure_up(chosen)
                 module, _, function = VERBS[verb].partition(".")
                 called = getattr(importlib.import_module(f"cli.{module}"), function)

@@ -8,7 +8,7 @@ from cli.targets import Target
 from common.errors import CommandError, last_line
 from common.progress import say
 
-BETWEEN = "----"
+SEPARATOR = "----"
 WATCHDOG = "Watchdog"
 # Includes alerts that are silenced or have just arrived.
 ANY = ("--active", "--silenced", "--unprocessed")
@@ -49,23 +49,24 @@ def alerts(target: Target) -> int:
     Raises:
         CommandError: there is no host, or Alertmanager does not answer.
     """
-    deaf = False
+    broken = False
     for one in host.several(target):
         say(f"▸ {one.name}")
         # One command for all: starting a process in the container takes half a second.
         answers: list[list[str]] = [[]]
-        for line in _run(target, one, f" && echo {BETWEEN} && ".join(command for _, command in listing())).splitlines():
-            answers.append([]) if line == BETWEEN else answers[-1].append(line)
+        commands = f" && echo {SEPARATOR} && ".join(command for _, command in listing())
+        for line in _run(target, one, commands).splitlines():
+            answers.append([]) if line == SEPARATOR else answers[-1].append(line)
         for (heading, _), lines in zip(listing(), answers, strict=True):
             # The first line is the table's header.
             none = len(lines) < 2
             if heading == WATCHDOG:
-                deaf = deaf or none
+                broken = broken or none
                 if none:
                     say("  ✗ no alert gets through: Alertmanager receives nothing from Prometheus; see `make status`")
                 continue
             say(f"  {heading}: none" if none else "\n".join([f"  {heading}", *(f"    {x}" for x in lines)]))
-    return int(deaf)
+    return int(broken)
 
 
 def silence(target: Target, alert: str, for_: str, host_: str) -> None:

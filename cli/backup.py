@@ -1,4 +1,7 @@
-"""``make backup``, ``make backups`` and ``make restore``: copies of the comments in S3."""
+"""``make backup``, ``make backups`` and ``make restore``: copies of the comments in S3.
+
+The host makes and restores them: roles/backup/files/comentarios_backup.
+"""
 
 import json
 import shlex
@@ -43,7 +46,7 @@ def restore(target: Target, from_: str = "", host_: str = "") -> dict[str, Any]:
         say(f"  the old database is kept: {done['kept']}")
     if done["newer"] and not done["before"]:
         again = f"`make restore FROM={done['newer']}`, then this one again"
-        say(f"  the audit log of what was hidden or erased later is in newer backups: to do it again, {again}")
+        say(f"  newer backups have the log of comments that were hidden or erased later: to apply it, {again}")
     return done
 
 

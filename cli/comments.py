@@ -1,6 +1,6 @@
 """``make comments``, ``hide``, ``unhide``, ``erase`` and ``audit``: a program in the API's container, over SSH.
 
-What people give goes to its standard input as JSON, so no shell, process list or log has it.
+Its input is JSON on standard input, so no shell, process list or log contains it.
 """
 
 import json
@@ -85,9 +85,9 @@ def erase(target: Target, email: str, why: str, host_: str = "") -> None:
     with step("erase: every comment and trace of the address"):
         found = _ask(target, host_, "erase", email=email, why=why, who=release.owner(target.environment()))
     own, texts = found["done"]
-    say(f"  comments of the address, erased: {own}; others' comments, the address in them erased: {texts}")
+    say(f"  erased: {own} comments of the address, and the address in {texts} others")
     if kept := ", ".join(found["kept"]):
-        say(f"  databases that a restore kept may still have it: {kept} (docs/operations.md#backups)")
+        say(f"  databases that a restore has kept may still contain it: {kept} (docs/operations.md#backups)")
     say(f"  {retention}")
     backup.backup(target, host_)
 
@@ -113,7 +113,7 @@ def _move(target: Target, action: str, state: str, ids: str, why: str, host_: st
     numbers = [int(one) for one in ids.split()]
     moved = _ask(target, host_, action, ids=numbers, why=why, who=release.owner(target.environment()))["done"]
     for number in dict.fromkeys(numbers):
-        say(f"comment {number} is {state}" if number in moved else f"comment {number} was {state} already")
+        say(f"comment {number} is {state}" if number in moved else f"comment {number} was already {state}")
 
 
 def _require(example: str, **given: str) -> None:
@@ -138,22 +138,22 @@ def _retention(target: Target) -> str:
     s3 = client(target, "s3")
     bucket = target.names.backup_bucket(account(target), s3.meta.region_name)
     rules = s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]
-    # Logs do not have what is erased.
+    # Logs contain no comments.
     ours = (rule for rule in rules if not rule.get("Filter", {}).get("Prefix", "").startswith("logs/"))
     kept = [rule["Expiration"]["Days"] for rule in ours if "Expiration" in rule]
     if not kept:
-        return "existing backups still have it, and nothing expires while the site is parked"
+        return "existing backups still contain it, and nothing expires while the site is parked"
     deleted = max(rule.get("NoncurrentVersionExpiration", {}).get("NoncurrentDays", 0) for rule in rules)
     # S3 rounds each of the two up to the next midnight.
     last = datetime.now(UTC) + timedelta(days=max(kept) + deleted + 2)
     return (
-        f"existing backups still have it, until {last:%Y-%m-%d} at the latest: they expire after {min(kept)} days, a "
-        f"day's first after {max(kept)}, and S3 keeps deleted ones for {deleted} more"
+        f"existing backups still contain it, until {last:%Y-%m-%d} at the latest: they expire after {min(kept)} days, "
+        f"each day's first after {max(kept)}, and S3 keeps deleted ones for {deleted} more"
     )
 
 
 def _milliseconds(name: str, given: str) -> int | None:
-    return round(inputs.moment(name, given).timestamp() * 1000) if given else None
+    return round(inputs.parse_time(name, given).timestamp() * 1000) if given else None
 
 
 def _when(milliseconds: int) -> str:

@@ -37,14 +37,14 @@ def move_database(target: Target, to: str, watch: str = "", ready: str = "") -> 
     entries = release.play(target, "move", "playbooks/release.yml", watch, ready, stack_move=True)
     moves = [entry for entry in entries if entry["kind"] == "move"]
     if not moves:
-        say(f"✓ nothing to move: {to} is the live database already")
+        say(f"✓ nothing to move: {to} is already the live database")
     for entry in moves:
         say(f"✓ moved to {to}: release {entry['number']} on {entry['host']}; writes waited {entry['held_seconds']:g} s")
-        say("  the old database is kept, and takes no more writes; `make move-database` moves back, too")
+        say("  the old database is kept and refuses writes; `make move-database` also moves back")
 
 
 def _only_host(target: Target) -> host.Host:
-    found = host.greet(target)
+    found = host.wait_for_ssh(target)
     if len(found) > 1:
         names = ", ".join(one.name for one in found)
         raise CommandError(f"there are several hosts ({names}): set instance_count to 1, run `make up`, then move")

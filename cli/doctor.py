@@ -69,7 +69,7 @@ def slow() -> Iterator[Check]:
 def _terraform() -> Check:
     if not shutil.which("terraform"):
         download = f"`make up` downloads {downloads.TERRAFORM.title}"
-        instead = "OpenTofu takes its place" if shutil.which("tofu") else download
+        instead = "OpenTofu is used instead" if shutil.which("tofu") else download
         return Check("terraform", NOTE, "terraform is missing", instead)
     done = subprocess.run(["terraform", "version", "-json"], capture_output=True, text=True, check=False)
     found = re.search(r'"terraform_version":\s*"(\d+)\.(\d+)[^"]*"', done.stdout)

@@ -22,7 +22,7 @@ def drill(target: Target, host_: str = "") -> int:
         1 when it took longer than RECOVERY_SECONDS, or a comment of the newest backup is lost.
 
     Raises:
-        CommandError: a step failed, or on AWS the project's name was not typed.
+        CommandError: a step failed, or on AWS the environment's name was not typed.
     """
     if not target.is_sandbox:
         up.confirm(target, "This terminates the host and deletes its data volume.")
@@ -69,7 +69,7 @@ def _post(edge: str, thread: str, first: int, count: int) -> None:
 
 
 def _acknowledged(reply: requests.Response) -> bool:
-    """Whether the body is the API's own success: a proxy may answer 200 in its place."""
+    """Whether the body is the API's own success: a proxy may answer 200 itself."""
     try:
         return bool(reply.ok and reply.json()["status"] == "SUCCESS")
     except (ValueError, KeyError, TypeError):

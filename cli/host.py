@@ -158,7 +158,7 @@ def run(
         return subprocess.CompletedProcess(command_line, 255, "", f"no answer within {timeout:.0f} s")
 
 
-def greet(target: Target) -> list[Host]:
+def wait_for_ssh(target: Target) -> list[Host]:
     """Waits until every host accepts SSH.
 
     Raises:

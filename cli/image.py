@@ -128,7 +128,7 @@ def _build_once(target: Target, wanted: str, rebuild: bool) -> None:
         with step(f"image: building {LOCAL}:{wanted}"):
             build(target, wanted, rebuild)
 
-    local_images.once(f"{LOCAL}:{wanted}", make)
+    local_images.ensure_built(f"{LOCAL}:{wanted}", make)
 
 
 def build(target: Target, wanted: str, rebuild: bool = False) -> None:

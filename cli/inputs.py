@@ -78,7 +78,7 @@ def check(environment: Mapping[str, str]) -> None:
             raise CommandError(f"{name}={shown} {refusal}")
 
 
-def moment(name: str, given: str) -> datetime:
+def parse_time(name: str, given: str) -> datetime:
     """The time that SINCE or UNTIL names: without a zone in UTC, as are days.
 
     Raises:

@@ -1,4 +1,4 @@
-"""``make logs``: follows the logs of the stack on every host, or shows those of a host that is gone, with filters."""
+"""``make logs``: follows the logs of all hosts, or shows those that a removed host has sent to S3; with filters."""
 
 import contextlib
 import gzip
@@ -43,7 +43,7 @@ def command(
     filters = _filters(level, request, grep)
     # The engine does not know days.
     if since == "yesterday":
-        since = f"{inputs.moment('SINCE', since):%Y-%m-%dT%H:%M:%SZ}"
+        since = f"{inputs.parse_time('SINCE', since):%Y-%m-%dT%H:%M:%SZ}"
     since = f"{int(since[:-1]) * 24}h" if since.endswith("d") else since
     # With a filter all lines that are kept; otherwise the newest ones.
     begin = ["--since", since] if since else [] if filters else ["--tail", "100"]
@@ -84,7 +84,7 @@ def logs(
 ) -> int:
     """Follows the logs of all hosts, or of one, until Ctrl-C; with several, each line has its host's name.
 
-    Of a host that does not run, what it has sent to S3 is shown.
+    For a host that does not run, it shows the logs that the host has sent to S3.
 
     Raises:
         CommandError: there is no host, or the logs of one cannot be read.
@@ -120,17 +120,17 @@ def logs(
 
 
 def _gone(target: Target, name: str, service: str, since: str, filters: list[list[str]]) -> int:
-    """Prints what a host of this name, or instance of this id, has sent: from the quarter-hour of SINCE on.
+    """Prints the logs that a host of this name, or an instance of this id, has sent to S3, from SINCE on.
 
     Raises:
-        CommandError: S3 has nothing of it, and of which hosts it has something; or what it has is corrupt.
+        CommandError: S3 has no logs of it (the message names the hosts that have some), or they are corrupt.
     """
     if service:
         filters = [["-E", "-e", rf"^{service}(-[0-9]+)? +\|"], *filters]
     s3 = client(target, "s3")
     bucket = target.names.backup_bucket(account(target), s3.meta.region_name)
     # Sorts before every name when it is empty.
-    begin = f"{inputs.moment('SINCE', since):%Y%m%dT%H%M%SZ}" if since else ""
+    begin = f"{inputs.parse_time('SINCE', since):%Y%m%dT%H%M%SZ}" if since else ""
     try:
         pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix="logs/")
         # logs/<name>.<instance>/<begin>-<end>.gz
@@ -145,10 +145,10 @@ def _gone(target: Target, name: str, service: str, since: str, filters: list[lis
         wanted = sorted((span, one) for one, span in kept if one in of and span.partition("-")[2] > f"{begin}.gz")
         for span, one in wanted if since or filters else wanted[-1:]:
             body = s3.get_object(Bucket=bucket, Key=f"logs/{one}/{span}")["Body"]
-            # Before what a program prints by itself.
+            # Before the output of the child process.
             sys.stdout.flush()
             shown = subprocess.Popen(shlex.split(_piped("cat", filters)), stdin=subprocess.PIPE)
-            # In pieces: a host that was taken over may have sent what unpacks to more than memory holds.
+            # In pieces: a compromised host may have sent more than fits into memory.
             with contextlib.suppress(BrokenPipeError), gzip.open(body) as lines, shown:
                 shutil.copyfileobj(lines, cast(IO[bytes], shown.stdin))
             if shown.returncode:

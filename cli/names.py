@@ -1,4 +1,4 @@
-"""The names of one environment, on AWS and on this machine: derived here, and read everywhere else.
+"""The names of one environment, on AWS and on this machine. Only this module derives them.
 
 Terraform gets them as variables and writes the name into the tag Project, where Ansible reads it.
 """
@@ -11,7 +11,7 @@ from common.errors import CommandError
 
 DEFAULT_PROJECT = "comentarios"
 # Bucket names are the name, the account, the region and a suffix, together at most 63 characters.
-LONGEST = 28
+MAX_LENGTH = 28
 # Prefixes that AWS refuses in the name of a bucket, a parameter, a security group or a load balancer.
 RESERVED = r"xn--|sthree-|amzn-s3-demo-|aws|ssm|sg-|internal-"
 
@@ -85,9 +85,9 @@ def names(environment: Mapping[str, str]) -> Names:
         CommandError: together they are too long, or begin with a prefix that AWS reserves.
     """
     found = Names(environment.get("PROJECT") or DEFAULT_PROJECT, environment.get("ENV") or "")
-    if len(found.name) > LONGEST:
+    if len(found.name) > MAX_LENGTH:
         raise CommandError(
-            f"{found.given()}: {found.name} is longer than {LONGEST} characters, the limit for names of S3 buckets"
+            f"{found.given()}: {found.name} is longer than {MAX_LENGTH} characters, the limit for names of S3 buckets"
         )
     if reserved := re.match(RESERVED, found.name):
         raise CommandError(f"{found.given()}: AWS reserves names that begin with {reserved[0]}; choose another")

@@ -1,4 +1,4 @@
-"""Who may log in to the hosts, and from where: each operator has an entry in SSM Parameter Store, which all share.
+"""Who may log in to the hosts, and from where. Each operator has an entry in SSM Parameter Store.
 
 `make up` writes the caller's own entry, from the settings, and gives Terraform and role base everybody's. So one
 operator's settings remove nobody else's key or address.

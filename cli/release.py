@@ -1,4 +1,7 @@
-"""``make release``, ``make rollback`` and ``make releases``: run the playbooks and show the progress."""
+"""``make release``, ``make rollback`` and ``make releases``: run the playbooks and show the progress.
+
+The host rolls a release out: roles/stack/files/comentarios_release/rollout.py.
+"""
 
 import getpass
 import json
@@ -46,7 +49,7 @@ def rollback(target: Target, to: str, watch: str, ready: str) -> None:
     """
     begin = time.monotonic()
     entries = play(target, "rollback", "playbooks/rollback.yml", watch, ready, stack_rollback_to=to)
-    why = f"{to} is live already" if to else "a rollback is live; TO= one of `make releases` goes further back"
+    why = f"{to} is live already" if to else "a rollback is live; TO=, one of `make releases`, goes further back"
     say(_outcome(entries, "rolled back", begin) or f"✓ nothing to roll back: {why}")
 
 
@@ -89,7 +92,7 @@ def play(
     run = secrets.token_hex(8)
     with step(f"ansible: {playbook}") as shown:
         shown.detail = "waiting for SSH"
-        found = host.greet(target)
+        found = host.wait_for_ssh(target)
         variables |= {"stack_owner": owner(target.environment()), "stack_run": run}
         command = ["ansible-playbook", playbook, "--extra-vars", extra_variables(variables)]
         follower = Follower(target, found, run, shown)
@@ -158,10 +161,10 @@ class Follower:
                         told.add(one.name)
                         say(f"  {one.name}: release {entry['number']} is live and is watched for {length} s")
                     left = max(0, round(since + length - time.time()))
-                    self._shown.detail = f"watching release {entry['number']}: {left} s left, {sees(entry['seen'])}"
+                    self._shown.detail = f"watching release {entry['number']}: {left} s left, {counted(entry['seen'])}"
 
 
-def sees(seen: dict[str, int] | None) -> str:
+def counted(seen: dict[str, int] | None) -> str:
     """What the watch has counted so far."""
     return f"{seen['requests']:,} requests, {seen['errors']:,} errors" if seen else "no requests yet"
 

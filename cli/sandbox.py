@@ -33,14 +33,14 @@ def run(command: str) -> None:
             elif not verbose():
                 say(line)
 
-        # Its lines are on the screen; a log of them would be one more.
+        # Its lines are on the screen, so they need no log.
         failed = logged(_command(command), Path(os.devnull), cwd=ROOT, each=each)
     if failed:
         raise CommandError(error)
 
 
 def checks() -> list[Check]:
-    """What the sandbox finds of this machine.
+    """The sandbox's checks of this machine.
 
     Raises:
         CommandError: it cannot tell; the command's own line.
@@ -48,7 +48,7 @@ def checks() -> list[Check]:
     done = subprocess.run(_command("check"), cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
         raise CommandError(last_line(done.stderr).removeprefix("✗ "))
-    # What came before is progress.
+    # Earlier lines are progress.
     return [Check(**row) for row in json.loads(done.stdout.splitlines()[-1])]
 
 

@@ -12,7 +12,7 @@ from common.paths import ROOT
 from common.progress import say
 
 # Services on the host's loopback and their ports. `make tunnel` uses the same ports here by default.
-INSIDE = {"grafana": 3000, "prometheus": 9090, "alertmanager": 9093}
+PORTS = {"grafana": 3000, "prometheus": 9090, "alertmanager": 9093}
 
 
 def ssh(target: Target, cmd: str, host_: str) -> int:
@@ -27,7 +27,7 @@ def tunnel(target: Target, host_: str, grafana_port: str, prometheus_port: str, 
         CommandError: a port is invalid or in use, or the host does not answer.
     """
     # A slow import that only this verb needs.
-    from cli.tunnel import Door
+    from cli.tunnel import TunnelProxy
 
     chosen = host.chosen(target, host_)
     given = {"grafana": grafana_port, "prometheus": prometheus_port, "alertmanager": alertmanager_port}
@@ -35,9 +35,9 @@ def tunnel(target: Target, host_: str, grafana_port: str, prometheus_port: str, 
     if listed.returncode:
         raise CommandError(f"{chosen.name} does not answer: {last_line(listed.stderr)}")
     running = set(listed.stdout.split())
-    listening = {name: (port(name, given[name], there), there) for name, there in INSIDE.items() if name in running}
+    listening = {name: (port(name, given[name], there), there) for name, there in PORTS.items() if name in running}
     if not listening:
-        raise CommandError(f"{chosen.name} runs none of {', '.join(INSIDE)}: see `make status`")
+        raise CommandError(f"{chosen.name} runs none of {', '.join(PORTS)}: see `make status`")
     for name, (here, _) in listening.items():
         say(f"  {name.capitalize():<13} http://127.0.0.1:{here}")
     if "grafana" in listening:
@@ -48,7 +48,7 @@ def tunnel(target: Target, host_: str, grafana_port: str, prometheus_port: str, 
     # SSH listens on sockets that no browser reaches; cli/tunnel.py decides which requests pass.
     with tempfile.TemporaryDirectory(prefix="comentarios-tunnel-") as folder:
         for name, (here, _) in listening.items():
-            Door(here, Path(folder, name)).serve()
+            TunnelProxy(here, Path(folder, name)).serve()
         sockets = {f"{folder}/{name}": there for name, (_, there) in listening.items()}
         return _until_interrupted(host.forwards(target, chosen, sockets))
 

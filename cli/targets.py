@@ -123,7 +123,7 @@ def _profiles_region(profile: str | None) -> str | None:
     try:
         found: str | None = botocore.session.Session(profile=profile).get_config_variable("region")
     except BotoCoreError:
-        # A profile that is not there: whoever asks AWS first says so.
+        # The profile does not exist. The first request to AWS reports it.
         return None
     return found
 
@@ -179,7 +179,7 @@ def var_files(file: Path) -> dict[str, str]:
 
 
 def _locale() -> dict[str, str]:
-    """A UTF-8 locale where there is none: Ansible refuses others, and one that is not installed is none."""
+    """A UTF-8 locale, if none is set or the set one is not installed: Ansible refuses others."""
     before = locale.setlocale(locale.LC_ALL)
     try:
         locale.setlocale(locale.LC_ALL, "")
@@ -194,10 +194,9 @@ def _locale() -> dict[str, str]:
 
 
 def provider_mirror() -> Path | None:
-    """A folder of this machine that mirrors Terraform's registry and holds the AWS provider, None where there is none.
+    """A folder of this machine that mirrors Terraform's registry and has the AWS provider; None if there is none.
 
-    Terraform reads the standard ones by itself; a machine that cannot reach the registry may have it elsewhere. A CLI
-    configuration of the user's own, when TF_CLI_CONFIG_FILE names one that exists, comes first.
+    Terraform finds the standard folders by itself. A CLI configuration that TF_CLI_CONFIG_FILE names comes first.
 
     Raises:
         CommandError: TF_CLI_CONFIG_FILE cannot be read.

@@ -33,15 +33,15 @@ BENCH = ("api/tests/proofs/test_speed.py", "tests/proofs/test_edge_speed.py")
 
 
 def bench(_: Target) -> int:
-    """Prints how fast the API is beside the original and bare Flask, and what the edge costs; the exit status.
+    """Compares the API with the original and bare Flask, and the edge with a bare proxy. No figure fails it.
 
-    No figure fails it.
+    Returns pytest's exit status.
     """
     return _tables(*BENCH)
 
 
 def capacity(_: Target) -> int:
-    """Prints what a host of each instance type carries, each cell as it is measured and the table at the end."""
+    """Measures the load that a host of each instance type carries: prints each figure at once, and then the table."""
     return _tables(CAPACITY)
 
 
@@ -74,7 +74,7 @@ def test(_: Target, tiers: str) -> int:
     chosen = tiers.split() or list(TIERS)
     folders = [folder for tier in TIERS if tier in chosen for folder in TIERS[tier]]
     with engine.running():
-        # The sites' containers come first. All of them together count as one process of ours.
+        # The sites' containers get the CPU first.
         os.nice(5)
         workers = 2 * ("site" in chosen) + (set(chosen) != {"site"})
         # With several workers, percentages would be those of one.

@@ -15,9 +15,9 @@ from werkzeug.http import is_hop_by_hop_header
 from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 from werkzeug.wrappers import Request, Response
 
-LARGEST = 16 << 20
+MAX_BODY_BYTES = 16 << 20
 # Headers that we set ourselves.
-OURS = {"content-length", "date", "server", "x-frame-options"}
+OWN_HEADERS = {"content-length", "date", "server", "x-frame-options"}
 
 
 def refusal(headers: Mapping[str, str] | Headers, port: int) -> str:
@@ -37,11 +37,11 @@ def refusal(headers: Mapping[str, str] | Headers, port: int) -> str:
 
 def _passes(name: str) -> bool:
     """Whether a header is passed on: none of one connection only, and none that lets other pages read a reply."""
-    return not (is_hop_by_hop_header(name) or name.lower() in OURS or name.lower().startswith("access-control-"))
+    return not (is_hop_by_hop_header(name) or name.lower() in OWN_HEADERS or name.lower().startswith("access-control-"))
 
 
-class Door(ThreadedWSGIServer):
-    """Listens on a port of 127.0.0.1 and forwards what may pass."""
+class TunnelProxy(ThreadedWSGIServer):
+    """Listens on a port of 127.0.0.1 and forwards the requests that may pass."""
 
     def __init__(self, port: int, behind: Path):
         super().__init__("127.0.0.1", port, Request.application(self._answer), _Quiet)
@@ -52,7 +52,7 @@ class Door(ThreadedWSGIServer):
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     def _answer(self, request: Request) -> Response:
-        request.max_content_length = LARGEST
+        request.max_content_length = MAX_BODY_BYTES
         response = self._forwarded(request)
         response.headers["X-Frame-Options"] = "DENY"
         return response
@@ -61,7 +61,7 @@ class Door(ThreadedWSGIServer):
         if reason := refusal(request.headers, self.server_port):
             return Response(f"{reason}\n", 403)
         headers = {name: value for name, value in request.headers if _passes(name)}
-        environ, behind = request.environ, _Behind(self._behind)
+        environ, behind = request.environ, _SocketConnection(self._behind)
         try:
             behind.request(request.method, environ["RAW_URI"], request.get_data(), headers)
             reply = behind.getresponse()
@@ -78,7 +78,7 @@ class _Quiet(WSGIRequestHandler):
         """Logs nothing: the screen belongs to the verb."""
 
 
-class _Behind(http.client.HTTPConnection):
+class _SocketConnection(http.client.HTTPConnection):
     """A connection to SSH's socket."""
 
     def __init__(self, path: Path):

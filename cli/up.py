@@ -70,7 +70,7 @@ def apply_terraform(target: Target) -> None:
 
 
 def _give_terraform_its_variables(target: Target) -> None:
-    """Adds the caller to those who may log in, and writes the variables, of which the sandbox has some of its own.
+    """Adds the caller to those who may log in, and writes the variables; the sandbox sets some itself.
 
     Raises:
         CommandError: the settings lack a variable, or the engine cannot run the instance type; nothing is changed.
@@ -91,8 +91,8 @@ def _announcement(target: Target, lasted: Path) -> str:
     took = f"took {lasted.read_text()} s last time" if lasted.exists() else "takes about three minutes the first time"
     logs = os.path.relpath(target.state / "logs", Path.cwd())
     return (
-        f"▸ make up: {where}, its host by Terraform, the API's image, the host's configuration by Ansible; {took}\n"
-        f"  details: V=1 prints them, {logs}/ keeps them; after Ctrl-C, run the same command again"
+        f"▸ make up: {where}; Terraform creates the host, Ansible configures it; {took}\n"
+        f"  V=1 shows all output, which is also in {logs}/; after Ctrl-C, run the same command again"
     )
 
 
@@ -109,7 +109,7 @@ def _tag(target: Target, tag: str, rebuild: bool) -> str:
     Only `make release` rolls out the working tree. `make up` from a branch must not release the branch, and after a
     rollback it must not release the bad version again.
     """
-    host.greet(target)
+    host.wait_for_ssh(target)
     if tag:
         return image.ensure_pushed(target, tag)
     live = release.live(target)
@@ -155,7 +155,7 @@ def down(target: Target, delete_data: str = "", *, images: bool = False) -> None
         return
     if target.is_sandbox:
         _refuse_others(target, delete_data == "yes")
-        # Of all environments, while the sandbox's folder still holds them.
+        # Of all environments, before the sandbox's folder is removed.
         states = [target.state, *_others(target)]
         answers = engine.answers()
         if target.state.exists() and not answers:
@@ -211,7 +211,7 @@ def _down_in_the_sandbox(target: Target) -> None:
 
 
 def _forget(*states: Path) -> None:
-    """Removes environments' state folders, and what Terraform keeps for them beside its files."""
+    """Removes environments' state folders, and Terraform's data for them."""
     for state in states:
         for folder in (terraform.BOOTSTRAP, terraform.HOST):
             shutil.rmtree(folder / ".terraform" / state.name, ignore_errors=True)
@@ -261,7 +261,7 @@ def plan(target: Target) -> int:
     terraform.prepare(target)
     terraform.init(target, terraform.bucket_name(target))
     terraform.run(target, terraform.HOST, "plan", "-input=false")
-    host.greet(target)
+    host.wait_for_ssh(target)
     say(_compared(release.live(target)))
     command = ["ansible-playbook", "site.yml", "--check", "--diff"]
     return subprocess.run(command, cwd=ROOT, env=target.environment(), check=False).returncode
@@ -333,7 +333,7 @@ def _fits(target: Target, kind: str) -> None:
     try:
         (known,) = terraform.client(target, "ec2").describe_instance_types(InstanceTypes=[kind])["InstanceTypes"]
     except ClientError:
-        # Terraform says what is wrong with it.
+        # Terraform reports the error.
         return
     found = known["ProcessorInfo"]["SupportedArchitectures"]
     if here not in found:

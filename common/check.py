@@ -10,7 +10,7 @@ GOOD, NOTE, BAD = "good", "note", "BAD"
 
 @dataclass(frozen=True)
 class Check:
-    """What was checked, how it is, what was found, and what to do about it."""
+    """What was checked, its state, what was found, and what to do."""
 
     what: str
     state: str

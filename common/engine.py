@@ -75,7 +75,7 @@ def stop() -> None:
         return
     left = subprocess.run(["docker", "ps", "--all", "--quiet"], capture_output=True, text=True, check=False)
     if left.returncode or left.stdout.split():
-        # Somebody else uses the engine, or another sandbox. One that does not answer may have containers.
+        # Another process or sandbox uses the engine. One that does not answer may have containers.
         return
     pid = int(RECORD.read_text())
     if _is_dockerd(pid):

@@ -43,7 +43,7 @@ def base(state: Path) -> str:
     if available(UPSTREAM_BASE):
         docker("pull", UPSTREAM_BASE, timeout=600)
         return UPSTREAM_BASE
-    once(OWN_BASE, lambda: _debian(state))
+    ensure_built(OWN_BASE, lambda: _debian(state))
     return OWN_BASE
 
 
@@ -80,7 +80,7 @@ def newest(target: str) -> str | None:
     return next(iter(docker("images", "--quiet", f"{PREFIX}/{target}").split()), None)
 
 
-def once(image: str, make: Callable[[], None]) -> None:
+def ensure_built(image: str, make: Callable[[], None]) -> None:
     """Makes an image unless the engine has it, and records it for `make clean`.
 
     If another process of this clone is making the image, it waits for that one.

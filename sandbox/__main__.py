@@ -26,7 +26,7 @@ from common.images import newest
 from common.progress import fail, say, step
 from sandbox import checks, ec2, elb, hosts, images, overview, registry, server
 
-# Where `common.config.stored` says, for Ansible.
+# The name of `common.config.stored`, for Ansible.
 REPOSITORY = (
     "{{ ecr_registry }}/"
     f"{{{{ '' if ec2_placement.region == '{REGION}' else ec2_placement.region ~ '/' }}}}"
@@ -144,7 +144,7 @@ def _serves(config: Config) -> bool:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(f"http://127.0.0.1:{config.edge_port}/readyz", timeout=5) as reply:
-            # The API's own body: the edge may answer in its place.
+            # The API's own body: the edge may answer itself.
             return b'"status":"SUCCESS"' in reply.read(1000)
     except (OSError, http.client.HTTPException):
         return False

@@ -65,8 +65,8 @@ class Apis:
         return [answer.body]
 
     def _answer(self, environ: Environ) -> Answer:
-        if shut := self._shut(environ):
-            return Answer("403 Forbidden", (("Content-Type", "text/plain"),), f"sandbox: {shut}\n".encode())
+        if reason := self._refusal(environ):
+            return Answer("403 Forbidden", (("Content-Type", "text/plain"),), f"sandbox: {reason}\n".encode())
         body = _body(environ)
         try:
             service = verify(environ, body, self._secret)
@@ -79,7 +79,7 @@ class Apis:
             self.changed.set()
         return answer
 
-    def _shut(self, environ: Environ) -> str | None:
+    def _refusal(self, environ: Environ) -> str | None:
         """Why a request is refused; None if it may be a client's."""
         if environ.get("HTTP_HOST") != self._host:
             return f"it answers as {self._host} only"

@@ -1,4 +1,4 @@
-"""What the sandbox needs of this machine: a name, a network, ports, disk, and a way through its firewall."""
+"""The sandbox's checks of this machine: name, network, ports, disk and firewall."""
 
 import ipaddress
 import json

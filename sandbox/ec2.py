@@ -12,7 +12,7 @@ GONE = {"shutting-down", "terminated"}
 
 @dataclass(frozen=True)
 class Instance:
-    """One instance that is not terminated, as one request describes it. The functions below ask for what it refers to.
+    """An instance that is not terminated. The functions below request the details of what it refers to.
 
     Attributes:
         profile: name of its instance profile, or empty.

@@ -1,4 +1,4 @@
-"""Application Load Balancers: for each one that the ELBv2 API lists, a container with HAProxy made from what it says.
+"""Application Load Balancers: a container with HAProxy for each one that the ELBv2 API lists.
 
 It balances as AWS documents it: in turn over the targets that pass their health checks, over all of them if none does
 (fail open), ten seconds to connect, and no second try with another target. Listeners forward to one target group of

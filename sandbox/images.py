@@ -15,7 +15,7 @@ from common.config import ECR_USER, Config
 from common.docker import build, docker, inspect
 from common.docker import push as docker_push
 from common.errors import CommandError
-from common.images import CLONE_LABEL, IMAGE_LABEL, IMAGE_VARIABLES, PREFIX, STAND_INS, available, once
+from common.images import CLONE_LABEL, IMAGE_LABEL, IMAGE_VARIABLES, PREFIX, STAND_INS, available, ensure_built
 from common.paths import ROOT
 from common.progress import say
 
@@ -43,7 +43,7 @@ def ensure(config: Config, target: str, base_image: str) -> str:
         arguments = {"BASE_IMAGE": base_image}
         build(FOLDER, tag, target=target, labels=(IMAGE_LABEL, CLONE_LABEL), arguments=arguments, log=log)
 
-    once(tag, make)
+    ensure_built(tag, make)
     return tag
 
 

@@ -266,7 +266,7 @@ class _Moto:
         every = zones.describe_regions
 
         def in_use(backend: Any, names: list[str] | None = None) -> Any:
-            """Lists the regions that a request was for: whoever looks everywhere would make moto build all others."""
+            """Lists the regions that had a request. To look in the others would make moto create them."""
             return [one for one in every(backend, names) if one.name in {*self._ec2, *self._ecr}]
 
         zones.describe_regions = in_use

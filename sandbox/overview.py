@@ -1,4 +1,4 @@
-"""What the APIs list. Their own process answers whoever has the sandbox's keys.
+"""The instances and load balancers that the APIs list, for clients with the sandbox's keys.
 
 A command that asks for it needs no client of AWS, whose import and whose descriptions of services take half a second.
 """
@@ -45,7 +45,7 @@ def ask(config: Config) -> Overview | None:
 
 
 def tell(config: Config, proof: str) -> str | None:
-    """The answer of the process, as JSON; None for whoever lacks the proof."""
+    """The answer of the process, as JSON; None without the proof."""
     if not hmac.compare_digest(keys.load(config.state).proof(NAME).encode(), proof.encode()):
         return None
     instances = [asdict(one) for one in ec2.instances(config)]

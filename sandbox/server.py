@@ -62,7 +62,7 @@ def serve(config: Config) -> None:
 
 
 class Follower:
-    """Makes hosts, ECR's store and load balancers follow what the APIs list."""
+    """Keeps hosts, ECR's store and load balancers in step with the APIs."""
 
     def __init__(self, config: Config, apis: "Apis") -> None:
         self._config, self._apis = config, apis

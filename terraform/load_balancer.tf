@@ -72,7 +72,7 @@ resource "aws_lb_target_group" "this" {
   protocol             = "HTTP"
   deregistration_delay = 30
 
-  # The shortest that AWS allows: a host that is gone gets requests for about ten seconds.
+  # The shortest interval that AWS allows: a host that is down gets requests for about ten seconds.
   health_check {
     path                = "/readyz"
     matcher             = "200"

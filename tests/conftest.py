@@ -1,4 +1,4 @@
-"""What the tests share: a sandbox of their own, apart from the one that `make up` made, and what is up in it."""
+"""Fixtures of the tests: a sandbox of their own, apart from the one of `make up`."""
 
 from __future__ import annotations
 

@@ -114,8 +114,8 @@ class Comments:
         # No comment has such a content_id, and PostgreSQL refuses to search for a NUL.
         if len(content_id) > MAX_CONTENT_ID or "\0" in content_id:
             raise ApiError(404, f"content_id {content_id} not found")
-        if known and (newest := self._storage.newest(content_id)) and _names(known, tag := self._tag(newest)):
-            return Reply(304, b"", _cached_by(tag))
+        if known and (newest := self._storage.newest(content_id)) and _matches(known, tag := self._tag(newest)):
+            return Reply(304, b"", _cache_headers(tag))
         # Of lists that are made: 304s, of one row, would hide how long these take.
         started = time.perf_counter()
         try:
@@ -124,7 +124,7 @@ class Comments:
             self._metrics.list_seconds.observe(time.perf_counter() - started)
         if page.newest is None or (page.length == 0 and after == 0):
             raise ApiError(404, f"content_id {content_id} not found")
-        headers = _cached_by(self._tag(page.newest))
+        headers = _cache_headers(self._tag(page.newest))
         if page.next_after is not None:
             query = f"limit={limit}&" if limit else ""
             link = f"{LIST_PATH}{quote(content_id, safe='')}?{query}after={make_cursor(page.next_after)}"
@@ -139,11 +139,11 @@ class Comments:
         return f'"{newest.id:x}-{newest.created_ms:x}-{newest.revision:x}-{self._build}"'
 
 
-def _cached_by(tag: str) -> Headers:
+def _cache_headers(tag: str) -> Headers:
     """Headers of a page that clients may cache but must revalidate."""
     return ("ETag", tag), ("Cache-Control", "no-cache")
 
 
-def _names(known: str, tag: str) -> bool:
+def _matches(known: str, tag: str) -> bool:
     """Whether an If-None-Match names the tag, as nearly all do whose thread has not changed, or every tag."""
     return known in (tag, "*") or tag in [one.strip().removeprefix("W/") for one in known.split(",")]

@@ -10,8 +10,7 @@ from urllib.parse import urlsplit
 Number = TypeVar("Number", int, float)
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
-# Bytes of a request's body. Every field may be as long as it may be in characters, each of them a pair of escapes
-# (12 bytes, 126 KiB in all).
+# Bytes of a request's body. Fits the longest fields with each character as a pair of escapes (12 bytes; 126 KiB).
 MAX_BODY_BYTES = 128 * 1024
 
 
@@ -91,7 +90,7 @@ def secret(name: str) -> str | None:
             return content
         reason = "it is empty"
     except (OSError, UnicodeDecodeError) as error:
-        reason = str(error.strerror) if isinstance(error, OSError) else "it is no text"
+        reason = str(error.strerror) if isinstance(error, OSError) else "it is not text"
     raise ConfigError(f"{name}_FILE names {path}, which cannot be read: {reason}")
 
 

@@ -33,7 +33,7 @@ def reply_to(error: Exception) -> Reply:
     if isinstance(error, HTTPException) and error.code in (400, 404, 405):
         headers = tuple((name, value) for name, value in error.get_headers() if name == "Allow")
         own = {
-            404: "no such page; /docs lists what there is",
+            404: "there is no such page; /docs lists all",
             405: "this method is not allowed here; the Allow header lists those that are",
         }
         message = own.get(error.code) or (error.description or error.name).splitlines()[0]

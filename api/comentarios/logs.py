@@ -15,7 +15,7 @@ MAX_PATH = 500
 # The largest write, in lines and in characters: the kernel writes at most this many to a pipe in one piece.
 MAX_LINES, MAX_WRITE = 16, 4096
 # The id of the request that this thread handles, to find the log lines of an error.
-answering: ContextVar[str] = ContextVar("request_id", default="")
+request_id_of_thread: ContextVar[str] = ContextVar("request_id", default="")
 
 
 class JsonFormatter(logging.Formatter):
@@ -28,7 +28,7 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
-        if request_id := answering.get():
+        if request_id := request_id_of_thread.get():
             line["request_id"] = request_id
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)

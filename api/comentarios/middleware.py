@@ -10,7 +10,7 @@ from . import replies
 from .comments import Comments
 from .config import Settings
 from .draining import Draining
-from .logs import Lines, answering, request_line
+from .logs import Lines, request_id_of_thread, request_line
 from .metrics import NO_ROUTE, Metrics
 from .metrics import PATH as METRICS_PATH
 
@@ -49,7 +49,7 @@ class Middleware:
             # Random enough for an id. The system's random numbers would hand Python's lock to another thread.
             request_id = f"{random.getrandbits(128):032x}"
         outcome = ""
-        answering.set(request_id)
+        request_id_of_thread.set(request_id)
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
             nonlocal outcome
@@ -69,7 +69,7 @@ class Middleware:
                 except UnicodeDecodeError:
                     return self._refuse(replies.error(400, "the path is not UTF-8"), environ, start, started)
             if method not in METHODS:
-                message = "HTTP has no such method; the Allow header lists those that are here"
+                message = "HTTP has no such method; the Allow header lists the allowed ones"
                 refused = replies.error(405, message, headers=(("Allow", "GET, HEAD, OPTIONS, POST"),))
                 return self._refuse(refused, environ, start, started)
             if answered := self._comments.fast_path(method, path, environ):
@@ -84,7 +84,7 @@ class Middleware:
                     close()
                 _discard_body(environ)
         finally:
-            answering.set("")
+            request_id_of_thread.set("")
             self._metrics.in_flight.discard(start)
             if self._log_requests:
                 seconds = time.perf_counter() - started

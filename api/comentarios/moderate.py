@@ -1,4 +1,4 @@
-"""The operators' hands: `python -m comentarios.moderate` in the API's container. No route of the API leads here.
+"""Moderation by operators: `python -m comentarios.moderate` in the API's container. No route of the API leads here.
 
 Standard input is a JSON object: {"do": "hide", "ids": [7], "who": "alice@laptop", "why": "spam"}. The result is JSON.
 """

@@ -1,15 +1,15 @@
 """Move the comments to another database while the API serves: `python -m comentarios.move copy` and `finish`.
 
-FROM and TO (or FROM_FILE and TO_FILE) name the databases, as DATABASE_URL does; the one that is not given is
-DATABASE_URL's. `comentarios-release` on the host runs the steps and answers each line that they print with a line. A
-step ends when nobody answers.
+FROM and TO (or FROM_FILE and TO_FILE) name the databases, like DATABASE_URL, which is the default of both.
+`comentarios-release` on the host runs the steps and answers each line that they print with a line. Without an answer, a
+step ends.
 
-- `copy` makes the target like the source, while both are in use. Rerun, it carries on.
-- `finish` compares every row, prints `hold` and waits. With the source locked, it copies and compares what came
-  meanwhile, and seals the source. From then on the source takes no more writes, whoever sends them.
-- `undo` takes back a move that may have been finished: what the target got since is copied back.
+- `copy` makes the target equal to the source, while both are in use. A rerun continues.
+- `finish` compares every row, prints `hold` and waits. Then it locks the source, copies and compares the latest rows,
+  and seals the source: from then on, it refuses every write.
+- `undo` undoes a move, even a finished one: it copies the target's new rows back.
 
-Ids and times stay the same, so the order and all cursors do, too.
+Ids and times stay the same, and so do the order and all cursors.
 """
 
 import json
@@ -27,7 +27,7 @@ import psycopg
 
 from .config import ConfigError, Settings, secret
 from .storage import StorageError, open_storage
-from .storage.postgresql import patience
+from .storage.postgresql import connection_options
 from .storage.sqlite import begin
 
 # Comments of one batch: 40 MiB of the longest ones, in the characters that need the most memory.
@@ -57,7 +57,7 @@ class MoveError(Exception):
 class Database:
     """One of the two databases, by one connection that commits each statement by itself.
 
-    A fence is a trigger that refuses an event on a table. No version of the API, and nobody else, gets past it.
+    A fence is a trigger that refuses an event on a table, for every version of the API and every other client.
     """
 
     kind: str
@@ -89,14 +89,14 @@ class Database:
             raise
 
     def identity(self) -> str:
-        """Tells this database from any other."""
+        """Identifies this database."""
         raise NotImplementedError
 
     def begin(self) -> None:
         raise NotImplementedError
 
     def lock(self) -> None:
-        """Let nobody else write until the transaction ends."""
+        """Block other writers until the transaction ends."""
 
     def columns(self) -> list[Row]:
         """Every table and column, in order, and whether it is in the primary key."""
@@ -138,14 +138,14 @@ class Database:
         raise NotImplementedError
 
     def give_out_above(self, table: str, key: str) -> None:
-        """Let the next key be larger than all that there are."""
+        """Make the next key larger than all existing ones."""
 
     def analyze(self) -> None:
-        """Gather what the planner needs to know about new rows."""
+        """Update the planner's statistics, for the new rows."""
 
     @property
     def site(self) -> str:
-        """What the databases of one site share since their first move; empty before."""
+        """An id that the databases of one site share after their first move; empty before."""
         found = self.ask("SELECT site FROM moved")
         return str(found[0][0]) if found else ""
 
@@ -233,7 +233,7 @@ class Postgresql(Database):
     kind, mark = "PostgreSQL", "%s"
 
     def __init__(self, settings: Settings):
-        connection: Any = psycopg.connect(settings.database_url, autocommit=True, **patience(SECONDS))
+        connection: Any = psycopg.connect(settings.database_url, autocommit=True, **connection_options(SECONDS))
         # A batch may take long on a slow server; a lock must not.
         connection.execute(f"SET statement_timeout = '60s'; SET lock_timeout = '{SECONDS}s'")
         encoding = connection.info.parameter_status("server_encoding")
@@ -274,7 +274,7 @@ class Postgresql(Database):
     def give_out_above(self, table: str, key: str) -> None:
         sequence = self.one(f"SELECT pg_get_serial_sequence('{table}', '{key}')")
         if sequence:
-            # Never back: an id that was given out may be in somebody's cursor.
+            # Never back: a client's cursor may have an id that was already given out.
             self.run(
                 f"SELECT setval('{sequence}', greatest((SELECT max({key}) FROM {table}), last_value)) FROM {sequence}"
             )
@@ -303,7 +303,7 @@ class Postgresql(Database):
 
 
 class Move:
-    """Moves what is in the source to the target.
+    """Moves the rows of the source to the target.
 
     target: connects to it. An undo may do without it, if it is what failed.
     tell: passes a line on and returns when it was answered.
@@ -381,7 +381,7 @@ class Move:
         count = target.count(COMMENTS)
         if count and (not source.site or target.site != source.site):
             raise MoveError(
-                f"the {target.kind} database holds {count} comments that are no copy of this site's: "
+                f"the {target.kind} database holds {count} comments that are not a copy of this site's: "
                 + ("create an empty one" if target.kind == Postgresql.kind else "rename its file on the host")
             )
         if source.tables() != target.tables():
@@ -401,7 +401,7 @@ class Move:
         """Make the rows after a key like the source's; return the last key. Each row is read in both databases.
 
         Raises:
-            MoveError: what was written is not what is read.
+            MoveError: a row differs after it was written.
         """
         source, target, columns, done = self._source, self._target, self._source.tables()[table], 0
         while True:

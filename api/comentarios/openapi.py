@@ -23,26 +23,26 @@ TEXT = {"type": "string"}
 def document(version: str) -> dict[str, Any]:
     """The description of the API of this `version`."""
     built = {"status": "SUCCESS", "message": "alive", "version": "1.0.0", "commit": "0123abc"}
-    alive = _json("Yes; and what it was built from.", _ref("Alive"), built)
+    alive = _json("Yes, with its version and commit.", _ref("Alive"), built)
     ready = _json("Yes.", _ref("Success"), {"status": "SUCCESS", "message": "ready"})
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "comentarios",
             "version": version,
-            "description": "Comments on anything that has an id. A comment that was acknowledged with SUCCESS is "
-            "on disk: it survives a crash and a power cut.",
+            "description": "Comments on anything that has an id. After the reply SUCCESS, a comment is on disk and "
+            "survives a crash and a power cut.",
         },
         "servers": [{"url": "/"}],
         "tags": [
             {"name": "comments", "description": "Write and read comments."},
-            {"name": "operations", "description": "For those who run it."},
+            {"name": "operations", "description": "For operators."},
         ],
         "paths": {
             "/api/comment/new": {"post": _new()},
             "/api/comment/list/{content_id}": {"get": _list()},
-            "/healthz": {"get": _operation("alive", "operations", "Is the process alive", alive, 429)},
-            "/readyz": {"get": _operation("ready", "operations", "Can it write and read now", ready, 429, 503, 507)},
+            "/healthz": {"get": _operation("alive", "operations", "Whether the process runs", alive, 429)},
+            "/readyz": {"get": _operation("ready", "operations", "Whether it can write now", ready, 429, 503, 507)},
         },
         "components": {"schemas": _schemas()},
     }
@@ -54,13 +54,12 @@ def _new() -> dict[str, Any]:
     thread = {
         "operationId": "listComments",
         "parameters": {"content_id": "$request.body#/content_id"},
-        "description": "The thread that it now stands in.",
+        "description": "The thread of the new comment.",
     }
     answer = {**_json("Stored.", _ref("Success"), stored), "links": {"thread": thread}}
     return {
         **_operation("newComment", "comments", "Create a comment", answer, 400, 413, 415, 429, 503, 507),
-        "description": '`1` and `"1"` are the same content_id. A field that is not listed is refused, so is one '
-        "that is given twice.",
+        "description": '`1` and `"1"` are the same content_id. Unknown and duplicate fields are refused.',
         "requestBody": {"required": True, **_content(_ref("NewComment"), example)},
     }
 
@@ -72,35 +71,35 @@ def _list() -> dict[str, Any]:
         [{"email": "alice@example.com", "comment": "first post!"}],
     )
     headers = {
-        "ETag": "Stays the same while no comment comes on top of the thread.",
-        "Link": 'The next page, as `<URL>; rel="next"`; not there on the last one.',
+        "ETag": "Changes with the thread. An operator's change of any comment changes it, too.",
+        "Link": 'The next page, as `<URL>; rel="next"`; missing on the last one.',
     }
     answer["headers"] = {name: {"description": text, "schema": TEXT} for name, text in headers.items()}
     parameters = [
         {
-            **_parameter("path", "content_id", "Percent-encoded where a URL needs it; slashes may stand as they are."),
+            **_parameter("path", "content_id", "Percent-encoded as URLs require; slashes need no encoding."),
             "required": True,
             "schema": {**TEXT, "minLength": 1, "maxLength": MAX_CONTENT_ID},
             "example": "1",
         },
         {
-            **_parameter("query", "limit", f"Comments on a page at most; {MAX_LIMIT} when it is not given."),
+            **_parameter("query", "limit", f"Maximum number of comments on a page; the default is {MAX_LIMIT}."),
             "schema": {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT},
         },
-        {**_parameter("query", "after", "A cursor, out of a `Link` header."), "schema": {**TEXT, "pattern": CURSOR}},
+        {**_parameter("query", "after", "A cursor from a `Link` header."), "schema": {**TEXT, "pattern": CURSOR}},
         _parameter(
-            "header", "If-None-Match", "The `ETag` of an earlier reply; 304 when nothing has come on top of it."
+            "header", "If-None-Match", "The `ETag` of an earlier reply; 304 if it has not changed."
         ),
     ]
     operation = _operation(
         "listComments", "comments", "List the comments on a content_id", answer, 400, 404, 429, 503, before=parameters
     )
-    unchanged = "The reply is still the one with the `ETag` that `If-None-Match` names."
+    unchanged = "The list is the same as the one with the `ETag` in `If-None-Match`."
     operation["responses"]["304"] = {"description": unchanged}
     return {
         **operation,
-        "description": f"Oldest first, at most {MAX_LIMIT} comments and {Settings.max_reply_bytes // 1024} KiB, with "
-        "`limit` fewer. What does not fit is on further pages: follow the `Link` header until there is none.",
+        "description": f"Oldest first, at most {MAX_LIMIT} comments and {Settings.max_reply_bytes // 1024} KiB, or "
+        "fewer with `limit`. For more, follow the `Link` header until there is none.",
     }
 
 
@@ -110,7 +109,7 @@ def _schemas() -> dict[str, Any]:
     content_id = {
         **text,
         "maxLength": MAX_CONTENT_ID,
-        "description": "No `.` or `..` between slashes: clients take them out of a URL.",
+        "description": "No `.` or `..` between slashes: clients remove them from URLs.",
         "not": {"pattern": r"(^|/)\.\.?(/|$)"},
     }
     new = {

@@ -53,7 +53,7 @@ def encode(payload: object) -> bytes:
 
 
 def error(code: int, message: str, errors: list[FieldError] | None = None, headers: Headers = ()) -> Reply:
-    """The documented error body: status, message and, where fields are to blame, errors."""
+    """The documented error body: status, message and, for invalid fields, errors."""
     payload: dict[str, object] = {"status": STATUS[code], "message": message}
     if errors:
         payload["errors"] = errors

@@ -129,11 +129,11 @@ def _text_fault(value: object, most: int) -> str | None:
         return f"should have at most {most} characters"
     if "\0" in value:
         # PostgreSQL cannot store NUL, and C strings end at it.
-        return "should not hold the character NUL"
+        return "should not contain the character NUL"
     try:
         value.encode()
     except UnicodeEncodeError:
-        return "should not hold half of a surrogate pair"
+        return "should not contain half of a surrogate pair"
     return None
 
 

@@ -38,8 +38,8 @@ def create_app() -> Flask:
 def _give_memory_back() -> None:
     """Return large free blocks to the system at once, and do not keep a heap per thread.
 
-    By itself glibc keeps what a burst of long lists needed: 130 MiB where this leaves 65. Other C libraries have no
-    such function, or no such habit.
+    glibc would keep 130 MiB after a burst of long lists; with this, it keeps 65. Other C libraries have no such
+    function, or do not need it.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt:

@@ -1,4 +1,4 @@
-"""What the API's tests share: an application over an empty database, and where the modules are.
+"""Fixtures of the API's tests: an application over an empty database.
 
 units run anywhere, in seconds; parts want root, Debian's packages or more time. Tests that any engine must pass stand
 in units, over SQLite; parts/test_on_postgresql.py runs them again over PostgreSQL.

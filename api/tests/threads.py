@@ -1,4 +1,4 @@
-"""Several threads that do the same."""
+"""Run a function in several threads."""
 
 import threading
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-# What the default makes, asked of the API, and what is left of it when it is parked.
+# Checks the resources of the defaults through the API, and what remains when it is parked.
 
 variables {
   admin_cidrs    = ["203.0.113.7/32", "198.51.100.0/24"]

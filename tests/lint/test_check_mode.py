@@ -1,4 +1,4 @@
-"""`make plan` works before what it plans is installed: a unit that is not there yet must not fail it."""
+"""`make plan` works before anything is installed: a unit that does not exist yet must not fail it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may import whom: the API and the roles' programs stand alone; cli/ and sandbox/ meet in common/ only."""
+"""Which packages may import which: API and roles' programs none, cli/ and sandbox/ only common/."""
 
 from __future__ import annotations
 

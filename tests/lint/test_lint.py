@@ -1,4 +1,4 @@
-"""The linters, each with no finding. They need no network: `make check` runs them beside the units."""
+"""The linters, without findings. They need no network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The deliberate faults of `make prove` can still be made: what they replace is there, once."""
+"""The deliberate faults of `make prove` still apply: each replaced text exists exactly once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""No secret in any file that git has or would add. `make prove` scans what it had before, which only grows."""
+"""No file in git, or to be added to it, has a secret. `make prove` scans the history."""
 
 from pathlib import Path
 

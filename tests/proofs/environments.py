@@ -1,4 +1,4 @@
-"""Three environments in one account, one of them in another region; then one goes."""
+"""Three environments in one account, one of them in another region; one is removed."""
 
 from __future__ import annotations
 

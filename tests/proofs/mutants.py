@@ -1,4 +1,4 @@
-"""Deliberate faults, each of which a unit test has to catch: ``python -m tests.proofs.mutants`` prints the table.
+"""Deliberate faults that a unit test must catch: ``python -m tests.proofs.mutants`` prints the table.
 
 Another one is another line of FAULTS.
 """
@@ -146,7 +146,7 @@ FAULTS = (
     Fault(
         "a service does not reload its changed files",
         f"{RELEASE}/rollout.py",
-        "            self._engine.hang_up(one)\n",
+        "            self._engine.send_sighup(one)\n",
         "            pass\n",
         f"{RELEASES}/test_command.py",
     ),

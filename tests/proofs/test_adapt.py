@@ -1,4 +1,4 @@
-"""Another application in place of the comments API: the steps of docs/adapt.md, as they are written there."""
+"""Another application in place of the comments API, by the steps of docs/adapt.md."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A hundred backups of a database that is written to all the while."""
+"""A hundred backups of a database during writes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two hosts behind the sandbox's load balancer, with a PostgreSQL and its streaming replica: what fails in each fault.
+"""Two hosts behind the sandbox's load balancer, with a PostgreSQL and its streaming replica: the effect of each fault.
 
 200 requests a second, four of five are reads, and everything acknowledged is read back. Prints the table for
 docs/measurements.md.

@@ -1,4 +1,4 @@
-"""What one host carries: the highest rate at which 99 % of the replies take at most 250 ms and none fails.
+"""What a host carries: the highest rate at which 99 % of the replies take at most 250 ms and none fails.
 
 `make capacity` runs it, and prints each cell as it is measured and the table at the end. A T3 gets its baseline, which
 it may use all the time; what it can do for as long as it has credits is not measured. c7i.large has two cores of its

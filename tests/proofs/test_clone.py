@@ -1,4 +1,4 @@
-"""A clone in a folder whose name has a space: everything comes up there, and goes away again."""
+"""A clone in a folder whose name has a space: up and down."""
 
 from __future__ import annotations
 

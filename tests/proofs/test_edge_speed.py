@@ -1,4 +1,4 @@
-"""What the edge costs: requests through it, beside the same replicas asked directly and a bare HAProxy before them.
+"""The cost of the edge, compared with a bare HAProxy and with direct requests to the replicas.
 
 A benchmark of `make bench` and `make prove`: it prints figures beside goals, and fails only when a reply is no success.
 """

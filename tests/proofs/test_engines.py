@@ -1,4 +1,4 @@
-"""Other Docker Engines than this machine's: everything comes up there, and goes away again.
+"""Docker Engines of other Debian releases: up and down.
 
 The engine comes from another release of Debian (tests/support/engines.py), its capabilities are this machine's.
 """

@@ -1,4 +1,4 @@
-"""Environments side by side in one account: nothing of one is another's, and one goes alone."""
+"""Environments side by side in one account: they share nothing, and one can be removed alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each fault once, under load: nothing acknowledged is lost, and what broke recovers without a hand, in bounded time.
+"""Each fault once, under load: no acknowledged comment is lost, and the site recovers without an operator.
 
 Requests that fail while a part is broken are counted, not forbidden; `make prove` prints the table.
 """

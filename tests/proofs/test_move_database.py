@@ -1,4 +1,4 @@
-"""`make move-database` on a site that serves: from SQLite to PostgreSQL and back, with a million comments, and killed.
+"""`make move-database` on a serving site: from SQLite to PostgreSQL and back, with a million comments, and with kills.
 
 Prints the table for docs/measurements.md.
 """

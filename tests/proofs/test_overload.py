@@ -1,4 +1,4 @@
-"""Overload is shed: at twice the rate that the site carries, what cannot be served is refused at once.
+"""Overload: at twice the rate that the site carries, it refuses at once what it cannot serve.
 
 The host gets a part of a core, so that the load's own process is not what saturates.
 """

@@ -1,4 +1,4 @@
-"""What takes too long for every run: ten releases and rollbacks beside other ways, and the loss of the host."""
+"""Long proofs: ten releases and rollbacks compared with other ways, and the loss of the host."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A rebuild of the API's image: how it gets today's packages."""
+"""A rebuild of the API's image gets today's packages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every way in which a release can end, under load: 200 requests a second the whole time, and none lost."""
+"""Every outcome of a release, under 200 requests a second, none of which is lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Five hundred clients that ask for a long thread and do not read: others are served, and memory stays bounded."""
+"""Five hundred clients request a long thread and do not read: others are served, and memory stays bounded."""
 
 from __future__ import annotations
 

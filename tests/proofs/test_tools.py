@@ -1,4 +1,4 @@
-"""The whole life by `./tools`: with Docker, and of this machine's other programs only those that a shell script takes.
+"""A full cycle with `./tools`: Docker and basic shell programs only.
 
 Where Terraform's own release or its registry cannot be reached, this machine's stand in for what would be fetched.
 """

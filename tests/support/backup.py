@@ -1,4 +1,4 @@
-"""The backup program's surroundings: an S3 API, a host's settings, a database that the API writes to all the while."""
+"""The backup program's environment: an S3 API, a host's settings, and a database with constant writes."""
 
 from __future__ import annotations
 

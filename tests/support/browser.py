@@ -1,4 +1,4 @@
-"""A headless browser that is logged in: a page's DOM after its scripts have run."""
+"""A logged-in headless browser: a page's DOM after its scripts have run."""
 
 import http.server
 import shutil

@@ -1,4 +1,4 @@
-"""The sandbox's host with the cores and the memory of another instance type, of which a T3's cores are its baseline."""
+"""Limits the sandbox's host to the cores and memory of another instance type; a T3 gets its baseline."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clients that send bytes as they please: whole requests, parts of them, slowly, or at random."""
+"""Clients that send arbitrary bytes: whole requests, parts of them, slowly, or at random."""
 
 from __future__ import annotations
 

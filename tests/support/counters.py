@@ -1,4 +1,4 @@
-"""What the host's containers use during a block, from the counters of their control groups."""
+"""The resources that the host's containers use during a block, from the counters of their cgroups."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A crowd of clients, for what a site carries: four reads for each post, and a few threads that most of them read."""
+"""Load by many clients: four reads per post, most of them on a few threads."""
 
 from __future__ import annotations
 

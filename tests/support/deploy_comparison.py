@@ -1,4 +1,4 @@
-"""N releases and N rollbacks under load, beside two other ways of replacing containers with the same edge in front."""
+"""Releases and rollbacks under load, compared with two other ways to replace containers behind the same edge."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A program named docker that says what a test has it say."""
+"""A fake `docker` program whose answers a test defines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The edge's configuration as role stack makes it."""
+"""The edge's configuration, as rendered by role stack."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Small clients of what runs on the host."""
+"""Small clients of the host's monitoring."""
 
 import contextlib
 import json

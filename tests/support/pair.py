@@ -1,4 +1,4 @@
-"""A PostgreSQL and its streaming replica, with one address that moves to the replica, as RDS Multi-AZ's name does.
+"""A PostgreSQL and its streaming replica. One address moves to the replica, like the name of RDS Multi-AZ.
 
 Each server has a network namespace of its own in the sandbox's network, as a machine of its own would have it: what is
 sent to one that is gone is not answered.

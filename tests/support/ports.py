@@ -1,4 +1,4 @@
-"""Free ports of 127.0.0.1, for servers that cannot say which one they took when they are told to take any."""
+"""Free ports of 127.0.0.1, for servers that cannot report the port that they chose."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every program of the repository, as the linters are given it: by its first line, whatever its name or folder is."""
+"""All programs of the repository for the linters, found by their first line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the stack's containers reach: a connection tried from the network of each, as its user, to every address."""
+"""What the containers reach: connections from each one's network, as its user, to every address."""
 
 from __future__ import annotations
 

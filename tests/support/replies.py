@@ -1,4 +1,4 @@
-"""What a client takes for success: the reply's body, as the status alone says too little.
+"""Whether a reply is a success, by its body: the status alone is not enough.
 
 A proxy may answer 200 with an empty body for a request that nobody has seen.
 """

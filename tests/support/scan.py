@@ -1,4 +1,4 @@
-"""Which TCP ports of a host answer: `python -m tests.support.scan ADDRESS` prints those that do, as JSON."""
+"""The open TCP ports of a host: `python -m tests.support.scan ADDRESS` prints them as JSON."""
 
 from __future__ import annotations
 

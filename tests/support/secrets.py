@@ -1,4 +1,4 @@
-"""What looks like a secret, and is not known to be none: found by detect-secrets."""
+"""Possible secrets, found by detect-secrets, without the known false positives."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Receivers that keep what they get: HTTP for webhooks and Slack, SMTP for e-mail. On loopback, on any free port."""
+"""Receivers that keep messages: HTTP for webhooks and Slack, SMTP for e-mail. On loopback, on any free port."""
 
 import contextlib
 import json

@@ -1,4 +1,4 @@
-"""Stand-ins for programs, on the PATH: each notes its command line and answers by a few lines of shell."""
+"""Fake programs on the PATH: each records its command line and answers by a few lines of shell."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A dashboard's queries with its variables filled in, as Grafana does when it shows the dashboard."""
+"""A dashboard's queries with its variables filled in, as Grafana does."""
 
 import re
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""A load of known counts, and the series that a Prometheus which scrapes every 15 seconds has of it.
+"""A load with known counts, and its series in a Prometheus that scrapes every 15 seconds.
 
 Replicas come and go and the edge begins anew, as in a release and a crash; each counter starts at 0 with its process.
 """

@@ -1,4 +1,4 @@
-"""Images of the API with another version or with a fault, made from the good one and pushed to ECR."""
+"""Images of the API with another version or a fault, made from the good one and pushed to ECR."""
 
 from __future__ import annotations
 

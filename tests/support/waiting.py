@@ -1,4 +1,4 @@
-"""Waiting for what takes a while."""
+"""Waiting for conditions."""
 
 from __future__ import annotations
 

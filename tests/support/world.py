@@ -1,4 +1,4 @@
-"""A stack without Docker: containers, images and an edge as a release sees them, over real files and records."""
+"""A stack without Docker: containers, images and an edge in memory, with real files and records."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ class World:
         loaded: what each service has read of its configuration, by the service's name.
         behaves: how an image behaves, by its tag: `exits`, `unready`, `restarts`, `fails`, `dies` or `stalls` when it
             serves; none of them is a good one.
-        deaf: identities that the edge does not get through to.
+        deaf: identities that the edge does not reach.
         broken_up: tags with which Compose cannot bring the other services up.
         refused: what a service's own check says against its files, by the service's name.
         refuses: whether Prometheus does not take a configuration that its check took.
@@ -535,7 +535,7 @@ class FakeEngine(Engine):
             with self._change("remove an image"):
                 self._world.images.discard(image)
 
-    def hang_up(self, container: Container) -> None:
+    def send_sighup(self, container: Container) -> None:
         with self._change("hang up"):
             self._read(container.name.split("-")[1])
 

@@ -43,7 +43,7 @@ class NewComment(NamedTuple):
 class Stored(NamedTuple):
     """A stored comment. After a restore, ids may repeat, but not together with the time.
 
-    revision: of all comments: when one was last hidden, shown again or erased; 0 for never.
+    revision: when any comment was last hidden, unhidden or erased; 0 for never.
     """
 
     id: int
@@ -64,7 +64,7 @@ class Slice(NamedTuple):
 
 
 class Page(NamedTuple):
-    """What one reply holds of a thread.
+    """The part of a thread that fits into one reply.
 
     array: the comments as a JSON array. length: how many. next_after: the id after which the next page begins, None
     when there is nothing after this one. newest: of the whole thread, None for one never seen; its revision is of when
@@ -122,7 +122,7 @@ class Engine(Protocol):
         """All or nothing, while no other process writes."""
 
     def scrub(self) -> None:
-        """Leave no copy of what was erased where the database keeps its own."""
+        """Remove erased data from the database's own files."""
 
     def kept(self) -> list[str]:
         """The names of databases that restores have replaced and kept."""
@@ -166,7 +166,7 @@ class Storage:
         try:
             if not self._migrated:
                 self.engine.migrate()
-                # Before the first list: a restore may have brought back what was erased.
+                # Before the first list: a restore may have brought back erased comments.
                 Moderation(self.engine).resume()
                 self._migrated = True
         finally:

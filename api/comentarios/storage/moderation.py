@@ -1,4 +1,4 @@
-"""What operators do to comments: search, hide, show again, erase an address. Each change is recorded in the audit log.
+"""Moderation: search, hide and unhide comments, erase an address. The audit log records each change.
 
 SQL that both engines know, with `?` for values.
 """
@@ -110,7 +110,7 @@ class Moderation:
         return [dict(zip(columns, row, strict=True)) for row in found]
 
     def resume(self) -> dict[int, Erased]:
-        """Do what is in the audit log but not yet done: after an interruption, or after a restore.
+        """Complete unfinished entries of the audit log, after an interruption or a restore.
 
         A restore takes along what was recorded after its backup (role backup).
         """
@@ -125,7 +125,7 @@ class Moderation:
                     id_, created_ms = map(int, subject.split("@"))
                     # After a restore, ids may repeat, but not together with the time.
                     found = _find(run, id_)
-                    moved = bool(found and found[1] == created_ms and _place(run, id_, found[0], action == "hide"))
+                    moved = bool(found and found[1] == created_ms and _set_hidden(run, id_, found[0], action == "hide"))
                     run("UPDATE audit SET comments = ?, done_ms = ? WHERE id = ?", int(moved), _now(run), entry)
         erasures = {subject: entry for entry, action, subject in pending if action == "erase"}
         return self._sweep(erasures) if erasures else {}
@@ -140,7 +140,7 @@ class Moderation:
                         f"there is no comment {id_}, and nothing was changed: `make comments` lists them"
                     )
                 content_id, created_ms = found
-                if _place(run, id_, content_id, action == "hide"):
+                if _set_hidden(run, id_, content_id, action == "hide"):
                     now = _now(run)
                     run(RECORD, now, who, action, f"{id_}@{created_ms}", 1, why, now)
                     moved.append(id_)
@@ -193,7 +193,7 @@ def _find(run: Run, id_: int) -> tuple[str, int] | None:
     return (found[0][0], found[0][1]) if found else None
 
 
-def _place(run: Run, id_: int, content_id: str, hidden: bool) -> bool:
+def _set_hidden(run: Run, id_: int, content_id: str, hidden: bool) -> bool:
     """Hide a comment or show it; False if it is so already."""
     if content_id.startswith(HIDDEN) == hidden:
         return False

@@ -56,10 +56,10 @@ MIGRATION_LOCK = 7_304_001
 WRITE_LOCK = 7_304_002
 
 
-def patience(seconds: int) -> dict[str, Any]:
-    """libpq's options that end a connection to a machine that is gone after so many seconds, whatever it waits for.
+def connection_options(seconds: int) -> dict[str, Any]:
+    """libpq's options that end a connection to a machine that is down after this number of seconds.
 
-    TCP notices by itself only what it cannot send. Keepalives notice while it waits for a reply.
+    By itself, TCP notices only unsent data. Keepalives also work while it waits for a reply.
     """
     timeouts = {"connect_timeout": seconds, "tcp_user_timeout": seconds * 1000}
     return timeouts | {"keepalives_idle": 1, "keepalives_interval": 1}
@@ -99,7 +99,7 @@ class PostgresqlEngine(Engine):
             reconnect_timeout=connect_seconds,
             open=False,
             configure=self._configure,
-            kwargs={"autocommit": True, **patience(max(1, round(connect_seconds)))},
+            kwargs={"autocommit": True, **connection_options(max(1, round(connect_seconds)))},
         )
 
     def migrate(self) -> None:
@@ -142,7 +142,7 @@ class PostgresqlEngine(Engine):
             yield run
 
     def scrub(self) -> None:
-        """Free the rows as they were for new ones. Reads and writes continue."""
+        """Free the rows' old versions. Reads and writes continue."""
         with self._connection() as connection:
             connection.execute("SET statement_timeout = 0")
             try:

@@ -160,7 +160,7 @@ class SqliteEngine(Engine):
             connection.execute("COMMIT")
 
     def scrub(self) -> None:
-        """Empty the write-ahead log, which still has the pages as they were. It waits for readers, such as a backup."""
+        """Empty the write-ahead log, which still has the old pages. It waits for readers, such as a backup."""
         deadline = time.monotonic() + self._busy_seconds
         with _translated(), closing(self._connect()) as connection:
             connection.execute(f"PRAGMA busy_timeout = {SCRUB_MS}")
@@ -195,7 +195,7 @@ class SqliteEngine(Engine):
         )
         # FULL: each commit is synced before it is acknowledged. With NORMAL, the last ones may be lost.
         connection.execute("PRAGMA synchronous = FULL")
-        # What is erased is overwritten with zeros, also where a page is rebuilt.
+        # Erased data is overwritten with zeros, also when a page is rebuilt.
         connection.execute("PRAGMA secure_delete = ON")
         connection.execute("PRAGMA cache_size = -1024")
         return connection

@@ -1,4 +1,4 @@
-"""A wall clock that jumps, as after a suspended machine or a wrong time service: libfaketime tells the server so."""
+"""The clock jumps, as after a suspended machine or a wrong time service; libfaketime simulates it."""
 
 import sqlite3
 import threading

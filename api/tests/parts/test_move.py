@@ -1,4 +1,4 @@
-"""The steps of a move between SQLite and a real PostgreSQL: writes meanwhile, kills, and everything read back."""
+"""A move between SQLite and a real PostgreSQL, with writes and kills meanwhile; everything is read back."""
 
 import json
 import os

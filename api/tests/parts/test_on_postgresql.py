@@ -1,4 +1,4 @@
-"""The units that every engine must pass, over PostgreSQL."""
+"""The unit tests of every storage engine, with PostgreSQL."""
 
 import pytest
 from postgres import Postgres

@@ -1,4 +1,4 @@
-"""A PostgreSQL that goes away and comes back."""
+"""PostgreSQL goes down and comes back."""
 
 import os
 import subprocess

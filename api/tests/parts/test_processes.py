@@ -1,4 +1,4 @@
-"""The server as it runs in production: real processes, killed, stopped, drained, and wrongly asked."""
+"""The server as in production: real processes that are killed, stopped and drained, and get invalid requests."""
 
 import ctypes
 import http.client

@@ -1,4 +1,4 @@
-"""Requests made by a machine from the description, with all of schemathesis' checks."""
+"""schemathesis generates requests from the OpenAPI description, with all its checks."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Clients that ask and do not read, and connections that are idle: a real Granian, and its memory."""
+"""Clients that do not read, and idle connections: a real Granian, and its memory."""
 
 import http.client
 import socket

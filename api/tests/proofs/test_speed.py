@@ -1,4 +1,4 @@
-"""Requests per second of the API, of the original and of bare Flask, side by side: a benchmark of `make bench`.
+"""Requests per second of the API, of the original and of bare Flask; part of `make bench`.
 
 Each server is one process on core 0, the load comes from core 1. The rounds are interleaved, so that whatever else the
 machine does falls on all alike, and the table shows medians. No figure fails it.

@@ -1,4 +1,4 @@
-"""The least that Flask can do: a fixed reply."""
+"""The smallest Flask application: a fixed reply."""
 
 from flask import Flask
 

@@ -1,4 +1,4 @@
-"""Serve `bare` with the options that the API is served with."""
+"""Serve `bare` with the API's server options."""
 
 import os
 

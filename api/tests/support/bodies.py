@@ -1,4 +1,4 @@
-"""Input made by machines: bodies that are comments, nearly comments or anything at all, and schemathesis' requests."""
+"""Generated input: valid, nearly valid and arbitrary bodies, and schemathesis' requests."""
 
 import json
 import re

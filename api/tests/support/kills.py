@@ -1,4 +1,4 @@
-"""`kill -9` under load: what was acknowledged must be there, once."""
+"""`kill -9` under load: each acknowledged comment must be stored exactly once."""
 
 import http.client
 import json

@@ -1,4 +1,4 @@
-"""What the challenge's original does, written anew from its contract: a dict of one process."""
+"""The challenge's original, written from its contract: a dict in one process."""
 
 from flask import Flask, Response, jsonify, request
 

@@ -1,4 +1,4 @@
-"""Start and stop the servers that are compared or tortured, each as one process on chosen cores."""
+"""Start and stop the compared servers, each as one process on chosen cores."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The tables that `make prove` and `make bench` print at their end."""
+"""The tables that `make prove` and `make bench` print at the end."""
 
 from collections.abc import Iterable
 

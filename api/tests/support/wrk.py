@@ -1,4 +1,4 @@
-"""Load by wrk, Debian's package: what it prints with `--latency`."""
+"""Load by wrk, and the parser of its output with `--latency`."""
 
 import re
 from typing import NamedTuple

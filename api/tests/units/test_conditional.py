@@ -1,4 +1,4 @@
-"""Lists that a client has already: an ETag, and 304 while the thread has no newer comment."""
+"""ETag and 304: a client has the list already, and the thread has not changed."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What operators do to comments, judged by what the API lists then; SQLite's own part: test_moderation_sqlite.py."""
+"""Moderation by operators, judged by the API's lists. For SQLite's own part, see test_moderation_sqlite.py."""
 
 import time
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Moderation of SQLite's file: nothing that was erased is left in it, an older release, and the program."""
+"""Moderation with SQLite: erased bytes are gone from the file, an older release still works, and the program."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""The steps of a move, from one SQLite file to another; tests/parts has them with PostgreSQL."""
+"""A move from one SQLite file to another; tests/parts has it with PostgreSQL."""
 
 import io
 import sqlite3
@@ -277,7 +277,7 @@ def test_a_second_run_after_the_seal_says_that_it_is_done(site: Site) -> None:
 def test_comments_of_another_site_are_not_overwritten(site: Site) -> None:
     other = site.storage("b")
     site.add("another site's", to=other)
-    with pytest.raises(MoveError, match="holds 1 comments that are no copy of this site's: rename its file"):
+    with pytest.raises(MoveError, match="holds 1 comments that are not a copy of this site's: rename its file"):
         site.step("copy")
     assert site.rows("b") == [(1, "a", "a@example.com", "another site's", 14)]
     other.close()

@@ -1,4 +1,4 @@
-"""Input made by machines: schemathesis with all its checks, and hypothesis' bodies."""
+"""Generated input: schemathesis with all its checks, and hypothesis' bodies."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""A real Granian on the loopback interface, as the image starts it, and what comes in that no client would send."""
+"""A real Granian on the loopback interface, started like the image, with requests that no client library sends."""
 
 import http.client
 import json

@@ -1,4 +1,4 @@
-"""SQLite: durability, waiting for other processes, and what happens when the file will not."""
+"""SQLite: durability, waiting for other processes, and errors of the file."""
 
 import sqlite3
 import subprocess

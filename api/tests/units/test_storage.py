@@ -1,4 +1,4 @@
-"""What every engine does alike."""
+"""The same behaviour of every storage engine."""
 
 import threading
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Whatever is sent, the answer is JSON of the documented shape and never our fault."""
+"""Every input gets JSON of the documented form, and never a 5xx."""
 
 import gzip
 import json
@@ -71,8 +71,8 @@ LONG = "should have at most 255 characters"
         (SHORT % "1e999999999", [("content_id", NUMBER)]),
         (SHORT % ("9" * 4_301 + ".0"), [("content_id", NUMBER)]),
         (SHORT % '""', [("content_id", "should not be empty")]),
-        (SHORT % '"\\ud800"', [("content_id", "should not hold half of a surrogate pair")]),
-        (SHORT % '"\\u0000"', [("content_id", "should not hold the character NUL")]),
+        (SHORT % '"\\ud800"', [("content_id", "should not contain half of a surrogate pair")]),
+        (SHORT % '"\\u0000"', [("content_id", "should not contain the character NUL")]),
         (SHORT % '1,"more":1', [("more", "is not a field of a comment")]),
         (SHORT % '1,"\\ud800":1', [("?", "is not a field of a comment")]),
         ('{"content_id":1}', [("email", "is missing"), ("comment", "is missing")]),

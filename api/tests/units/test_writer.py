@@ -1,4 +1,4 @@
-"""Commits that are shared."""
+"""Comments that share a commit."""
 
 import threading
 import time

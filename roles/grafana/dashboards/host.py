@@ -168,7 +168,7 @@ def board() -> Board:
             "{{mountpoint}}",
             ("/", "/var/lib/comentarios", "/var/lib/docker"),
         ),
-        limits=Limits.of("DiskFull", 0.8, turned=True),
+        limits=Limits.of("DiskFull", 0.8, inverted=True),
         top=1,
         alerts=("DiskWillFill",),
     )
@@ -181,7 +181,7 @@ def board() -> Board:
             "{{mountpoint}}",
             ("/", "/var/lib/comentarios", "/var/lib/docker"),
         ),
-        limits=Limits.of("InodesLow", 0.8, turned=True),
+        limits=Limits.of("InodesLow", 0.8, inverted=True),
         top=1,
     )
     b.graph(

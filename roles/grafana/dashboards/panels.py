@@ -12,7 +12,7 @@ from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 from grafana_foundation_sdk.models.text import TextMode
 
 from .bounds import bound
-from .sections import address
+from .sections import panel_path
 
 TAG = "comentarios"
 DATASOURCE = mc.DataSourceRef(type_val="prometheus", uid="${datasource}")
@@ -88,9 +88,9 @@ class Limits:
     alert: str = ""
 
     @classmethod
-    def of(cls, alert: str, amber: float | None = None, turned: bool = False) -> "Limits":
-        """Red from the alert's own bound on; `turned` if the panel shows the used share and the alert the free one."""
-        return cls(amber, round(1 - bound(alert), 6) if turned else bound(alert), alert)
+    def of(cls, alert: str, amber: float | None = None, inverted: bool = False) -> "Limits":
+        """Red from the alert's own bound on; `inverted` if the panel shows the used share, the alert the free one."""
+        return cls(amber, round(1 - bound(alert), 6) if inverted else bound(alert), alert)
 
     def steps(self) -> d.ThresholdsConfig:
         bounds = [at for at in (self.amber, self.red) if at is not None]
@@ -314,7 +314,7 @@ class Board:
     ) -> None:
         links = [(f"Dashboard {link}", f"/d/{link}")] if link else []
         alerts = (limits.alert, *alerts) if limits.alert else alerts
-        links += [(f"Runbook: {alert}", f"/{address(alert)}") for alert in alerts]
+        links += [(f"Runbook: {alert}", f"/{panel_path(alert)}") for alert in alerts]
         panel.id(self._next_id()).title(title).description(description).unit(unit)
         panel.links([d.DashboardLink(name).type(md.DashboardLinkType.LINK).url(url) for name, url in links])
         panel.datasource(DATASOURCE).span(width).height(height).thresholds(limits.steps())

@@ -4,7 +4,7 @@ import math
 import re
 
 from .panels import Board
-from .sections import INTRODUCTION, SECTIONS, address
+from .sections import INTRODUCTION, SECTIONS, panel_path
 
 # Letters per line, and lines per row of Grafana's grid, in a window of 1280 pixels.
 LETTERS, LINES = 150, 1.8
@@ -16,7 +16,7 @@ def linked(text: str) -> str:
 
     def link(found: re.Match[str]) -> str:
         words, anchor = found.groups()
-        return f"[{words}]({address(alerts[anchor])})" if anchor in alerts else words
+        return f"[{words}]({panel_path(alerts[anchor])})" if anchor in alerts else words
 
     return re.sub(r"\[([^]]+)\]\(#?([^)]+)\)", link, text.strip())
 

@@ -12,6 +12,6 @@ SECTIONS: dict[str, str] = dict(zip(_sections[::2], _sections[1::2], strict=True
 IDS = {alert: number for number, alert in enumerate(SECTIONS, 2)}
 
 
-def address(alert: str) -> str:
+def panel_path(alert: str) -> str:
     """The path of the page that shows the alert's section only, relative to Grafana's address."""
     return f"d/runbook?viewPanel={IDS[alert]}"

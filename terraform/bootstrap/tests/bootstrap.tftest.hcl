@@ -1,4 +1,4 @@
-# What is made, asked of the API.
+# Checks the created resources through the API.
 
 variables {
   github_repository = "alice/comentarios"

@@ -1,4 +1,4 @@
-"""The backup program as root has it: with a real PostgreSQL, and in a folder that belongs to another user."""
+"""The backup program as root, with a real PostgreSQL and a folder of another user."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The API was taken over: what its user plants in its folder gets nothing of root's, neither written nor read."""
+"""A compromised API plants files in its folder: root's backup program reads and writes nothing through them."""
 
 from __future__ import annotations
 

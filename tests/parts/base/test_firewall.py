@@ -1,4 +1,4 @@
-"""The firewall in networks of their own: what clients of a published port see while nothing serves it."""
+"""The firewall in network namespaces: what clients of a published port see while nothing serves it."""
 
 from __future__ import annotations
 

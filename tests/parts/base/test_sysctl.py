@@ -1,4 +1,4 @@
-"""The kernel's settings in a network of their own: they reach interfaces that were there before."""
+"""The kernel settings in a network namespace: they also apply to existing interfaces."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The systemd units of ours, as systemd reads them: with what role base adds to each."""
+"""The systemd units, as systemd reads them with role base's drop-in."""
 
 from __future__ import annotations
 

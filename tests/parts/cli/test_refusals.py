@@ -1,4 +1,4 @@
-"""Bad circumstances: each is one clear line that says what and what to do, and a non-zero exit."""
+"""Bad circumstances: each gives one line with the error and what to do, and a non-zero exit status."""
 
 from __future__ import annotations
 

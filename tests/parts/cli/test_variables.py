@@ -1,4 +1,4 @@
-"""What the verbs give Ansible is a text there, whatever is in it."""
+"""Ansible treats the verbs' inputs as text, never as templates."""
 
 from __future__ import annotations
 

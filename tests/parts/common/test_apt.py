@@ -1,4 +1,4 @@
-"""Debian's packages with the real apt-get: while somebody else holds its locks, and one that does not exist.
+"""Installing packages with the real apt-get: while another process holds its locks, and a missing package.
 
 apt's folders are the test's own, and its lists are empty: reading all of Debian's takes a second for each command.
 """

@@ -1,4 +1,4 @@
-"""HAProxy with the edge's own configuration, before replicas that say who they are, and the release program's Edge."""
+"""HAProxy with the edge's configuration before test replicas, and the release program's class Edge."""
 
 from __future__ import annotations
 
@@ -200,7 +200,7 @@ def test_after_a_switch_every_request_goes_to_the_new_release(host: Host) -> Non
 
 
 def test_release_without_replicas_is_no_target(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("comentarios_release.edge.FOLLOW_SECONDS", 1.5)
+    monkeypatch.setattr("comentarios_release.edge.DNS_SECONDS", 1.5)
     with pytest.raises(ReleaseError, match="the engine has them at none"):
         host.edge.switch("three")
 

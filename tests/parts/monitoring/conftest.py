@@ -1,4 +1,4 @@
-"""promtool and amtool out of the images that the stack runs."""
+"""promtool and amtool from the stack's images."""
 
 import subprocess
 from collections.abc import Callable

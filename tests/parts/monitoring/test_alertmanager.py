@@ -1,4 +1,4 @@
-"""Alertmanager's configuration for every kind of receiver: rendered by the role, checked by amtool, tried for real."""
+"""Alertmanager's configuration for each kind of receiver: rendered, checked by amtool, and used."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What the host says of the certificate that the edge serves, against real TLS servers."""
+"""The metrics of the certificate, with real TLS servers."""
 
 import os
 import socket

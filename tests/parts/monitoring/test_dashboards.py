@@ -1,4 +1,4 @@
-"""Prometheus' own parser takes the dashboards' queries. All else about them is in tests/units/dashboards."""
+"""Prometheus' own parser accepts the dashboards' queries. Other tests are in tests/units/dashboards."""
 
 import json
 from collections.abc import Callable

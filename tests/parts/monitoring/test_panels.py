@@ -1,4 +1,4 @@
-"""Panels that count, divide and join give the number worked out by hand: their own queries over written series."""
+"""Panels that count, divide and join: their queries give the expected numbers for known series."""
 
 from __future__ import annotations
 

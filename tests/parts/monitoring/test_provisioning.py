@@ -1,4 +1,4 @@
-"""Grafana's provisioning agrees with what it provisions."""
+"""Grafana's provisioning files match the dashboards and the data source."""
 
 import configparser
 from pathlib import Path

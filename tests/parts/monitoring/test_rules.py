@@ -1,4 +1,4 @@
-"""Every alert is tested in both directions, explained and documented."""
+"""Every alert is tested in both directions and documented."""
 
 import functools
 import re

@@ -1,4 +1,4 @@
-"""Grafana's own published kinds take the dashboards: version 12's strictly, version 9's where it reads them."""
+"""Grafana's published types accept the dashboards: version 12's strictly, version 9's for the fields that it reads."""
 
 from __future__ import annotations
 

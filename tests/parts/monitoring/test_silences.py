@@ -1,4 +1,4 @@
-"""The commands of `make alerts` and `make silence`, given to a real Alertmanager in its own container."""
+"""The commands of `make alerts` and `make silence` with a real Alertmanager in its container."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sandbox's AWS APIs: what they were told survives the process, whatever way it ended."""
+"""The sandbox's AWS APIs keep their resources, however their process ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A load balancer of the sandbox: moto's ELBv2 API, the HAProxy that follows it, and targets that the test plays."""
+"""A load balancer of the sandbox: moto's ELBv2 API, the HAProxy configured from it, and test targets."""
 
 from __future__ import annotations
 

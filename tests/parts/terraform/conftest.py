@@ -1,4 +1,4 @@
-"""Terraform against AWS's APIs on this machine.
+"""Terraform with AWS's APIs on this machine.
 
 What takes long runs beside all other tests, from the first one on, since it mostly waits: in processes of its own, in
 which no test replaces anything.

@@ -1,4 +1,4 @@
-"""AWS's APIs for one test: moto's server on a free loopback port."""
+"""AWS's APIs for one test: moto's server on a free port of the loopback interface."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The files of `terraform test`, by folder, and the run of them."""
+"""The files of `terraform test`, by folder, and their run."""
 
 from __future__ import annotations
 

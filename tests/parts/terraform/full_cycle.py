@@ -1,4 +1,4 @@
-"""One whole life in an empty account: bootstrap, host, destroy; what was seen on the way is kept for the tests."""
+"""Creates everything in an empty account and destroys it again; the tests use what it observed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What others than Terraform ask of AWS's APIs in a whole life, by the project's own code: run as `people.py <who>`.
+"""The requests of the project's own code to AWS's APIs in a full cycle: run as `people.py <who>`.
 
 In a process of its own: the verbs set the environment that they run in.
 """

@@ -1,4 +1,4 @@
-"""What a policy document allows: the part of IAM's evaluation that our documents use.
+"""Evaluates policy documents: the part of IAM that our documents use.
 
 moto keeps documents but does not judge by them. The rules are IAM's own: a matching Deny wins, then a matching Allow;
 otherwise no. Action names are compared without regard to case, resources and values with it; `*` and `?` are wildcards.

@@ -1,4 +1,4 @@
-"""Every request of a whole life, judged by the policies of the one who made it."""
+"""Every request of a full cycle is allowed by its sender's policies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each identity may do, and what it may not. The documents are those that the API was given."""
+"""What each identity may and may not do, by the documents that the API has."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The site under a domain: a certificate by ACME from an authority beside the host, HTTPS, and back to plain HTTP."""
+"""A site with a domain: a certificate by ACME, HTTPS, and back to plain HTTP."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reboots of the host, and of the machine, which ends the APIs' process, too: everything is there again."""
+"""Reboots of the host, and of the machine, which ends the APIs' process: everything is back afterwards."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Releases under load, a good one and a bad one: 200 requests a second the whole time, and none lost."""
+"""A good and a bad release under 200 requests a second, none of which is lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What takes long and hardly concerns the site begins as soon as the site is up, while other tests run."""
+"""Starts slow, independent work as soon as the site is up, while other tests run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Backups on the host: by itself, by hand, restored, and the whole host lost."""
+"""Backups on the host: by the timer, by hand, restored, and after the loss of the host."""
 
 from __future__ import annotations
 

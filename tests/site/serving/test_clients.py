@@ -1,4 +1,4 @@
-"""Clients that do harm, by mistake or not: everybody else is served all the while, and none gets a 5xx for it."""
+"""Harmful clients: all others are served meanwhile, and get no 5xx."""
 
 from __future__ import annotations
 

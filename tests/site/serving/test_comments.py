@@ -1,4 +1,4 @@
-"""The operators' verbs on the site, judged by what clients get through the edge, from each replica."""
+"""The verbs for comments, judged by the replies of each replica through the edge."""
 
 from __future__ import annotations
 
@@ -74,9 +74,9 @@ def test_comments_that_must_go(up: Site, releases: Releases) -> None:
         assert replies.comments(up.edge, thread) == ["first", f"'; $(id) {mark}", f"write to {bob}"]
         said = done(up, "erase", EMAIL=bob.upper(), WHY=f"{bob} asked")
     lossless(report)
-    assert "comments of the address, erased: 1; others' comments, the address in them erased: 1" in said
+    assert "erased: 1 comments of the address, and the address in 1 others" in said
     assert re.search(
-        r"existing backups still have it, until 20\d\d-\d\d-\d\d at the latest: .* 2 days, .* after 30", said
+        r"existing backups still contain it, until 20\d\d-\d\d-\d\d at the latest: .* 2 days, .* after 30", said
     )
     assert replies.comments(up.edge, thread) == ["first", "write to [erased]"]
     assert not traces(up, bob)

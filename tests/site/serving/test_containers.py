@@ -1,4 +1,4 @@
-"""What the host's containers may do: next to nothing, as the engine and the kernel have it."""
+"""The containers' rights, by the engine and by the kernel."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`make sbom`: what is in the image."""
+"""`make sbom` lists the content of the image."""
 
 from __future__ import annotations
 

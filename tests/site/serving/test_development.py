@@ -1,4 +1,4 @@
-"""`docker compose up` with the top-level docker-compose.yml, on the host, which has the Compose plugin."""
+"""`docker compose up` for development, on the host, which has the Compose plugin."""
 
 from __future__ import annotations
 

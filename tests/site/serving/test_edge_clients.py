@@ -1,4 +1,4 @@
-"""Clients that are slow, cut off, large or forged: whoever the edge tells 200 has a comment that can be read back."""
+"""Slow, interrupted, large and forged requests: each 200 is a comment that can be read back."""
 
 from __future__ import annotations
 

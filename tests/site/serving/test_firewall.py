@@ -1,4 +1,4 @@
-"""The host's doors, tried from outside: its sandbox's network is to it what the internet is to an EC2 host."""
+"""The host's ports from outside: the sandbox's network has the role of the internet."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who acts on AWS: a profile whose credential_process is aws-vault serves Terraform, Ansible and boto3 alike.
+"""Credentials on AWS: a profile with aws-vault as credential_process works in Terraform, Ansible and boto3.
 
 aws-vault itself wants a person with a second factor; a stand-in on the PATH answers with the documented JSON:
 https://docs.aws.amazon.com/sdkref/latest/guide/feature-process-credentials.html

@@ -1,4 +1,4 @@
-"""`make logs` on the site: the lines that edge and API really write."""
+"""`make logs` on the site, with real lines of the edge and the API."""
 
 from __future__ import annotations
 

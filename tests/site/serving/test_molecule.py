@@ -1,4 +1,4 @@
-"""The molecule scenarios of the roles; converge, idempotence, verify. With PROVE=yes the whole site's, too."""
+"""The roles' molecule scenarios: converge, idempotence, verify. With PROVE=yes also the site's."""
 
 from __future__ import annotations
 

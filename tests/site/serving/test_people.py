@@ -1,4 +1,4 @@
-"""Who may log in to a host: a second operator beside the first, nobody who left, and never nobody."""
+"""Who may log in to a host: two operators, and one who has left. The list is never empty."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Posts that stall, break off, half-close or dribble at random: each 2xx is a stored comment, read back."""
+"""Clients that stall, disconnect, half-close or send slowly at random: each 2xx is a stored comment."""
 
 from __future__ import annotations
 

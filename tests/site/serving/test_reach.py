@@ -1,4 +1,4 @@
-"""What each container reaches: the table in docs/security.md, and no more."""
+"""The containers reach what the table in docs/security.md says, and no more."""
 
 from __future__ import annotations
 

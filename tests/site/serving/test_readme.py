@@ -1,4 +1,4 @@
-"""README.md's commands, as they stand there and in their order, after the two that come before them."""
+"""README.md's commands, unchanged and in order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`make up` on real parts: the challenge's own commands through the edge, and what survives."""
+"""`make up` with real parts: the challenge's commands through the edge, and what outlives the host."""
 
 from __future__ import annotations
 

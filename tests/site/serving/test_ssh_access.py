@@ -1,4 +1,4 @@
-"""The pipeline's way in to port 22: open for the job, and nothing left afterwards."""
+"""The pipeline's access to port 22: open during the job, closed afterwards."""
 
 from __future__ import annotations
 

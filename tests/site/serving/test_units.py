@@ -1,4 +1,4 @@
-"""The systemd units of ours on the host: hardened, and doing their work all the same."""
+"""The systemd units on the host: hardened, and working."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The API, which is ready and well until it has had requests for so many seconds; then it answers them with 500."""
+"""The API, ready and healthy until it has had requests for a number of seconds; then it answers them with 500."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Listens, and is never ready."""
+"""Listens, but never becomes ready."""
 
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 

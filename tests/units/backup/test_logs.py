@@ -1,4 +1,4 @@
-"""What a host sends of its logs: every line once, whatever fails in between."""
+"""A host sends each log line once, whatever fails in between."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How backups are named: the bucket's lifecycle goes by it, and so does their order."""
+"""The names of backups, which determine their lifecycle and their order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""PostgreSQL's swap of databases, wherever it fails. Its clients are stand-ins whose databases are folders."""
+"""PostgreSQL's swap of databases, with every possible failure. Its clients are fakes whose databases are folders."""
 
 from __future__ import annotations
 

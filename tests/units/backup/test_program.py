@@ -1,4 +1,4 @@
-"""Backups of a database that is written to all the while, what a restore refuses, and what it keeps."""
+"""Backups of a database during writes, what a restore refuses, and what it keeps."""
 
 from __future__ import annotations
 

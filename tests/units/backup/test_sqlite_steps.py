@@ -1,4 +1,4 @@
-"""The steps that are done as the API's user, called here by the user who tests."""
+"""The steps that run as the API's user, here as the test's user."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `make alerts` makes of Alertmanager's answers, which come in one."""
+"""`make alerts` splits Alertmanager's answers, which come in one output."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where `TARGET=aws` acts: in the region that anything names, and never on the sandbox by mistake."""
+"""`TARGET=aws` acts in the configured region, and never on the sandbox by mistake."""
 
 from __future__ import annotations
 

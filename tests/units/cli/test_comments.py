@@ -1,4 +1,4 @@
-"""The verbs for comments, with the API's real program and database behind stand-ins for SSH and Docker."""
+"""The verbs for comments, with the API's program and database, and fakes for SSH and Docker."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_round(target: Target, site: StandIns, capsys: pytest.CaptureFixture[str
     assert capsys.readouterr().out.splitlines() == [
         "comment 2 is hidden",
         "comment 3 is hidden",
-        "comment 3 was hidden already",
+        "comment 3 was already hidden",
     ]
     comments.comments(target, email=BOB)
     assert capsys.readouterr().out.count(" hidden ") == 2
@@ -91,7 +91,7 @@ def test_round(target: Target, site: StandIns, capsys: pytest.CaptureFixture[str
     comments.erase(target, BOB, f"{BOB} asked")
     said = capsys.readouterr().out
     assert (
-        "comments of the address, erased: 2; others' comments, the address in them erased: 0" in said
+        "erased: 2 comments of the address, and the address in 0 others" in said
         and said.endswith("backup\n")
     )
     assert re.search(
@@ -210,4 +210,4 @@ def test_parked_site_keeps_its_backups(
 ) -> None:
     monkeypatch.setattr(S3, "rules", RULES[2:])
     comments.erase(target, ALICE, "asked")
-    assert "existing backups still have it, and nothing expires while the site is parked" in capsys.readouterr().out
+    assert "existing backups still contain it, and nothing expires while the site is parked" in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""`make move-database`: what is checked, and in which order it changes things."""
+"""`make move-database`: its checks, and the order of its changes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class World:
         self.said: list[str] = []
         self.moves = True
 
-    def greet(self, _: Target) -> list[Host]:
+    def wait_for_ssh(self, _: Target) -> list[Host]:
         return [
             Host(f"comentarios-{n + 1}", "192.0.2.1", "admin", f"i-{n}", database=self.tag) for n in range(self.hosts)
         ]
@@ -43,7 +43,7 @@ class World:
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
     made = World()
-    monkeypatch.setattr(host, "greet", lambda target: made.greet(target))
+    monkeypatch.setattr(host, "wait_for_ssh", lambda target: made.wait_for_ssh(target))
     monkeypatch.setattr(up, "apply_terraform", lambda target: made.apply(target))
     monkeypatch.setattr(release, "play", lambda *given, **variables: made.play(*given, **variables))
     monkeypatch.setattr(database, "say", made.said.append)
@@ -78,7 +78,7 @@ def test_back(world: World, target: Target) -> None:
 def test_nothing_to_move(world: World, target: Target) -> None:
     world.tag, world.moves = PARAMETER, False
     database.move_database(target, PARAMETER)
-    assert world.said == [f"✓ nothing to move: {PARAMETER} is the live database already"]
+    assert world.said == [f"✓ nothing to move: {PARAMETER} is already the live database"]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What `make outdated` makes of what it is told."""
+"""How `make outdated` reads the tools' output."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where `terraform` and Compose come from on a machine that has neither; the server of what is fetched is on it."""
+"""Terraform and Compose on a machine without them; a local server has the downloads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the drill takes for a comment that is stored."""
+"""Which replies the drill counts as a stored comment."""
 
 import json
 import subprocess

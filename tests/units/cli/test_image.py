@@ -1,4 +1,4 @@
-"""An image goes to hosts of the architecture that it was built for, and to no others."""
+"""An image is pushed only for hosts of its architecture."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the short verbs import: they last a second, of which importing is the larger part."""
+"""The imports of the short verbs, which take most of their second."""
 
 from __future__ import annotations
 

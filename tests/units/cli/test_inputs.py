@@ -1,4 +1,4 @@
-"""What people give the verbs: none of it becomes an option, a template, a piece of shell or of make."""
+"""No input of a verb becomes an option, a template, or code of shell or make."""
 
 from __future__ import annotations
 

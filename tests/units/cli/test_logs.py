@@ -1,4 +1,4 @@
-"""Which log lines `make logs` shows: its own command for the host's shell, over lines as each service writes them."""
+"""The lines that `make logs` shows: its command for the host's shell, with lines of each service."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is checked before a verb runs, and which error comes first."""
+"""The checks before a verb runs, and which error comes first."""
 
 from __future__ import annotations
 

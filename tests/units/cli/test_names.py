@@ -1,4 +1,4 @@
-"""Names of environments: the unnamed one's are those that existing sites have, and no two environments share one."""
+"""Names of environments: the unnamed one's never change, and no two environments share one."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_refused(given: dict[str, str], line: str) -> None:
 def test_terraform_refuses_the_same(folder: Path) -> None:
     text = (folder / "names.tf").read_text()
     assert f"^({names.RESERVED})|--" in text
-    assert f"{{1,{names.LONGEST - 2}}}[a-z0-9]$" in text
+    assert f"{{1,{names.MAX_LENGTH - 2}}}[a-z0-9]$" in text
 
 
 def test_state_of_an_environment_of_the_sandbox(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Who may log in: each operator's entry is their own, and Terraform gets everybody's."""
+"""Who may log in: each operator has an entry, and Terraform gets all."""
 
 from __future__ import annotations
 

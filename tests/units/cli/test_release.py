@@ -1,4 +1,4 @@
-"""What the verbs say of releases rests on what the hosts answered: silence is no answer."""
+"""The verbs for releases report what the hosts answered; no answer is an error."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Target:
 def answering(monkeypatch: pytest.MonkeyPatch, answers: dict[str, Answer]) -> None:
     found = [one for one in (ONE, TWO) if one.name in answers]
     monkeypatch.setattr(host, "hosts", lambda _: found)
-    monkeypatch.setattr(host, "greet", lambda _: found)
+    monkeypatch.setattr(host, "wait_for_ssh", lambda _: found)
     monkeypatch.setattr(host, "run", lambda _, one, command, timeout=60: CompletedProcess(command, *answers[one.name]))
 
 

@@ -1,4 +1,4 @@
-"""A person's own settings: each fault is one line that says what is right; and what becomes of the rest."""
+"""A user's settings: each error is one line with the fix; valid ones reach the tools."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `make status` calls healthy: the API's own word, and no other answer."""
+"""`make status` calls the API healthy only by the API's own reply."""
 
 from __future__ import annotations
 

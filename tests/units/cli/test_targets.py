@@ -1,4 +1,4 @@
-"""What children get: a UTF-8 locale, and paths that a space does not cut in two."""
+"""The environment of child processes: a UTF-8 locale, and paths with spaces."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from cli import doctor, host, shell, ssh_access
-from cli.__main__ import FROM_NOTHING, VERBS
+from cli.__main__ import VERBS, WORKS_WHEN_DOWN
 from cli.targets import Target, provider_mirror, target
 from common import engine
 from common.errors import CommandError
@@ -128,7 +128,7 @@ def test_every_verb_is_there() -> None:
         ["make", "--no-print-directory", "help"], cwd=ROOT, capture_output=True, text=True, check=True
     )
     called = set(re.findall(r"^  make ([\w-]+)", printed.stdout, re.MULTILINE)) - {"help"}
-    assert called == set(VERBS) and set(VERBS) > FROM_NOTHING
+    assert called == set(VERBS) and set(VERBS) > WORKS_WHEN_DOWN
     for place in VERBS.values():
         module, _, name = place.partition(".")
         assert callable(getattr(importlib.import_module(f"cli.{module}"), name))

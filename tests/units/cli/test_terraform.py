@@ -1,4 +1,4 @@
-"""What `make up` applies, by what Terraform answers: a stand-in on the PATH, as nothing here has AWS's permissions."""
+"""What `make up` applies, by the answers of a fake Terraform."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `./tools` tells Docker, in a clone whose path has a space; Docker is a script that writes it down."""
+"""The arguments that `./tools` gives a fake Docker, in a clone whose path has a space."""
 
 from __future__ import annotations
 

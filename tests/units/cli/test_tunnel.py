@@ -1,4 +1,4 @@
-"""What a page of another origin gets through `make tunnel`: nothing, whatever a browser would send for it."""
+"""Pages of other origins get nothing through `make tunnel`, whatever a browser sends for them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.tunnel import Door, refusal
+from cli.tunnel import TunnelProxy, refusal
 
 PORT = 9093
 EVIL = "https://evil.example"
@@ -92,7 +92,7 @@ def port() -> Iterator[int]:
     Service.asked.clear()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "service")
-        with socketserver.ThreadingUnixStreamServer(str(path), Service) as service, Door(0, path) as door:
+        with socketserver.ThreadingUnixStreamServer(str(path), Service) as service, TunnelProxy(0, path) as door:
             threading.Thread(target=service.serve_forever, args=(0.01,), daemon=True).start()
             threading.Thread(target=door.serve_forever, args=(0.01,), daemon=True).start()
             yield door.server_port
@@ -129,7 +129,7 @@ def test_a_program_gets_through_and_no_page_may_read_along(port: int) -> None:
 
 
 def test_host_that_does_not_answer() -> None:
-    with Door(0, Path("/nonexistent")) as door:
+    with TunnelProxy(0, Path("/nonexistent")) as door:
         threading.Thread(target=door.serve_forever, args=(0.01,), daemon=True).start()
         assert ask(door.server_port, "GET").status == 502
         door.shutdown()

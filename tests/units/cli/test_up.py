@@ -1,4 +1,4 @@
-"""What `make up` runs, what goes with the host, and what `make clean` leaves."""
+"""What `make up` runs, what a host's removal removes, and what `make clean` leaves."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_the_live_image_stays(
     expected: str,
     said: str,
 ) -> None:
-    monkeypatch.setattr(host, "greet", lambda _: [])
+    monkeypatch.setattr(host, "wait_for_ssh", lambda _: [])
     monkeypatch.setattr(release, "live", lambda _: live)
     monkeypatch.setattr(image, "tree_tag", lambda: TREE)
     monkeypatch.setattr(image, "ensure_pushed", lambda *_, **__: "ensured")
@@ -234,7 +234,7 @@ def test_plan_is_of_the_settings_as_they_are_now(tmp_path: Path, monkeypatch: py
         planned.append(json.loads(here.tfvars.read_text())["instance_type"])
 
     monkeypatch.setattr(terraform, "run", run)
-    monkeypatch.setattr(host, "greet", lambda _: [])
+    monkeypatch.setattr(host, "wait_for_ssh", lambda _: [])
     monkeypatch.setattr(release, "live", lambda _: {})
     monkeypatch.setattr(image, "tree_tag", lambda: TREE)
     monkeypatch.setattr("subprocess.run", lambda *_, **__: subprocess.CompletedProcess("", 0))

@@ -1,4 +1,4 @@
-"""What is said of a docker command that failed."""
+"""The error of a failed docker command."""
 
 from __future__ import annotations
 

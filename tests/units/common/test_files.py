@@ -1,4 +1,4 @@
-"""What the sandbox keeps is nobody else's business, whatever the umask."""
+"""The sandbox's files are private, whatever the umask."""
 
 from __future__ import annotations
 

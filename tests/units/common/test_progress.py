@@ -1,4 +1,4 @@
-"""What a person sees of a step, and the line that says why one failed."""
+"""The lines of a step, and the line that explains a failure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The SDK warns of the classic schema, the only one that file provisioning takes."""
+"""Ignores the SDK's warning about the classic schema, the only one that file provisioning accepts."""
 
 import pytest
 

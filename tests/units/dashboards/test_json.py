@@ -1,4 +1,4 @@
-"""The dashboards are what the Python makes, and hold to the rules for good dashboards."""
+"""The JSON matches the Python, and follows the rules for good dashboards."""
 
 import json
 import re

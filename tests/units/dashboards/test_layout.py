@@ -1,4 +1,4 @@
-"""What a person sees of the dashboards: a full grid, legends that can be read, words and colours of one meaning."""
+"""The dashboards' layout: a full grid, readable legends, consistent words and colours."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import yaml
 from roles.grafana import dashboards
 from roles.grafana.dashboards.bounds import EXPRESSIONS, GROUPS, bound
 from roles.grafana.dashboards.panels import COLOURS, Board
-from roles.grafana.dashboards.sections import SECTIONS, address
+from roles.grafana.dashboards.sections import SECTIONS, panel_path
 
 BOARDS: dict[str, Board] = {board.uid: board for board in dashboards.boards()}
 JSONS: dict[str, dict[str, Any]] = {
@@ -179,12 +179,12 @@ def test_alert_has_a_panel(alert: str) -> None:
     (rule,) = (rule for group in GROUPS for rule in group["rules"] if rule.get("alert") == alert)
     board = JSONS[rule["annotations"]["dashboard"].removeprefix("d/")]
     links = [link for one in board["panels"] for link in one.get("links", []) if link["title"] == f"Runbook: {alert}"]
-    assert links and all(link["url"] == f"/{address(alert)}" for link in links)
+    assert links and all(link["url"] == f"/{panel_path(alert)}" for link in links)
 
 
 @pytest.mark.parametrize("alert", SECTIONS)
 def test_address_is_the_alerts_section(alert: str) -> None:
-    number = int(address(alert).removeprefix("d/runbook?viewPanel="))
+    number = int(panel_path(alert).removeprefix("d/runbook?viewPanel="))
     (section,) = (one for one in JSONS["runbook"]["panels"] if one["id"] == number)
     assert section["title"] == alert
     assert "**Meaning.**" in section["options"]["content"] and "**What to do.**" in section["options"]["content"]
@@ -197,7 +197,7 @@ def test_section_can_be_read(one: dict[str, Any]) -> None:
     letters = (1280 - MENU - 4 * GAP) / LETTER
     lines = sum(math.ceil(len(part) / letters) + 0.7 for part in content.split("\n\n"))
     assert lines * 20 <= one["gridPos"]["h"] * (ROW + GAP) - TITLE
-    addresses = {address(alert) for alert in SECTIONS}
+    addresses = {panel_path(alert) for alert in SECTIONS}
     assert set(re.findall(r"\]\(([^)]*)\)", content)) <= addresses
 
 

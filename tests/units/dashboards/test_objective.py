@@ -1,4 +1,4 @@
-"""The latency objective stands in the rules; whoever cannot read them there has the same figure."""
+"""The latency objective is in the rules; all copies of the figure are the same."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Timeouts and limits of neighbours: the values that docs/operations.md names are the real ones, and are in order."""
+"""Timeouts and limits: the values in docs/operations.md are the real ones, and in order."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ SOURCES = {
     "edge keeps a client's idle connection": lambda: _configured(r"timeout http-keep-alive (\d+)s"),
     "old process of the edge after a reload": lambda: _configured(r"hard-stop-after (\d+)s"),
     "a release waits for that process": lambda: _found(r"^DRAIN_SECONDS = ([\d.]+)", *RELEASE),
-    "a release finds the replicas in the DNS": lambda: _found(r"^FOLLOW_SECONDS = ([\d.]+)", *RELEASE),
+    "a release finds the replicas in the DNS": lambda: _found(r"^DNS_SECONDS = ([\d.]+)", *RELEASE),
     "a replica serves after SIGTERM": lambda: _found(
         r"^stack_drain_seconds: (\d+)", "roles", "stack", "defaults", "main.yml"
     ),

@@ -1,4 +1,4 @@
-"""What is started and restarted, and what is left alone: a docker that is a script, and real servers on loopback."""
+"""Which containers are started or restarted, with a fake docker and real servers on loopback."""
 
 from __future__ import annotations
 

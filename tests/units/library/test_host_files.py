@@ -1,4 +1,4 @@
-"""Units in `host_files`, with a stand-in for systemctl that keeps their states in a file."""
+"""Units in `host_files`, with a fake systemctl that keeps their states in a file."""
 
 from __future__ import annotations
 

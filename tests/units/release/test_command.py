@@ -1,4 +1,4 @@
-"""What Ansible and the verbs call: each verb's JSON, and its errors."""
+"""The commands that Ansible and the verbs call: their JSON, and their errors."""
 
 from __future__ import annotations
 
@@ -221,7 +221,7 @@ def test_apply_beside_a_restore_is_refused_by_name(world: World) -> None:
 
 def test_restore_keeps_releases_away(world: World) -> None:
     world.stage("run-v2")
-    with lock.alone(world.settings, "restore"), pytest.raises(ReleaseError, match="restore has been working"):
+    with lock.exclusive(world.settings, "restore"), pytest.raises(ReleaseError, match="restore has been working"):
         world.apply("v2")
     assert world.release("v2").outcome == GOOD
 
@@ -268,7 +268,7 @@ def test_wait_for_an_undo_that_does_not_work(world: World) -> None:
             world.work()
         assert f"has failed {tries} times: replica" in world.records.get(number).reason
     assert "comentarios_release_last_success 0.000" in world.settings.textfile.read_text()
-    with pytest.raises(ReleaseError, match=r"(?s)of v2 did not end well: .*\(50 of 200\).* failed 5 times: replica"):
+    with pytest.raises(ReleaseError, match=r"(?s)of v2 failed: .*\(50 of 200\).* failed 5 times: replica"):
         world.wait(number)
     del world.behaves["v1"]
     world.work()

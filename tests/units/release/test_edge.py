@@ -1,4 +1,4 @@
-"""What talks to HAProxy and to the replicas: no answer is waited for, or kept, without a bound."""
+"""Requests to HAProxy and the replicas: every answer has a limit in time and size."""
 
 from __future__ import annotations
 

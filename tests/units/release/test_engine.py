@@ -1,4 +1,4 @@
-"""What is asked of Docker and Compose, and what is made of their answers: a program named docker stands in for both."""
+"""The commands for Docker and Compose, and how their answers are read, with a fake docker."""
 
 from __future__ import annotations
 
@@ -128,15 +128,15 @@ def test_last_lines_that_cannot_be_read_are_no_error(engine: Engine, docker: Doc
     assert "(they cannot be read: " in engine.logs(SHOWN, timeout=0.05)
 
 
-def test_hang_up_reaches_the_process(engine: Engine, docker: Docker) -> None:
+def test_sighup_reaches_the_process(engine: Engine, docker: Docker) -> None:
     with subprocess.Popen(["sleep", "20"]) as process:
         docker.answers(inspect=f"echo {process.pid}")
-        engine.hang_up(SHOWN)
+        engine.send_sighup(SHOWN)
         assert process.wait(10) == -signal.SIGHUP
     # It has ended in between, or before.
-    engine.hang_up(SHOWN)
+    engine.send_sighup(SHOWN)
     docker.answers(inspect="echo 0")
-    engine.hang_up(SHOWN)
+    engine.send_sighup(SHOWN)
 
 
 # --- Compose

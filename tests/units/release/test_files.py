@@ -1,4 +1,4 @@
-"""Files that are whole at any moment, and configurations as sets of files."""
+"""Atomic files, and configurations as sets of files."""
 
 from __future__ import annotations
 

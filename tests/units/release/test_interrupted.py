@@ -1,4 +1,4 @@
-"""A release that is interrupted at any point is carried on with, and ends as if nothing had happened."""
+"""A release that is interrupted at any point continues, and ends as without the interruption."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ UNDONE: dict[str, tuple[dict[str, Any], str, str]] = {
     "replicas restart at their start": ({"behaves": "restarts"}, FAILED, "ended at its start"),
     "replicas never get ready": ({"behaves": "unready"}, FAILED, ":8000/readyz answered 503: {"),
     "the other services do not come up": ({"broken_up": True}, FAILED, "comentarios-edge-1 is unhealthy"),
-    "Prometheus does not take its configuration": ({"refuses": True}, FAILED, "prometheus does not take its config"),
-    "the edge does not get through": ({"deaf": True}, FAILED, "does not get through to the new replicas: http://"),
+    "Prometheus does not load its configuration": ({"refuses": True}, FAILED, "prometheus does not take its config"),
+    "the edge does not reach them": ({"deaf": True}, FAILED, "does not reach the new replicas: http://"),
     "requests fail": ({"behaves": "fails"}, ROLLED_BACK, "25.0% of the requests of the last 1 s failed (50 of 200)"),
     "a replica ends while it serves": ({"behaves": "dies"}, ROLLED_BACK, "ended (status 3); the last lines of"),
     "a replica restarts while it serves": ({"behaves": "crashes"}, ROLLED_BACK, "ended (status 0)"),
@@ -270,5 +270,5 @@ def test_replica_that_somebody_removes_before_it_is_ready(world: World) -> None:
 
     world.meanwhile.append(remove)
     world.work()
-    assert world.records.get(number).reason == "only 1 of 2 replicas are there after 3 s"
+    assert world.records.get(number).reason == "only 1 of 2 replicas are running after 3 s"
     assert world.state() == before

@@ -1,4 +1,4 @@
-"""The lock of a host: one holds it, others are told who or wait, and nobody has to give it back."""
+"""The lock of a host: one process holds it; others fail with its name, or wait."""
 
 from __future__ import annotations
 

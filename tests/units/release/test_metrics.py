@@ -1,4 +1,4 @@
-"""What the edge and the replicas count, as the watch reads it."""
+"""How the watch reads the counters of the edge and of the replicas."""
 
 from __future__ import annotations
 

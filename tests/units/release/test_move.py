@@ -79,7 +79,7 @@ def test_killed_anywhere_it_ends_as_if_nothing_had_happened(world: World, folder
     [
         ({"unmovable": "copy"}, FAILED, "the comments cannot be moved: connection refused"),
         ({"unmovable": "finish"}, FAILED, "the comments cannot be moved: connection refused"),
-        ({"deaf": True}, FAILED, "does not get through to the new replicas"),
+        ({"deaf": True}, FAILED, "does not reach the new replicas"),
         ({"behaves": "fails"}, ROLLED_BACK, "of the requests of the last 1 s failed"),
     ],
     ids=["copy", "finish", "deaf", "worse"],

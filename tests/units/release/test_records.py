@@ -1,4 +1,4 @@
-"""What a host remembers of its releases."""
+"""The records of a host's releases."""
 
 from __future__ import annotations
 
@@ -281,13 +281,13 @@ def test_metrics(
     live = add(records, 3, kind=kind, times=times, finished=finished)
     textfile.publish(folder / "release.prom", live, True)
     assert (folder / "release.prom").read_text().splitlines() == [
-        "# HELP comentarios_release_info The release that serves.",
+        "# HELP comentarios_release_info The live release.",
         "# TYPE comentarios_release_info gauge",
         'comentarios_release_info{version="v3"} 1.000',
-        "# HELP comentarios_release_last_success Whether the last release came to a good end.",
+        "# HELP comentarios_release_last_success Whether the last release succeeded.",
         "# TYPE comentarios_release_last_success gauge",
         "comentarios_release_last_success 1.000",
-        "# HELP comentarios_release_timestamp_seconds When the release that serves began to.",
+        "# HELP comentarios_release_timestamp_seconds When the live release became live.",
         "# TYPE comentarios_release_timestamp_seconds gauge",
         f'comentarios_release_timestamp_seconds{{kind="{kind}",version="v3"}} {since}.000',
     ]

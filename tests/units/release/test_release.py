@@ -1,4 +1,4 @@
-"""Whole releases and rollbacks over a stack in memory: what is done, in which order, and what stays."""
+"""Whole releases and rollbacks with a stack in memory: the steps, their order, and the result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is the new release as good as the old one: verdicts over sequences of the edge's counters."""
+"""The watch's verdicts on sequences of the edge's counters."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ VERDICTS: dict[str, tuple[Baseline, list[Second], int | None, str]] = {
     "slow for four seconds": (QUIET, [(200, 0, 200)] * 4 + [FINE] * 56, None, ""),
     "one slow second": (QUIET, [FINE, (200, 0, 200)] + [FINE] * 58, None, ""),
     "five per cent are slow": (QUIET, [(200, 0, 10)] * 60, None, ""),
-    "more than five per cent are slow": (QUIET, [(200, 0, 11)] * 60, 4, "before the release none of those within 0.05"),
+    "more than five per cent are slow": (QUIET, [(200, 0, 11)] * 60, 4, "before the release, 95 % took at most 0.05"),
     "slow, with the least requests that count": (QUIET, [(4, 0, 4)] * 60, 4, "took longer"),
     "slow, with fewer": (QUIET, [(3, 0, 3)] * 60, None, ""),
     "slow, in those seconds that had requests": (QUIET, [(40, 0, 40), (0, 0, 0)] * 30, 4, "took longer"),
@@ -54,7 +54,7 @@ VERDICTS: dict[str, tuple[Baseline, list[Second], int | None, str]] = {
         Baseline(0.0, 0.05, rate=100),
         [(100, 5, 0, 5)] * 60,
         0,
-        "5.0% of the requests of the last 1 s were refused because too many waited (5 of 100, without",
+        "5.0% of the requests of the last 1 s were refused by a full queue (5 of 100, without",
     ),
     "and where nobody knows how many came": (QUIET, [(2000, 1100, 0, 1100)] * 60, 0, "55.0% of the requests"),
     "four refusals say nothing": (QUIET, [(4, 4, 0, 4)] + [(0, 0, 0)] * 60, None, ""),
@@ -76,7 +76,7 @@ VERDICTS: dict[str, tuple[Baseline, list[Second], int | None, str]] = {
         Baseline(0.0, 0.05, 0.1, 1000),
         [(3000, 2550, 0, 2550)] * 60,
         0,
-        "55.0% of the requests of the last 1 s were refused because too many waited (550 of 1000",
+        "55.0% of the requests of the last 1 s were refused by a full queue (550 of 1000",
     ),
     "failures in a flood that has most requests refused": (
         Baseline(0.0, 0.05, 0.6, 1000),

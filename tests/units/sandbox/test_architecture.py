@@ -1,4 +1,4 @@
-"""A host has its instance type's architecture, or is not made: nothing here emulates another processor."""
+"""A host of another architecture is refused, since nothing is emulated."""
 
 from __future__ import annotations
 

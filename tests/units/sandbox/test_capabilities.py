@@ -1,4 +1,4 @@
-"""The capabilities that a host gets, on machines and engines that have more or fewer."""
+"""The capabilities of a host, on machines and engines with more or fewer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the sandbox finds of this machine."""
+"""The sandbox's checks of this machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The configuration of a load balancer's HAProxy, from what the ELBv2 API says."""
+"""The configuration of a load balancer's HAProxy, from the ELBv2 API's answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The journal of the AWS APIs: whatever does not fit stops the replay with one line, and changes nothing."""
+"""The journal of the AWS APIs: any mismatch stops the replay with one line, and changes nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The metadata service asks the APIs only after a change: every program on a host asks it three times."""
+"""The metadata service asks the APIs only after a change."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The overview: for whoever has the sandbox's keys, and not for its hosts."""
+"""The overview needs the sandbox's keys, which its hosts do not have."""
 
 from __future__ import annotations
 

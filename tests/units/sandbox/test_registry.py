@@ -1,4 +1,4 @@
-"""The registry as the sandbox asks it: by TLS with its own CA and certificate, and with its own password."""
+"""The sandbox's requests to its registry: TLS with its own CA and certificate, and its own password."""
 
 from __future__ import annotations
 

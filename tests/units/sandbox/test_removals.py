@@ -1,4 +1,4 @@
-"""What is removed, and what never is: by the calls to a Docker that is not there."""
+"""What is removed and what is not, by the calls to a fake Docker."""
 
 from __future__ import annotations
 
@@ -209,10 +209,10 @@ def test_two_sandboxes_build_an_image_once(engine: set[str]) -> None:
         engine.add("host:1")
 
     with ThreadPoolExecutor() as pool:
-        first = pool.submit(local_images.once, "host:1", slow)
+        first = pool.submit(local_images.ensure_built, "host:1", slow)
         assert begun.wait(10)
-        second = pool.submit(local_images.once, "host:1", lambda: made.append("again"))
-        local_images.once("api/a:2", lambda: made.append("other"))
+        second = pool.submit(local_images.ensure_built, "host:1", lambda: made.append("again"))
+        local_images.ensure_built("api/a:2", lambda: made.append("other"))
         others.set()
         first.result(10)
         second.result(10)
@@ -221,7 +221,7 @@ def test_two_sandboxes_build_an_image_once(engine: set[str]) -> None:
 
 def test_only_what_this_clone_built(calls: list[tuple[str, ...]], engine: set[str], tmp_path: Path) -> None:
     for image in ("base", "host:1", "host:1", "api:2"):
-        local_images.once(image, lambda: None)
+        local_images.ensure_built(image, lambda: None)
     local_images.remove_all()
     assert [call[1:] for call in calls if call[0] == "rmi"] == [("api:2",), ("host:1",), ("base",)]
     assert not (tmp_path / "built").exists()

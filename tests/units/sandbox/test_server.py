@@ -1,4 +1,4 @@
-"""The sandbox's process: there is one, and while nobody asks it for anything, it works only after a change."""
+"""The sandbox's process: there is only one, and it works only after a change."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The search for the rate that a site carries."""
+"""The search for the highest rate that a site carries."""
 
 from __future__ import annotations
 

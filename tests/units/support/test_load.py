@@ -1,4 +1,4 @@
-"""The load counts what the API says in the body of its reply, against a server that says what the test wants."""
+"""The load judges replies by their bodies, with a server whose replies the test defines."""
 
 from __future__ import annotations
 

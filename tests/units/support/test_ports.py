@@ -1,4 +1,4 @@
-"""A port that somebody else takes first."""
+"""Another process takes a free port first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ports as the scan finds them, on loopback."""
+"""The port scan on loopback."""
 
 from __future__ import annotations
 

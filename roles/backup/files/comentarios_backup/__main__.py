@@ -25,7 +25,7 @@ from .postgresql import Postgresql
 from .settings import BackupError, ForeignError, Settings
 from .sqlite import Sqlite
 from .stack import Stack
-from .store import AT, CONNECTIONS, Store, made_at
+from .store import CONNECTIONS, VERSION_SEPARATOR, Store, made_at
 
 
 def run(settings: Settings) -> dict[str, Any]:
@@ -83,7 +83,7 @@ def restore(settings: Settings, name: str) -> dict[str, Any]:
             raise BackupError(f"s3://{settings.bucket}/{settings.prefix} has no backup of this kind of database")
         name = names[-1]
     chosen = store.get(name)
-    if not name.partition(AT)[0].endswith(database.suffix):
+    if not name.partition(VERSION_SEPARATOR)[0].endswith(database.suffix):
         raise BackupError(f"{name} is of another kind of database: choose one that ends in {database.suffix}")
     with _work_folder(settings, database.user) as (copy, packed):
         store.fetch(chosen, packed, copy)
@@ -97,7 +97,7 @@ def restore(settings: Settings, name: str) -> dict[str, Any]:
                 kept, before = _swapped(stack, database, copy)
         finally:
             database.forget()
-    # Only newer backups know what was hidden or erased later, unless the database before did.
+    # Only newer backups have the audit log of later changes, unless the old database had it.
     newer = names[-1] if names and made_at(names[-1]) > made_at(name) else ""
     return {"restored": asdict(chosen), "comments": comments, "before": before, "kept": kept, "newer": newer}
 
@@ -158,7 +158,7 @@ def main() -> int:
     commands.add_parser("restore", help="replace the database by a backup").add_argument(
         "--from", dest="name", default=""
     )
-    commands.add_parser("logs", help="send what was logged since the last time")
+    commands.add_parser("logs", help="send the lines that were logged since the last time")
     arguments = parser.parse_args()
     given = [arguments.name] if arguments.command == "restore" else []
     # Both signals make a restore put the old database back.

@@ -1,4 +1,4 @@
-"""Sends the host's logs to S3, where they remain when the host does not."""
+"""Sends the host's logs to S3, where they outlive the host."""
 
 import gzip
 import subprocess
@@ -19,7 +19,7 @@ FIRST = 3600
 
 
 def send(settings: Settings) -> dict[str, Any]:
-    """Sends what was logged since the last time, and says under which name; empty: there was no such time.
+    """Sends the lines since the last time; returns the object's name, empty if no time has passed.
 
     Raises:
         BackupError: it cannot be read or sent. The next time begins where this one did.
@@ -32,10 +32,10 @@ def send(settings: Settings) -> dict[str, Any]:
         # The clock was set back, or this is the same second.
         return {"name": "", "size": 0}
     name = f"{settings.logs}{_stamp(begin)}-{_stamp(end)}.gz"
-    # Without a name, so that nothing of it stays on a full disk, and two at once do not write into one.
+    # Without a name, so that nothing stays on a full disk, and two runs do not write into one file.
     with tempfile.TemporaryFile(dir=settings.work_dir) as packed:
         with gzip.open(packed, "wb") as file:
-            # Not by Compose, which on a busy machine ends before it has read everything.
+            # Without Compose, which may end before it has read everything on a busy machine.
             for container in _containers():
                 command = ["docker", "logs", f"--since={begin}", f"--until={end}", container]
                 _copy(command, f"{container.partition('-')[2]}  | ".encode(), file)
@@ -55,7 +55,7 @@ def _containers() -> list[str]:
 
 
 def _copy(command: list[str], before: bytes, file: gzip.GzipFile) -> None:
-    """Writes the lines of a command as they come: they may be more than memory holds."""
+    """Writes a command's lines one by one, since they may not fit into memory."""
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
         assert process.stdout
         for line in process.stdout:

@@ -11,8 +11,8 @@ from .settings import BackupError
 
 # Each host has its own, since only the programs of one host wait for each other.
 BESIDE = f"comentarios_restoring_{socket.gethostname()}"[:63]
-# Takes the entries of the live audit log along that the restored one lacks (api/comentarios/storage). done_ms, the last
-# column, is 0 for what is still to be done: the API does it before it serves.
+# Adds the live audit log's entries that the restored one lacks (api/comentarios/storage). done_ms, the last column, is
+# 0 until the entry is done: the API applies it before it serves.
 CARRIED = """SET client_min_messages = warning;
 CREATE TABLE IF NOT EXISTS audit (id bigint PRIMARY KEY, who text NOT NULL, action text NOT NULL,
     subject text NOT NULL, comments bigint NOT NULL, why text NOT NULL, done_ms bigint NOT NULL);

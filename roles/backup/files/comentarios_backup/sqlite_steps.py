@@ -20,7 +20,7 @@ from .settings import BackupError
 
 COLUMNS = {"id", "content_id", "email", "comment", "created_ms"}
 BESIDE = "restoring"
-# Of the audit log (api/comentarios/storage). done_ms, the last column, is 0 for what is still to be done.
+# Columns of the audit log (api/comentarios/storage). done_ms, the last one, is 0 until the entry is done.
 CARRIED = """INSERT OR IGNORE INTO main.audit (id, who, action, subject, comments, why, done_ms)
 SELECT id, who, action, subject, 0, why, 0 FROM live.audit"""
 CHUNK = 1 << 20
@@ -120,7 +120,7 @@ def swap(file: Path, copy: Path, kept: Path) -> bool:
 
 
 def _carry_over(file: Path, copy: sqlite3.Connection) -> None:
-    """Takes the entries of the audit log along that the copy lacks. The API does them again before it serves."""
+    """Adds the audit log's entries that the copy lacks. The API applies them before it serves."""
     copy.execute("ATTACH ? AS live", (str(file),))
     made = "SELECT sql FROM {}.sqlite_master WHERE type = 'table' AND name = 'audit'"
     if found := copy.execute(made.format("live")).fetchone():

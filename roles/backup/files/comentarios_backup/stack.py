@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 # Role stack installs it beside this program.
 from comentarios_release.edge import get
 from comentarios_release.engine import Container, Engine
-from comentarios_release.lock import alone
+from comentarios_release.lock import exclusive
 from comentarios_release.records import Records
 from comentarios_release.settings import ReleaseError, Settings
 
@@ -33,9 +33,9 @@ class Stack:
         """Blocks releases during the block.
 
         Raises:
-            ReleaseError: somebody releases now; their name.
+            ReleaseError: a release is under way; the message names its owner.
         """
-        return alone(self._settings, "restore")
+        return exclusive(self._settings, "restore")
 
     def stop(self) -> list[Container]:
         """Stops the API's containers after their open requests; returns all, those that a killed restore stopped, too."""

@@ -25,7 +25,7 @@ CHUNK = 1 << 20
 DAILY = "daily-"
 CONNECTIONS = 16
 # Separates the name and the version of an overwritten object.
-AT = "@"
+VERSION_SEPARATOR = "@"
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class Store:
             else:
                 overwritten.append(version)
         # Deleted objects are not listed.
-        older = [f"{one['Key']}{AT}{one['VersionId']}" for one in overwritten if one["Key"] in current]
+        older = [f"{one['Key']}{VERSION_SEPARATOR}{one['VersionId']}" for one in overwritten if one["Key"] in current]
         return sorted((key.removeprefix(self._settings.prefix) for key in [*current, *older]), key=made_at)
 
     def new_name(self, now: float) -> str:
@@ -130,7 +130,7 @@ class Store:
         """Downloads a backup and decompresses it into another file.
 
         Raises:
-            BackupError: it is not what was uploaded.
+            BackupError: it differs from the uploaded one.
         """
         free = shutil.disk_usage(packed.parent).free
         if free < 2 * backup.size:
@@ -162,9 +162,9 @@ class Store:
 
     def _older(self, name: str) -> str:
         """For a message: the versions of an overwritten or deleted object; empty if there are none."""
-        name = name.partition(AT)[0]
+        name = name.partition(VERSION_SEPARATOR)[0]
         versions = [one for one in self._versions(name) if one["Key"] == self._key(name) and not one["IsLatest"]]
-        return "".join(f", or FROM={name}{AT}{one['VersionId']}" for one in versions)
+        return "".join(f", or FROM={name}{VERSION_SEPARATOR}{one['VersionId']}" for one in versions)
 
     def _versions(self, name: str) -> Iterator[dict[str, Any]]:
         prefix = self._key(name)
@@ -174,7 +174,7 @@ class Store:
                 yield from page.get("Versions", [])
 
     def _where(self, name: str) -> dict[str, str]:
-        name, _, version = name.partition(AT)
+        name, _, version = name.partition(VERSION_SEPARATOR)
         where = {"Bucket": self._settings.bucket, "Key": self._key(name)}
         return where | {"VersionId": version} if version else where
 

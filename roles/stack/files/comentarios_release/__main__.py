@@ -52,12 +52,12 @@ class Command:
         staged = self._settings.staged(self._arguments.run)
         staged.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
-            with lock.alone(self._settings, self._arguments.owner, self._systemctl):
+            with lock.exclusive(self._settings, self._arguments.owner, self._systemctl):
                 result = self._apply(staged)
         finally:
             shutil.rmtree(staged, ignore_errors=True)
             self._forget_killed_runs(staged.parent)
-        return self._followed(result)
+        return self._wait_if_begun(result)
 
     def _apply(self, staged: Path) -> Result:
         given, live = self._arguments, self._records.live()
@@ -65,8 +65,8 @@ class Command:
         if not image:
             raise ReleaseError("no release is live on this host yet, and no image is given: run `make up`")
         before = files.listing(self._records.configuration(live.number)) if live else {}
-        configuration = self._put_together(files.merged(files.listing(staged), before))
-        record = self._described(configuration, "release", live, image)
+        configuration = self._assemble(files.merged(files.listing(staged), before))
+        record = self._new_record(configuration, "release", live, image)
         if live and image == live.image:
             record.kind = "configuration"
         in_place, wanted = files.listing(self._settings.stack_dir), files.listing(configuration)
@@ -95,9 +95,9 @@ class Command:
 
     def rollback(self) -> Result:
         """Releases an earlier release's image and configuration. Changes nothing if it is live already."""
-        with lock.alone(self._settings, self._arguments.owner, self._systemctl):
+        with lock.exclusive(self._settings, self._arguments.owner, self._systemctl):
             result = self._rollback()
-        return self._followed(result)
+        return self._wait_if_begun(result)
 
     def _rollback(self) -> Result:
         live = self._records.live()
@@ -116,8 +116,8 @@ class Command:
             )
         if self._arguments.check:
             return {"changed": True}
-        configuration = self._put_together(files.listing(self._records.configuration(to.number)))
-        record = self._described(configuration, "rollback", live, to.image)
+        configuration = self._assemble(files.listing(self._records.configuration(to.number)))
+        record = self._new_record(configuration, "rollback", live, to.image)
         for image in record.images:
             self._engine.ensure_image(image)
         record.origin = to.origin
@@ -171,8 +171,8 @@ class Command:
             if record.undo_failures >= UNDO_TRIES:
                 why = (record.undoing or {}).get("reason")
                 raise ReleaseError(
-                    f"release {record.number} of {record.tag} did not end well: {why}\nAnd {record.reason}\n"
-                    f"The host keeps trying (`journalctl -u {UNIT}`): fix the cause, and it ends by itself"
+                    f"release {record.number} of {record.tag} failed: {why}\n{record.reason}\n"
+                    f"The host keeps trying (`journalctl -u {UNIT}`): correct the cause"
                 )
             # After a crash, the unit is inactive for a moment until systemd restarts it.
             idle = idle + 1 if self._systemctl("is-active", UNIT) in ("inactive", "failed") else 0
@@ -230,7 +230,7 @@ class Command:
         ]
         return {"live": live and live.number, "releases": listed, "by": under_way and under_way.owner}
 
-    def _put_together(self, listing: dict[str, Path]) -> Path:
+    def _assemble(self, listing: dict[str, Path]) -> Path:
         shutil.rmtree(self._records.new, ignore_errors=True)
         self._records.new.mkdir(mode=0o700)
         configuration = self._records.new / "config"
@@ -240,7 +240,7 @@ class Command:
             raise ReleaseError("nothing is staged, and no release is live: run `make up`")
         return configuration
 
-    def _described(self, configuration: Path, kind: str, live: Record | None, image: str) -> Record:
+    def _new_record(self, configuration: Path, kind: str, live: Record | None, image: str) -> Record:
         """The record of a release with this configuration and image. Writes both into the configuration's `.env`.
 
         Raises:
@@ -299,7 +299,7 @@ class Command:
         shown = ("number", "kind", "tag", "watch_seconds")
         return {"changed": True} | {name: getattr(record, name) for name in shown}
 
-    def _followed(self, result: Result) -> Result:
+    def _wait_if_begun(self, result: Result) -> Result:
         """Waits for the release that was begun, if there is one."""
         if not result["changed"] or self._arguments.check:
             return result

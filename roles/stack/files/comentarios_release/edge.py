@@ -16,9 +16,9 @@ from .watch import Sample, latency, requests
 
 # Backends with the replicas as servers, and the number of servers in each (role stack's haproxy.cfg.j2).
 BACKENDS = ("api", "crowd")
-PLACES = 8
+SERVERS = 8
 # HAProxy asks Docker's DNS twice a second.
-FOLLOW_SECONDS = 10.0
+DNS_SECONDS = 10.0
 # A little more than the time that an old process has to end after a reload (hard-stop-after).
 DRAIN_SECONDS = 95.0
 START_SECONDS = 2.0
@@ -48,7 +48,7 @@ class Edge:
         return found[1] if found else None
 
     def switch(self, identity: str) -> None:
-        """When this returns the release gets every new request; those under way stay where they are.
+        """Sends every new request to this release. Requests in flight are not affected.
 
         Raises:
             ReleaseError: the edge does not find the release's replicas.
@@ -57,10 +57,10 @@ class Edge:
         write(self._live, f"global\n    setenv LIVE_RELEASE {name}\n")
         if not self._runs():
             return
-        places = [f"{backend}/api{number}" for backend in BACKENDS for number in range(1, PLACES + 1)]
-        self._tell("; ".join(f"@1 set server {place} fqdn {name}" for place in places))
+        servers = [f"{backend}/api{number}" for backend in BACKENDS for number in range(1, SERVERS + 1)]
+        self._tell("; ".join(f"@1 set server {server} fqdn {name}" for server in servers))
         wanted = {one.address for one in self._engine.containers("api") if one.release == identity and one.runs}
-        if not _until(FOLLOW_SECONDS, lambda: self._addresses() == wanted):
+        if not _until(DNS_SECONDS, lambda: self._addresses() == wanted):
             found = ", ".join(sorted(self._addresses())) or "none"
             raise ReleaseError(
                 f"the edge finds the replicas of {name} at {found}, and the engine has them at "
@@ -94,7 +94,7 @@ class Edge:
         """Empty if a request for /readyz through the edge succeeds; otherwise the URL and the answer."""
         url = "http://127.0.0.1/readyz"
         status, body = get(url)
-        # The API's own body: an edge may answer 200 in its place. With a domain, port 80 only redirects to HTTPS, which
+        # The API's own body: an edge may answer 200 itself. With a domain, port 80 only redirects to HTTPS, which
         # shows that the edge works.
         if (status == 200 and '"status":"SUCCESS"' in body) or (self._settings.domain and status in range(300, 400)):
             return ""
@@ -186,7 +186,7 @@ def _read(read: Callable[[int], bytes], seconds: float) -> bytes:
     """Reads to the end.
 
     Raises:
-        OSError: it is longer than an answer is, or takes longer than so many seconds altogether.
+        OSError: it has more than ANSWER_BYTES, or takes longer than these seconds in total.
     """
     end, answer = time.monotonic() + seconds, bytearray()
     while part := read(65536):

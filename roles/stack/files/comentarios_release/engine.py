@@ -175,7 +175,7 @@ class Engine:
             address=network.get("IPAddress", ""),
         )
 
-    def hang_up(self, container: Container) -> None:
+    def send_sighup(self, container: Container) -> None:
         """SIGHUP to a container's process: Prometheus and Alertmanager read their configuration again.
 
         Not by `docker kill`: whatever the signal, the engine takes the container for stopped by hand, and starts it

@@ -21,7 +21,7 @@ def systemctl(*arguments: str) -> str:
 
 
 @contextmanager
-def alone(settings: Settings, owner: str, systemctl: Callable[..., str] = systemctl) -> Iterator[None]:
+def exclusive(settings: Settings, owner: str, systemctl: Callable[..., str] = systemctl) -> Iterator[None]:
     """Holds the lock of the releases. First, a release that is under way or was interrupted is finished.
 
     Raises:
@@ -63,14 +63,14 @@ def hold(folder: Path, owner: str, wait: bool = False) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             file.seek(0)
-            raise ReleaseError(f"{_told(file.read())}: wait until that has ended") from None
+            raise ReleaseError(f"{_holder(file.read())}: wait until that has ended") from None
         file.truncate(0)
         file.write(json.dumps({"owner": owner, "since": time.time()}))
         file.flush()
         yield
 
 
-def _told(text: str) -> str:
+def _holder(text: str) -> str:
     try:
         held = json.loads(text)
         since = time.strftime("%H:%M:%S UTC", time.gmtime(held["since"]))

@@ -18,9 +18,9 @@ from .watch import Baseline, Sample, Watch
 # Open requests to the old replicas are drained by the replicas themselves. This covers requests for which the edge has
 # chosen a replica but not yet connected to it.
 SETTLE_SECONDS = 1.0
-# Services that reload by SIGHUP, and the ports where they tell when they last did.
+# Services that reload by SIGHUP, and the ports of their metrics, which have the time of the last reload.
 PORTS = {"prometheus": 9090, "alertmanager": 9093}
-TAKE_SECONDS = 30.0
+RELOAD_SECONDS = 30.0
 
 
 class Cancelled(Exception):
@@ -130,7 +130,7 @@ class Rollout:
             self._edge.switch(self._record.identity)
         since = time.time()
         self._apply(self._configuration, self._record.identity)
-        problem = self._until(TAKE_SECONDS, lambda: self._untaken(since))
+        problem = self._until(RELOAD_SECONDS, lambda: self._not_reloaded(since))
         if problem:
             raise ReleaseError(problem)
 
@@ -143,7 +143,7 @@ class Rollout:
         self._reload_edge()
         problem = self._until(10, self._edge.answers)
         if problem:
-            raise ReleaseError(f"the edge does not get through to the new replicas: {problem}")
+            raise ReleaseError(f"the edge does not reach the new replicas: {problem}")
 
     def _stop_old(self) -> None:
         old = [one for one in self._engine.containers("api") if not self._is_new(one) and one.runs]
@@ -284,8 +284,8 @@ class Rollout:
         others = sorted(set(self._engine.services(configuration, identity)) - {"api"})
         arguments = ("up", "--detach", "--no-deps", "--no-build", "--remove-orphans", "--pull", "never")
         self._engine.compose(configuration, identity, *arguments, "--wait", "--wait-timeout", "120", *others)
-        for one in (one for name in self._to_tell() for one in self._engine.containers(name) if one.id in running):
-            self._engine.hang_up(one)
+        for one in (one for name in self._to_reload() for one in self._engine.containers(name) if one.id in running):
+            self._engine.send_sighup(one)
         if self._changes("grafana/grafana.ini", "grafana/provisioning/"):
             # Grafana reads these only when it starts; it finds new dashboards within 30 seconds.
             for one in self._engine.containers("grafana"):
@@ -296,19 +296,19 @@ class Rollout:
         if self._changes("haproxy/"):
             self._edge.reload()
 
-    def _to_tell(self) -> list[str]:
+    def _to_reload(self) -> list[str]:
         return [service for service in PORTS if self._changes(f"{service}/")]
 
     def _changes(self, *beginnings: str) -> bool:
         return any(name.startswith(beginnings) for name in self._record.changed)
 
-    def _untaken(self, since: float) -> str:
+    def _not_reloaded(self, since: float) -> str:
         """Empty as soon as every reloaded service uses its new configuration."""
-        for service in self._to_tell():
+        for service in self._to_reload():
             status, text = self._probe(f"http://127.0.0.1:{PORTS[service]}/metrics", limit=None)
             found = re.search(rf"^{service}_config_last_reload_success_timestamp_seconds (\S+)$", text, re.MULTILINE)
             if status != 200 or not found or float(found[1]) < since:
-                return f"{service} does not take its configuration: `make logs SERVICE={service}`"
+                return f"{service} does not load its configuration: `make logs SERVICE={service}`"
         return ""
 
     def _ready(self, identity: str, count: int) -> None:
@@ -334,7 +334,7 @@ class Rollout:
             if self._clock() > end:
                 seconds = self._record.ready_seconds
                 if not problems:
-                    raise ReleaseError(f"only {len(replicas)} of {count} replicas are there after {seconds} s")
+                    raise ReleaseError(f"only {len(replicas)} of {count} replicas are running after {seconds} s")
                 one, problem = problems[0]
                 raise ReleaseError(
                     f"replica {one.name} of {one.image} is not ready after {seconds} s: {problem}; "

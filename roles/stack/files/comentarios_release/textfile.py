@@ -11,19 +11,19 @@ from .records import Record
 
 def publish(file: Path, live: Record | None, succeeded: bool) -> None:
     """Writes the live release, its time, and the outcome of the last one."""
-    ended = "Whether the last release came to a good end."
+    ended = "Whether the last release succeeded."
     metrics = {"comentarios_release_last_success": (ended, "", float(succeeded))}
     if live:
         version = f'version="{live.tag}"'
         since = live.times.get("switched") or live.finished or live.started
-        began = "When the release that serves began to."
-        metrics["comentarios_release_info"] = ("The release that serves.", f"{{{version}}}", 1.0)
+        began = "When the live release became live."
+        metrics["comentarios_release_info"] = ("The live release.", f"{{{version}}}", 1.0)
         metrics["comentarios_release_timestamp_seconds"] = (began, f'{{kind="{live.kind}",{version}}}', since)
     write_metrics(file, metrics)
 
 
 def publish_certificate(file: Path, domain: str, port: int = 443) -> None:
-    """Writes how long the certificate that the edge serves is still valid, and whether clients take it."""
+    """Writes when the edge's certificate expires, and whether clients accept it."""
     labels, valid = f'{{domain="{domain}"}}', False
     metrics: dict[str, tuple[str, str, float]] = {}
     try:
@@ -37,7 +37,7 @@ def publish_certificate(file: Path, domain: str, port: int = 443) -> None:
         valid = True
     except OSError as error:
         print(f"{domain}: {error}", file=sys.stderr)
-    taken = "Whether a client that checks the certificate takes it."
+    taken = "Whether a client accepts the certificate."
     metrics["comentarios_certificate_valid"] = (taken, labels, valid)
     write_metrics(file, metrics)
 

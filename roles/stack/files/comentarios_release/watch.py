@@ -11,8 +11,8 @@ from typing import Self
 # Steps that are judged together: about as many seconds.
 WINDOW = 5
 # Below these numbers there is no judgement.
-LEAST_ERRORS = 5
-LEAST_REQUESTS = 20
+MIN_ERRORS = 5
+MIN_REQUESTS = 20
 # The bound of the latency objective.
 SLOW_SECONDS = 0.25
 
@@ -116,10 +116,10 @@ class Baseline:
     @classmethod
     def of(cls, window: Sample, whole: Sample) -> Self:
         """From the time just before the switch or, with too few requests, from the edge's whole lifetime."""
-        errors = window if window.requests >= LEAST_REQUESTS else whole
-        times = window if window.timed >= LEAST_REQUESTS else whole
-        slow = times.slow if times.timed >= LEAST_REQUESTS else SLOW_SECONDS
-        if errors.requests < LEAST_REQUESTS:
+        errors = window if window.requests >= MIN_REQUESTS else whole
+        times = window if window.timed >= MIN_REQUESTS else whole
+        slow = times.slow if times.timed >= MIN_REQUESTS else SLOW_SECONDS
+        if errors.requests < MIN_REQUESTS:
             errors = Sample()
         # A moment is too short for a rate.
         rate = window.requests / window.seconds if window.seconds >= 1 else 0
@@ -159,7 +159,7 @@ class Watch:
 
     def _errors(self, seen: Sample, when: str) -> str:
         allowed = 2 * self._baseline.error_ratio + 0.01
-        if seen.failed < LEAST_ERRORS or seen.error_ratio <= allowed:
+        if seen.failed < MIN_ERRORS or seen.error_ratio <= allowed:
             return ""
         return (
             f"{seen.error_ratio:.1%} of the requests of {when} failed ({seen.failed:.0f} of {seen.requests:.0f}), "
@@ -171,22 +171,22 @@ class Watch:
         more = max(0.0, seen.requests - self._baseline.rate * seen.seconds) if self._baseline.rate else 0.0
         beyond = min(more, seen.refused)
         refused, asked = seen.refused - beyond, seen.requests - beyond
-        if refused < LEAST_ERRORS or refused <= (2 * self._baseline.refused_ratio + 0.01) * asked:
+        if refused < MIN_ERRORS or refused <= (2 * self._baseline.refused_ratio + 0.01) * asked:
             return ""
         return (
-            f"{refused / asked:.1%} of the requests of {when} were refused because too many waited ({refused:.0f} of "
+            f"{refused / asked:.1%} of the requests of {when} were refused by a full queue ({refused:.0f} of "
             f"{asked:.0f}, without those beyond the earlier rate), {self._baseline.refused_ratio:.1%} before the release"
         )
 
     def _latency(self, seen: Sample) -> str:
         # The switch itself may cause a slow second, so the whole window must be slow.
-        if len(self._window) < WINDOW or seen.timed < LEAST_REQUESTS:
+        if len(self._window) < WINDOW or seen.timed < MIN_REQUESTS:
             return ""
         allowed = max(SLOW_SECONDS, 4 * self._baseline.slow)
         worst = all(step.slow > allowed for step in self._window if step.timed)
         if seen.slow <= allowed or not worst:
             return ""
         return (
-            f"5 % of the requests of the last {WINDOW} s took longer than {allowed:g} s, "
-            f"before the release none of those within {self._baseline.slow:g} s"
+            f"5 % of the requests of the last {WINDOW} s took longer than {allowed:g} s; "
+            f"before the release, 95 % took at most {self._baseline.slow:g} s"
         )

@@ -1,4 +1,4 @@
-"""The host that `make up` made, reached as a person reaches it: the edge from outside, the rest through SSH tunnels.
+"""The host of `make up`: the edge from outside, the monitoring through SSH tunnels.
 
 The session fixtures `up` and `eventually` are those of tests/conftest.py.
 """

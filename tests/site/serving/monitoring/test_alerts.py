@@ -1,4 +1,4 @@
-"""From a stopped container to a message in somebody's hands, and a configuration that is no good."""
+"""From a stopped container to a delivered message, and a bad configuration."""
 
 import shutil
 import subprocess

@@ -1,4 +1,4 @@
-"""The numbers on the dashboards are those of requests that were counted while they were sent."""
+"""The dashboards' numbers match the requests that the tests sent."""
 
 from __future__ import annotations
 

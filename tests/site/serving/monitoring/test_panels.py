@@ -1,4 +1,4 @@
-"""No dead panel: with traffic, failures and a release behind it every query of every dashboard returns data."""
+"""After traffic, failures and a release, every query of every dashboard returns data."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Who has no key gets nothing from the sandbox: a container beside it, another user, a page in a browser."""
+"""Without its keys, nobody gets anything from the sandbox: a container beside it, another user, a web page."""
 
 from __future__ import annotations
 
