@@ -19,15 +19,15 @@ ARGUMENTS = {
     "run": {"type": "str"},
     # The folder that the names are relative to.
     "root": {"type": "str", "default": ""},
-    # Name → content, or a dictionary with `content`, `mode` (0644), `owner` (root), `group` (the owner's), `validate`, a
-    # command in which %s is replaced by the path of a copy, and `then`, a command that runs if the file changed, after
-    # the units are started.
+    # Name → content, or a dictionary with `content`, `mode` (0644), `owner` (root), `group` (the owner's), `validate`
+    # (a command in which %s is replaced by the path of a copy) and `then` (a command that runs after the units are started
+    # if the file changed).
     "files": {"type": "dict", "default": {}},
     # Name → a dictionary with `mode` (0755), `owner` and `group`.
     "folders": {"type": "dict", "default": {}},
     # Files to remove.
     "absent": {"type": "list", "elements": "str", "default": []},
-    # Unit → `enabled`, `started` (enabled, too) or `stopped` (disabled, too). They are stopped before files are removed,
+    # Unit → `enabled`, `started` (enabled, too) or `stopped` (disabled, too). They are stopped before files are removed
     # and started after files are written.
     "units": {"type": "dict", "default": {}},
 }

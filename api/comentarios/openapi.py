@@ -87,9 +87,7 @@ def _list() -> dict[str, Any]:
             "schema": {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT},
         },
         {**_parameter("query", "after", "A cursor from a `Link` header."), "schema": {**TEXT, "pattern": CURSOR}},
-        _parameter(
-            "header", "If-None-Match", "The `ETag` of an earlier reply; 304 if it has not changed."
-        ),
+        _parameter("header", "If-None-Match", "The `ETag` of an earlier reply; 304 if it has not changed."),
     ]
     operation = _operation(
         "listComments", "comments", "List the comments on a content_id", answer, 400, 404, 429, 503, before=parameters

@@ -63,7 +63,9 @@ def test_syntax(tmp_path: Path) -> None:
 
 def test_a_role_alone_has_its_packages() -> None:
     """On a new host: role base installs them, in one task for all roles."""
-    listed = run([BIN / "ansible-playbook", "--list-tasks", "--tags", "docker", ROOT / "site.yml"], os.environ | ANSIBLE)
+    listed = run(
+        [BIN / "ansible-playbook", "--list-tasks", "--tags", "docker", ROOT / "site.yml"], os.environ | ANSIBLE
+    )
     assert "base : Install packages" in listed.stdout and "base : Write" not in listed.stdout, listed.stdout
 
 

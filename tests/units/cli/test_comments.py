@@ -90,12 +90,9 @@ def test_round(target: Target, site: StandIns, capsys: pytest.CaptureFixture[str
     assert capsys.readouterr().out == "comment 2 is visible\n"
     comments.erase(target, BOB, f"{BOB} asked")
     said = capsys.readouterr().out
-    assert (
-        "erased: 2 comments of the address, and the address in 0 others" in said
-        and said.endswith("backup\n")
-    )
+    assert "erased: 2 comments of the address, and the address in 0 others" in said and said.endswith("backup\n")
     assert re.search(
-        r"until \d{4}-\d\d-\d\d at the latest: they expire after 2 days, a day's first after 30, and", said
+        r"until \d{4}-\d\d-\d\d at the latest: they expire after 2 days, each day's first after 30, and", said
     )
     comments.comments(target)
     assert capsys.readouterr().out.splitlines()[1:] == [lines[3]]

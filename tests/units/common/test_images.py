@@ -21,6 +21,6 @@ def test_image_of_an_interrupted_run(tmp_path: Path, monkeypatch: pytest.MonkeyP
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        images.once("comentarios-api:v1", interrupted)
+        images.ensure_built("comentarios-api:v1", interrupted)
     images.remove_all()
     assert "rmi comentarios-api:v1" in program.calls()

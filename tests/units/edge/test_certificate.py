@@ -1,4 +1,4 @@
-"""The program that gives the edge a new certificate: whatever fails, the edge has a whole one, and reads it in the end."""
+"""The program that gives the edge a new certificate: whatever fails, the edge reads a whole one in the end."""
 
 from __future__ import annotations
 

@@ -53,7 +53,11 @@ UNDONE: dict[str, tuple[dict[str, Any], str, str]] = {
     "replicas restart at their start": ({"behaves": "restarts"}, FAILED, "ended at its start"),
     "replicas never get ready": ({"behaves": "unready"}, FAILED, ":8000/readyz answered 503: {"),
     "the other services do not come up": ({"broken_up": True}, FAILED, "comentarios-edge-1 is unhealthy"),
-    "Prometheus does not load its configuration": ({"refuses": True}, FAILED, "prometheus does not take its config"),
+    "Prometheus does not load its configuration": (
+        {"refuses": True},
+        FAILED,
+        "prometheus does not load its configuration: `make logs",
+    ),
     "the edge does not reach them": ({"deaf": True}, FAILED, "does not reach the new replicas: http://"),
     "requests fail": ({"behaves": "fails"}, ROLLED_BACK, "25.0% of the requests of the last 1 s failed (50 of 200)"),
     "a replica ends while it serves": ({"behaves": "dies"}, ROLLED_BACK, "ended (status 3); the last lines of"),

@@ -47,7 +47,10 @@ def test_holder_that_is_killed_gives_it_back(folder: Path) -> None:
     command = [sys.executable, "-S", "-c", HOLDER, str(folder)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, env={"PYTHONPATH": str(path)}) as holder:
         assert holder.stdout and holder.stdout.readline() == b"held\n"
-        with pytest.raises(ReleaseError, match="ana@laptop works"), lock.hold(folder, "rui"):
+        with (
+            pytest.raises(ReleaseError, match="ana@laptop has been working on this host since"),
+            lock.hold(folder, "rui"),
+        ):
             raise AssertionError("two hold it")
         holder.kill()
         with lock.hold(folder, "rui", wait=True):

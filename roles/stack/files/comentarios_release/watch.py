@@ -175,7 +175,8 @@ class Watch:
             return ""
         return (
             f"{refused / asked:.1%} of the requests of {when} were refused by a full queue ({refused:.0f} of "
-            f"{asked:.0f}, without those beyond the earlier rate), {self._baseline.refused_ratio:.1%} before the release"
+            f"{asked:.0f}, without those beyond the earlier rate), "
+            f"{self._baseline.refused_ratio:.1%} before the release"
         )
 
     def _latency(self, seen: Sample) -> str:
