@@ -19,8 +19,8 @@ ARGUMENTS = {
     "run": {"type": "str"},
     # The folder that the names are relative to.
     "root": {"type": "str", "default": ""},
-    # Name → content, or a dictionary with `content`, `mode` (0644), `owner` (root), `group` (the owner's), `validate` (a
-    # command; %s in it is replaced by the path of a copy) and `then` (a command that runs after the units are started
+    # Name → content, or a dictionary with `content`, `mode` (0644), `owner` (root), `group` (the owner's), `validate`
+    # (a command; %s in it is replaced by the path of a copy) and `then` (a command that runs once the units are started
     # if the file changed).
     "files": {"type": "dict", "default": {}},
     # Name → a dictionary with `mode` (0755), `owner` and `group`.

@@ -38,7 +38,7 @@ class Stack:
         return exclusive(self._settings, "restore")
 
     def stop(self) -> list[Container]:
-        """Stops the API's containers after their open requests; returns all, stopped ones too."""
+        """Stops the API's containers after their open requests; returns all: a killed restore left some stopped."""
         found = self._engine.containers("api")
         self._engine.stop(one for one in found if one.runs)
         return found
