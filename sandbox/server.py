@@ -171,7 +171,7 @@ def _claim(config: Config) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise CommandError("the sandbox's AWS APIs run already") from None
+        raise CommandError("the sandbox's AWS APIs are already running") from None
     os.ftruncate(descriptor, 0)
     os.write(descriptor, str(os.getpid()).encode())
 

@@ -109,7 +109,7 @@ def test_load_balancers_targets_pass_their_checks_by_themselves(parts: Parts, co
 def test_one_process_at_a_time(config: Config) -> None:
     """Two would write the same journal."""
     server._claim(config)
-    with pytest.raises(CommandError, match="run already"):
+    with pytest.raises(CommandError, match="are already running"):
         server._claim(config)
     assert (config.state / "server.pid").read_text() == str(os.getpid())
 
