@@ -228,7 +228,8 @@ def extra_variables(variables: dict[str, Any]) -> str:
 
 
 def _plain(value: Any) -> str:
-    return ("!unsafe " if isinstance(value, str) else "") + json.dumps(value)
+    # Ansible reads an empty text that is marked as null.
+    return ("!unsafe " if isinstance(value, str) and value else "") + json.dumps(value)
 
 
 def _cancelled(ended: dict[str, CompletedProcess[str]]) -> str:

@@ -15,7 +15,7 @@ PLAYBOOK = """
   gather_facts: false
   tasks:
     - ansible.builtin.copy:
-        content: "{{ {'owner': owner, 'seconds': seconds + 1} | to_json }}"
+        content: "{{ {'owner': owner, 'seconds': seconds + 1, 'to': to} | to_json }}"
         dest: "{{ dest }}"
         mode: "0600"
 """
@@ -24,9 +24,9 @@ PLAYBOOK = """
 def test_text_is_not_evaluated(tmp_path: Path) -> None:
     (tmp_path / "play.yml").write_text(PLAYBOOK)
     hostile = f"{{{{ lookup('pipe', 'touch {tmp_path}/made') }}}} \"'"
-    variables = {"owner": hostile, "seconds": 7, "dest": str(tmp_path / "seen")}
+    variables = {"owner": hostile, "seconds": 7, "to": "", "dest": str(tmp_path / "seen")}
     command = [ROOT / ".venv/bin/ansible-playbook", "play.yml", "--extra-vars", extra_variables(variables)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert json.loads((tmp_path / "seen").read_text()) == {"owner": hostile, "seconds": 8}
+    assert json.loads((tmp_path / "seen").read_text()) == {"owner": hostile, "seconds": 8, "to": ""}
     assert not (tmp_path / "made").exists()
