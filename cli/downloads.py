@@ -89,8 +89,7 @@ def ensure_terraform() -> None:
 
 
 def compose() -> list[str]:
-    """The command of Docker Compose: the client's plugin, or the one in `.state/bin`, which is downloaded if necessary.
-    """
+    """The command of Docker Compose: the client's plugin, or the one in `.state/bin`, downloaded if necessary."""
     if subprocess.run(["docker", "compose", "version"], capture_output=True, check=False).returncode == 0:
         return ["docker", "compose"]
     own = BIN / COMPOSE.name

@@ -26,8 +26,8 @@ ARGUMENTS = {
     "folders": {"type": "dict", "default": {}},
     # Files to remove.
     "absent": {"type": "list", "elements": "str", "default": []},
-    # Unit → `enabled`, `started` (enabled, too) or `stopped` (disabled, too). They are stopped before files are removed,
-    # and started after files are written.
+    # Unit → `enabled`, `started` (enabled, too) or `stopped` (disabled, too). They are stopped before files are
+    # removed, and started after files are written.
     "units": {"type": "dict", "default": {}},
 }
 

@@ -138,7 +138,9 @@ def test_tunnel_to_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     one = host.Host("comentarios-1", "192.0.2.1", "admin", "i-1")
     monkeypatch.setattr(host, "hosts", lambda _: [one])
     monkeypatch.setattr(host, "run", lambda *_: subprocess.CompletedProcess("", 0, "api\nedge\n", ""))
-    with pytest.raises(CommandError, match="comentarios-1 runs none of grafana, prometheus, alertmanager: see `make st"):
+    with pytest.raises(
+        CommandError, match="comentarios-1 runs none of grafana, prometheus, alertmanager: see `make st"
+    ):
         shell.tunnel(target(), "", "", "", "")
 
 
