@@ -142,7 +142,7 @@ def _overlapping(first: Callable[[Callable[[], None]], None], second: Callable[[
 
 
 def _refuse_a_second(target: Target) -> None:
-    """Checks that the names in IAM are free: IAM has no regions, and nor have the names of the unnamed environment."""
+    """Checks that the names in IAM are free: IAM has no regions, nor have the unnamed environment's names."""
     group = f"{target.variables['TF_VAR_iam_prefix']}-operators"
     try:
         client(target, "iam").get_group(GroupName=group)

@@ -99,7 +99,7 @@ def environment() -> dict[str, str]:
     own = {**os.environ, "UV_NATIVE_TLS": "true"}
     if own.get("PIP_CERT"):
         own.setdefault("SSL_CERT_FILE", own["PIP_CERT"])
-    command = [PYTHON, "-m", "pip", "config", "get", "global.index-url"]
+    command: list[str | Path] = [PYTHON, "-m", "pip", "config", "get", "global.index-url"]
     index = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
     if address := own.get("PIP_INDEX_URL") or index:
         own.setdefault("UV_DEFAULT_INDEX", address)

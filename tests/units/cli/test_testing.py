@@ -63,7 +63,12 @@ def test_terraform_is_there_for_the_tests(monkeypatch: pytest.MonkeyPatch) -> No
     """Some run it, `make check`'s linters among them; a machine without it gets it as from `make up`."""
     done: list[str] = []
     monkeypatch.setattr(downloads, "ensure_terraform", lambda: done.append("terraform"))
-    monkeypatch.setattr("subprocess.run", lambda *_, **__: done.append("pytest") or subprocess.CompletedProcess("", 0))
+
+    def run(*_: object, **__: object) -> subprocess.CompletedProcess[str]:
+        done.append("pytest")
+        return subprocess.CompletedProcess("", 0)
+
+    monkeypatch.setattr("subprocess.run", run)
     assert testing.check(target()) == 0 and done[-2:] == ["terraform", "pytest"]
 
 
