@@ -103,7 +103,8 @@ def test_each_region_has_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     """Whatever they are called."""
     named = [("us-east-1", "site"), ("eu-west-1", "site"), ("us-east-1", "eu-west-1-site")]
     listed = [balancer(listener(80)) | {"Region": region, "LoadBalancerName": name} for region, name in named]
-    config, started = Config(name="units", state=tmp_path), []
+    config = Config(name="units", state=tmp_path)
+    started: list[str] = []
 
     def docker(command: str, *arguments: str) -> None:
         started.extend(arguments[-1:] if command == "start" else [])

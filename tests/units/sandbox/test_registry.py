@@ -101,7 +101,7 @@ def test_another_port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that runs, but not where this machine pushes, is made again. The images are in a volume, which stays."""
     keys.make(tmp_path)
     told: list[tuple[str, ...]] = []
-    answers = iter([None, None, {}])
+    answers: Iterator[dict[str, list[str]] | None] = iter([None, None, {}])
     running = {"Id": "sha256:1", "Image": "sha256:1", "State": {"Running": True}}
     monkeypatch.setattr(registry, "inspect", lambda *_: running)
     monkeypatch.setattr(registry, "docker", lambda *arguments, **_: told.append(arguments))
