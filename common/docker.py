@@ -17,7 +17,7 @@ from common.errors import CommandError
 from common.progress import failure, logged
 
 # How the last line may begin: with a hint at `--help`, or with what failed and not why.
-NO_REASON = ("Run '", "See '", "Error: failed to start containers")
+NO_REASON = ("Run '", "See '", "Error: failed to start containers", "exit status ")
 # The errors of all versions for objects that do not exist.
 ABSENT = re.compile(r"no such|not found", re.IGNORECASE)
 

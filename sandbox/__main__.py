@@ -183,7 +183,23 @@ def _remove(config: Config) -> None:
                 f"{strangers} in the network {config.name} is not part of the sandbox: remove it, "
                 "then run the same command again"
             )
-        docker("network", "rm", config.name)
+        _remove_network(config.name)
+
+
+def _remove_network(name: str) -> None:
+    """Removes a network whose containers are gone.
+
+    An engine may still be freeing an address, and a removal that fails half-way may leave no network.
+    """
+    deadline = time.monotonic() + 10
+    while inspect("network", name):
+        try:
+            docker("network", "rm", name)
+        except CommandError as error:
+            if time.monotonic() > deadline:
+                raise
+            say(f"  {error}; trying again")
+            time.sleep(0.5)
 
 
 def _network(config: Config) -> None:

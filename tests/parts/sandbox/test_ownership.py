@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from common.docker import inspect
+from common.images import base
+from sandbox.__main__ import _remove_network
 from tests.support.site import environment, run
 
 # Below the ports that the kernel gives to clients, any of which may be in use just now.
@@ -84,6 +86,22 @@ def test_container_of_somebody_elses_in_the_network(folders: tuple[Path, Path]):
         in refused.stdout
     )
     assert sandbox_command(one, "down").returncode == 0
+
+
+def test_network_whose_last_address_is_not_free_yet(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """As after a container's removal, when the engine is not done with it. Then the network is removed."""
+    name = "comentarios-busy"
+    subprocess.run(["docker", "network", "create", name], check=True, capture_output=True)
+    try:
+        command = ["run", "--detach", "--rm", "--network", name, base(tmp_path), "sleep", "2"]
+        subprocess.run(["docker", *command], check=True, capture_output=True)
+        _remove_network(name)
+        assert inspect("network", name) is None
+        assert f"docker network rm: Error response from daemon: error while removing network: network {name}" in (
+            capsys.readouterr().out
+        )
+    finally:
+        subprocess.run(["docker", "network", "rm", name], check=False, capture_output=True)
 
 
 def test_clone_that_was_removed(folders: tuple[Path, Path], eventually: Callable[..., object]):

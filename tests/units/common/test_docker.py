@@ -20,6 +20,7 @@ NOT_FOUND = 'OCI runtime exec failed: exec failed: exec: "sandbox-attach": execu
         (f"echo '{NOT_FOUND}'; exit 126", NOT_FOUND),
         ("echo 'what it did so far'; echo 'losetup: no free device' >&2; exit 1", "losetup: no free device"),
         ("echo 'what it did so far'; exit 1", "exit status 1"),
+        ("printf 'Error: network in use\\nexit status 1\\n' >&2; exit 1", "Error: network in use"),
         ("printf 'Error: no\\n\\nRun '\"'\"'docker exec --help'\"'\"' for more\\n' >&2; exit 1", "Error: no"),
         ("printf 'Error: in use\\nError: failed to start containers: x\\n' >&2; exit 1", "Error: in use"),
     ],
