@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import yaml
@@ -138,11 +140,21 @@ def test_controller_killed(releases, pushed, eventually, tmp_path):
             finally:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
+                # A worker of Ansible's has a session of its own, and would wait for ever.
+                _kill_all_with(f"TMPDIR={tmp_path}")
             done = releases.site.make("release", TAG=tag, WATCH="0")
             assert done.returncode == 0, done.stdout[-4000:]
             assert releases.version() == tag
             assert not releases.known()["by"]
     lossless(report)
+
+
+def _kill_all_with(variable: str) -> None:
+    """Kills this machine's processes that have such a line in their environment."""
+    for file in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            if variable.encode() in file.read_bytes().split(b"\0"):
+                os.kill(int(file.parent.name), signal.SIGKILL)
 
 
 def test_program_killed_on_the_host_carries_on(releases, pushed, eventually):
