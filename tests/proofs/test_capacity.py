@@ -35,10 +35,10 @@ class Type(NamedTuple):
 
 
 TYPES = {
-    "t3.micro": Type(0.2, 1024, (160, 60)),
+    "t3.micro": Type(0.2, 1024, (520, 40)),
     # With the memory of the smaller one; both have the same baseline.
-    "t3.small, t3.medium": Type(0.4, 2048, (800, 240)),
-    "c7i.large": Type(1.0, 4096, (2300, 850)),
+    "t3.small, t3.medium": Type(0.4, 2048, (1300, 240)),
+    "c7i.large": Type(1.0, 4096, (3400, 850)),
 }
 DATABASES = ("SQLite", "PostgreSQL")
 # What the last cell of each type and database carried: most of the next one's steps are near it.
