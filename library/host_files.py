@@ -45,13 +45,18 @@ class Writer:
 
     def run(self) -> None:
         units = self._module.params["units"]
-        self._units({name: wanted for name, wanted in units.items() if wanted == "stopped"})
-        for name, given in self._module.params["folders"].items():
-            self._folder(os.path.join(self._root, name), given or {})
         files = {
             os.path.join(self._root, name): {"content": given} if isinstance(given, str) else given
             for name, given in self._module.params["files"].items()
         }
+        # Before anything changes: the next run would find the files before an invalid one unchanged, and not load them.
+        for path, given in files.items():
+            if "validate" in given and self._differs(path, given) and not self._dry:
+                command = given["validate"].replace("%s", self._temporary(given))
+                self._command(command, f"{path} is not valid")
+        self._units({name: wanted for name, wanted in units.items() if wanted == "stopped"})
+        for name, given in self._module.params["folders"].items():
+            self._folder(os.path.join(self._root, name), given or {})
         for path, given in files.items():
             self._file(path, given)
         for name in self._module.params["absent"]:
@@ -96,20 +101,24 @@ class Writer:
             self._changed(path, "", "")
 
     def _file(self, path: str, given: dict[str, str]) -> None:
-        content, before = given["content"], _text(path)
-        differs = not os.path.isfile(path) or content != before
+        before, differs = _text(path), self._differs(path, given)
         if differs and not self._dry:
             parent = os.path.dirname(path)
             if not os.path.isdir(parent):
                 os.makedirs(parent, 0o755)
-            handle, temporary = tempfile.mkstemp(dir=self._module.tmpdir)
-            with os.fdopen(handle, "w", encoding="utf-8") as stream:
-                stream.write(content)
-            if "validate" in given:
-                self._command(given["validate"].replace("%s", temporary), f"{path} is not valid")
-            self._module.atomic_move(temporary, path)
+            self._module.atomic_move(self._temporary(given), path)
         if self._owned(path, given, "0644") or differs:
-            self._changed(path, before, content)
+            self._changed(path, before, given["content"])
+
+    def _differs(self, path: str, given: dict[str, str]) -> bool:
+        return not os.path.isfile(path) or given["content"] != _text(path)
+
+    def _temporary(self, given: dict[str, str]) -> str:
+        """The path of a file with this content, in Ansible's temporary folder."""
+        handle, path = tempfile.mkstemp(dir=self._module.tmpdir)
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            stream.write(given["content"])
+        return str(path)
 
     def _owned(self, path: str, given: dict[str, str], mode: str) -> bool:
         """Sets mode and owner of a path; returns whether they changed."""

@@ -136,3 +136,19 @@ def test_one_line_of_a_program_that_does_not_read_its_file(states: Path, capsys:
     told = run(capsys, files={str(states / "one"): made | {"then": "systemctl reload broken.service"}})
     assert told["failed"] is True
     assert told["msg"] == "systemctl reload broken.service: Unit broken.service not found."
+
+
+def test_file_that_is_not_valid_changes_nothing(states: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Not the files before it either: the next run would find them unchanged, and their programs not run."""
+    made = {"content": "new", "owner": str(os.getuid()), "group": str(os.getgid())}
+    files = {
+        str(states / "one"): made | {"then": "systemctl reload one.service"},
+        str(states / "two"): made | {"validate": "sh -c 'echo no good >&2; exit 1' - %s"},
+    }
+    given = {"files": files, "units": {"one.service": "started"}}
+    told = run(capsys, **given)
+    assert told["failed"] is True and told["msg"] == f"{states / 'two'} is not valid: no good"
+    assert not (states / "one").exists() and asked(states) == []
+    files[str(states / "two")]["validate"] = "grep -qx new %s"
+    assert run(capsys, **given)["changed"] is True
+    assert asked(states) == ["enable --now one.service", "reload one.service"]

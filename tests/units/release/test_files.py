@@ -86,6 +86,15 @@ def test_secrets_end(folder: Path) -> None:
     assert set(contents(stack)) == {"grafana/grafana.ini", ".env"}
 
 
+def test_live_database_url_stays_though_no_release_names_it(folder: Path) -> None:
+    """A container could not be started again without it."""
+    name, url = "docker-compose.override.yml", "secrets/database_url-{}"
+    stack = made(folder / "stack", {name: url.format(1), **{url.format(number): "url" for number in (1, 2, 3)}})
+    releases = made(folder / "releases", {f"7/config/{name}": url.format(2)})
+    files.retire_databases(stack, releases)
+    assert set(contents(stack)) == {name, url.format(1), url.format(2)}
+
+
 def test_files_come_with_mode_owner_and_time(folder: Path) -> None:
     source = made(folder, {"source": "text"}) / "source"
     source.chmod(0o640)

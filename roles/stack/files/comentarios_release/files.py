@@ -152,8 +152,9 @@ def retire_secrets(stack_dir: Path) -> None:
 
 
 def retire_databases(stack_dir: Path, releases: Path) -> None:
-    """Removes the databases' URLs that no release names."""
-    named = "".join(file.read_text() for file in releases.glob("*/config/docker-compose.override.yml"))
+    """Removes the databases' URLs that neither the live configuration nor a release names."""
+    name = "docker-compose.override.yml"
+    named = "".join(file.read_text() for file in (*stack_dir.glob(name), *releases.glob(f"*/config/{name}")))
     for path in (stack_dir / "secrets").glob("database_url-*"):
         if path.name not in named:
             path.unlink()
