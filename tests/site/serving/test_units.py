@@ -33,3 +33,14 @@ def test_kernels_settings_reach_every_interface(up: Site) -> None:
     values = dict(line.rsplit(":", 1) for line in read.splitlines())
     there = {name: value for name, value in values.items() if not re.search(r"/(veth\w+|lo)/", name)}
     assert len(there) > 8 and set(there.values()) == {"0"}, there
+
+
+def test_what_a_timer_starts_waits_for_the_api(up: Site) -> None:
+    """In the kernel, whose older control groups call the weight of 20 so many shares of 1024."""
+    timers = {f"{one.stem.removesuffix('.timer')}.service" for one in ROOT.glob("roles/*/*/**/comentarios-*.timer*")}
+    assert len(timers) >= 4 and timers <= set(UNITS)
+    shown = up.ssh(f"systemctl show --value --property=Slice {' '.join(sorted(timers - OF_A_DOMAIN))}").stdout
+    assert set(shown.split()) == {"comentarios.slice"}, shown
+    read = "cat /sys/fs/cgroup/comentarios.slice/cpu.weight /sys/fs/cgroup/cpu/comentarios.slice/cpu.shares 2>/dev/null"
+    weight = up.ssh(f"sudo systemd-run --quiet --wait --pipe --slice=comentarios.slice sh -c '{read}'").stdout.split()
+    assert weight in (["20"], ["204"]), weight
