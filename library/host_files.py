@@ -11,6 +11,9 @@ import tempfile
 from ansible.module_utils.basic import AnsibleModule
 
 STAGED, UNITS = "/opt/comentarios/staged", "/etc/systemd/system/"
+# The files that were written and perhaps not read by their program: an interrupted run leaves their names here, a line
+# each, and the next one carries on with them.
+UNREAD = "/opt/comentarios/unread-files"
 # What is wanted of a unit → systemctl's arguments.
 COMMANDS = {"enabled": ["enable"], "started": ["enable", "--now"], "stopped": ["disable", "--now"]}
 ARGUMENTS = {
@@ -21,7 +24,7 @@ ARGUMENTS = {
     "root": {"type": "str", "default": ""},
     # Name → content, or a dictionary with `content`, `mode` (0644), `owner` (root), `group` (the owner's), `validate`
     # (a command; %s in it is replaced by the path of a copy) and `then` (a command that runs once the units are started
-    # if the file changed).
+    # if the file changed). The host's journal shows them: a task whose files contain secrets has `no_log`.
     "files": {"type": "dict", "default": {}},
     # Name → a dictionary with `mode` (0755), `owner` and `group`.
     "folders": {"type": "dict", "default": {}},
@@ -54,23 +57,43 @@ class Writer:
             if "validate" in given and self._differs(path, given) and not self._dry:
                 command = given["validate"].replace("%s", self._temporary(given))
                 self._command(command, f"{path} is not valid")
+        absent = [os.path.join(self._root, name) for name in self._module.params["absent"]]
+        read = {path for path in [*files, *absent] if path.startswith(UNITS) or "then" in files.get(path, {})}
+        unread = set(_text(UNREAD).splitlines()) if self._live else set()
+        removed = {path for path in absent if os.path.lexists(path)}
+        differ = removed.union(path for path, given in files.items() if self._differs(path, given))
+        self._record(unread | (read & differ))
         self._units({name: wanted for name, wanted in units.items() if wanted == "stopped"})
         for name, given in self._module.params["folders"].items():
             self._folder(os.path.join(self._root, name), given or {})
         for path, given in files.items():
             self._file(path, given)
-        for name in self._module.params["absent"]:
-            path = os.path.join(self._root, name)
+        for path in absent:
             if os.path.lexists(path):
                 self._changed(path, _text(path), "")
                 if not self._dry:
                     os.unlink(path)
+        self.written += sorted((unread & read).difference(self.written))
         if any(path.startswith(UNITS) for path in self.written) and not self._dry:
             self._systemctl("daemon-reload")
         self._units({name: wanted for name, wanted in units.items() if wanted != "stopped"})
         for path, given in files.items():
             if path in self.written and "then" in given and not self._dry:
                 self._command(given["then"])
+        self._record(unread - read)
+
+    def _record(self, unread: set[str]) -> None:
+        """Replaces the list of the files that may not have been read."""
+        if not self._live or self._dry or unread == set(_text(UNREAD).splitlines()):
+            return
+        if not unread:
+            os.unlink(UNREAD)
+            return
+        os.makedirs(os.path.dirname(UNREAD), 0o755, exist_ok=True)
+        with open(UNREAD, "w", encoding="utf-8") as stream:
+            stream.write("".join(f"{path}\n" for path in sorted(unread)))
+            stream.flush()
+            os.fsync(stream.fileno())
 
     def _units(self, units: dict[str, str]) -> None:
         if not units:
@@ -143,12 +166,7 @@ def _text(path: str) -> str:
 
 
 def main() -> None:
-    module = AnsibleModule(
-        argument_spec=ARGUMENTS,
-        supports_check_mode=True,
-        # Files, which may contain secrets, do not belong in the host's journal.
-        no_log=True,
-    )
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     writer = Writer(module)
     try:
         if module.params["run"]:

@@ -42,6 +42,7 @@ def states(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
     monkeypatch.setenv("STATES", str(tmp_path))
     monkeypatch.setattr(host_files, "UNITS", f"{tmp_path}/units/")
+    monkeypatch.setattr(host_files, "UNREAD", f"{tmp_path}/unread")
     return tmp_path
 
 
@@ -152,3 +153,34 @@ def test_file_that_is_not_valid_changes_nothing(states: Path, capsys: pytest.Cap
     files[str(states / "two")]["validate"] = "grep -qx new %s"
     assert run(capsys, **given)["changed"] is True
     assert asked(states) == ["enable --now one.service", "reload one.service"]
+
+
+def test_interrupted_run_is_carried_on(states: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The next run finds the files as it wants them, and has them read nevertheless, once."""
+    made = {"content": "then", "owner": str(os.getuid()), "group": str(os.getgid())}
+    files = {
+        str(states / "one"): made | {"then": "systemctl reload one.service"},
+        str(states / "units" / "one.timer"): made,
+    }
+    # Another task's files do not wait for this one's.
+    other = {str(states / "other"): made | {"then": "systemctl reload other.service"}}
+    assert run(capsys, files=files, units={"broken.service": "started"})["failed"] is True
+    assert run(capsys, files=other)["written"] == [str(states / "other")]
+    (states / "asked").unlink()
+    assert run(capsys, check=True, files=files)["changed"] is True
+    assert asked(states) == []
+    assert run(capsys, files=files)["written"] == sorted(files)
+    assert asked(states) == ["daemon-reload", "reload one.service"]
+    assert run(capsys, files=files)["changed"] is False
+    assert not (states / "unread").exists()
+
+
+def test_removed_unit_is_forgotten_by_the_next_run(states: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    old = states / "units" / "old.timer"
+    old.parent.mkdir()
+    old.write_text("[Timer]\n")
+    assert run(capsys, absent=[str(old)], units={"broken.service": "started"})["failed"] is True
+    (states / "asked").unlink()
+    assert run(capsys, absent=[str(old)])["changed"] is True
+    assert asked(states) == ["daemon-reload"]
+    assert run(capsys, absent=[str(old)])["changed"] is False
