@@ -1,17 +1,20 @@
 """``make alerts`` and ``make silence``: amtool in Alertmanager's container, since Debian's package has no web pages."""
 
 import getpass
+import re
 import shlex
 
 from cli import host
 from cli.targets import Target
-from common.errors import CommandError, last_line
+from common.errors import CommandError, last_line, near
+from common.paths import ROOT
 from common.progress import say
 
 SEPARATOR = "----"
 WATCHDOG = "Watchdog"
 # Includes alerts that are silenced or have just arrived.
 ANY = ("--active", "--silenced", "--unprocessed")
+RULES = ROOT / "roles/prometheus/files/rules"
 CONTAINER = f"{host.COMPOSE} exec -T alertmanager"
 
 
@@ -73,11 +76,17 @@ def silence(target: Target, alert: str, for_: str, host_: str) -> None:
     """Silences an alert on every host, or on the one of this name, for a time; ``0`` ends it.
 
     Raises:
-        CommandError: no alert was given, or Alertmanager does not answer.
+        CommandError: no alert was given, no rule has its name, or Alertmanager does not answer.
     """
     duration = for_ or "2h"
     if not alert:
         raise CommandError("ALERT is missing: `make silence ALERT=DiskFull FOR=2h`; `make alerts` lists the alerts")
+    # Alertmanager would take any name: the silence would be noticed missing when the alert fires.
+    rules = "\n".join(file.read_text() for file in RULES.glob("*.yml"))
+    known = re.findall(r"^ *- alert: (\w+)$", rules, re.MULTILINE)
+    if alert not in known:
+        help_ = near(alert, known) or "docs/operations.md lists the alerts"
+        raise CommandError(f"ALERT: no rule is named {alert}: {help_}")
     for one in host.several(target, host_):
         _run(target, one, silencing(alert, duration, getpass.getuser()))
         what = "is not silenced" if duration == "0" else f"is silenced for {duration}"

@@ -7,10 +7,9 @@ Ansible reads the files in group_vars in the order of their names, so a user's f
 the settings become a second inventory in the state folder, which Ansible reads last.
 """
 
-import difflib
 import json
 import re
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field, fields
 from functools import cache
 from pathlib import Path
@@ -22,7 +21,7 @@ from cli import people
 from cli.targets import Target, exports
 from common import files
 from common.config import regions
-from common.errors import CommandError
+from common.errors import CommandError, near
 from common.paths import ROOT
 from common.progress import say
 
@@ -255,13 +254,8 @@ def require(target: Target) -> Settings:
 def _known(file: Path, name: object, known: dict[str, Any], what: str) -> None:
     if name in known:
         return
-    help_ = _near(name, known) or f"{shown(EXAMPLE)} says where they are documented"
+    help_ = near(name, known) or f"{shown(EXAMPLE)} says where they are documented"
     raise CommandError(f"{shown(file)}: {name} is not a known {what}: {help_}")
-
-
-def _near(name: object, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(str(name), known, 1, 0.6)
-    return f"did you mean {near[0]}?" if near else ""
 
 
 def _typed(where: str, value: Any, option: dict[str, Any]) -> None:
@@ -279,8 +273,8 @@ def _typed(where: str, value: Any, option: dict[str, Any]) -> None:
     if isinstance(value, dict) and "options" in option:
         for name, one in value.items():
             if name not in option["options"]:
-                near = _near(name, option["options"])
-                raise CommandError(f"{where} has no {name}" + (f": {near}" if near else ""))
+                help_ = near(name, option["options"])
+                raise CommandError(f"{where} has no {name}" + (f": {help_}" if help_ else ""))
             _typed(f"{where}.{name}", one, option["options"][name])
         for name, one in option["options"].items():
             if one.get("required") and name not in value:

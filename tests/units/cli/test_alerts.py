@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 
 import pytest
 
 from cli import alerts, host
 from cli.targets import target
+from common.errors import CommandError
 
 WATCHDOG = "Alertname  Starts At\nWatchdog   2026-11-25\n"
 DEAF = "  ✗ no alert gets through: Alertmanager receives nothing from Prometheus; see `make status`"
@@ -38,3 +40,17 @@ def test_each_answer_has_its_heading(
         "  Silences: none",
     ]
     assert len(asked) == 1
+
+
+@pytest.mark.parametrize("for_", ["2h", "0"])
+@pytest.mark.parametrize(
+    ("name", "help_"),
+    [("DiskFul", "did you mean DiskFull?"), ("Qqqqqqq", "docs/operations.md lists the alerts")],
+)
+def test_silence_of_an_alert_that_is_not_there(
+    monkeypatch: pytest.MonkeyPatch, name: str, help_: str, for_: str
+) -> None:
+    """Alertmanager would take it, and the alert would ring."""
+    monkeypatch.setattr(host, "hosts", lambda _: pytest.fail("a host is asked"))
+    with pytest.raises(CommandError, match=rf"^ALERT: no rule is named {name}: {re.escape(help_)}$"):
+        alerts.silence(target(), name, for_, "")
