@@ -49,7 +49,7 @@ images: venv ## list the API's images in ECR, the newest first
 check: venvtest ## run linters, type checks and unit tests; no root, no Docker, no network
 test: venvtest ## run the full test suite in a sandbox of its own; TIERS= some of check, parts, site
 bench: venvtest ## benchmark the API and the edge
-capacity: venvtest ## measure the load that a host of each instance type carries; half an hour on an idle machine
+capacity: venvtest ## measure the load that a host of each instance type carries; over an hour on an idle machine
 prove: venvtest ## run the long proofs: fifty kills, ten thousand bodies, releases under load
 release: venv ## build, push and roll out the working tree without losing a request; TAG= an image in ECR, REBUILD=yes, WATCH= seconds
 rollback: venv ## roll back image and configuration to the good release before the live one; TO= one of `make releases`

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import math
 import random
+import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -16,10 +17,12 @@ from tests.support.releases import Releases
 # Thread n has so many comments by n, and is read as often by n (Zipf's law): from 10,000 comments to one.
 COMMENTS = THREADS = 10_000
 CALM = 0.25  # seconds: a site carries a rate when 99 % of its replies take no longer, and none fails
-# Of a step, at least: 99 % of few requests depend on one or two of them.
-STEP_SECONDS, STEP_REQUESTS = 5, 1000
+# Of a step, at least: 99 % of few requests depend on one or two of them, and Prometheus asks everything once in 15 s.
+STEP_SECONDS, STEP_REQUESTS = 15, 1000
 # Of the rate that it was asked for: the load itself was too slow if it sent less.
 SENT = 0.95
+# How often a load measures the machine's speed.
+SPEED_SECONDS = 0.25
 PROXIES = ["0.0.0.0/0"]
 # The search for that rate: how far apart its first two steps are, of which each next one is farther, and how near to
 # each other its last ones; where it ends.
@@ -47,10 +50,15 @@ class Seen(NamedTuple):
 
 
 class Crowd(Load):
-    """An open-loop load of a thousand clients; the edge takes their addresses from it (`stack_trusted_proxies`)."""
+    """An open-loop load of a thousand clients; the edge takes their addresses from it (`stack_trusted_proxies`).
 
-    def __init__(self, url: str, rate: int) -> None:
+    It sets `stop` once more than `slow` requests took longer than CALM or failed.
+    """
+
+    def __init__(self, url: str, rate: int, stop: asyncio.Event, slow: float) -> None:
         super().__init__(url, rate)
+        self.rate, self._stop, self._slow = rate, stop, slow
+        self.speeds: list[float] = []
         self.seen: list[Seen] = []
         # By how much each request began late: what the load itself adds to what it sees, at least.
         self.late: list[float] = []
@@ -60,6 +68,8 @@ class Crowd(Load):
 
     def _tick(self, number: int) -> list[Coroutine[Any, Any, None]]:
         self.late.append(asyncio.get_running_loop().time() - self._begin - number / self._rate)
+        if number / self._rate > len(self.speeds) * SPEED_SECONDS:
+            self.speeds.append(speed())
         return [self._get(number) if number % 5 else self._post(number)]
 
     async def _get(self, number: int) -> None:
@@ -72,6 +82,9 @@ class Crowd(Load):
         seconds = self.seconds[-1]
         problem = "" if good else self.failures[-1][2]
         self.seen.append(Seen(asyncio.get_running_loop().time() - seconds, seconds, problem))
+        self._slow -= bool(problem) or seconds > CALM
+        if self._slow < 0:
+            self._stop.set()
         return good
 
     async def _exchange(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
@@ -82,6 +95,13 @@ class Crowd(Load):
     def calm(self) -> bool:
         begun = [one.begin - self._begin for one in self.seen if one.begin >= self._begin]
         return not self.failures and p99(self.seconds) <= CALM and len(begun) >= SENT * self._rate * max(begun)
+
+
+def speed() -> float:
+    """How fast this machine's CPU is at the moment: 1.0 where a small loop takes a millisecond of it."""
+    begin = time.thread_time()
+    sum(range(50_000))
+    return 0.001 / (time.thread_time() - begin)
 
 
 def p99(seconds: Iterable[float]) -> float:
@@ -117,11 +137,12 @@ def configure(releases: Releases, proxies: list[str], replicas: int = 2) -> None
     assert done.returncode == 0, done.stdout[-3000:]
 
 
-def phase(releases: Releases, rate: int, seconds: float) -> Crowd:
-    """So many requests a second for so many seconds."""
+def phase(releases: Releases, rate: int, seconds: float, slow: float = math.inf) -> Crowd:
+    """So many requests a second for so many seconds, or until so many requests took too long or failed."""
 
     async def load() -> Crowd:
-        crowd, stop = Crowd(releases.edge, rate), asyncio.Event()
+        stop = asyncio.Event()
+        crowd = Crowd(releases.edge, rate, stop, slow)
         asyncio.get_running_loop().call_later(seconds, stop.set)
         await crowd.run(stop)
         crowd.close()
@@ -131,8 +152,9 @@ def phase(releases: Releases, rate: int, seconds: float) -> Crowd:
 
 
 def step(releases: Releases, rate: int) -> Crowd:
-    """A phase that is long enough to tell whether a site carries this rate."""
-    return phase(releases, rate, max(STEP_SECONDS, STEP_REQUESTS / rate))
+    """A phase that is long enough to tell whether a site carries this rate; it ends when the site does not."""
+    seconds = max(STEP_SECONDS, STEP_REQUESTS / rate)
+    return phase(releases, rate, seconds, 0.01 * rate * seconds)
 
 
 def carried(step: Callable[[int], bool], guess: int) -> int:
