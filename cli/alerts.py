@@ -81,7 +81,7 @@ def silence(target: Target, alert: str, for_: str, host_: str) -> None:
     duration = for_ or "2h"
     if not alert:
         raise CommandError("ALERT is missing: `make silence ALERT=DiskFull FOR=2h`; `make alerts` lists the alerts")
-    # Alertmanager would take any name: the silence would be noticed missing when the alert fires.
+    # Alertmanager takes any name; a misspelt one would silence nothing.
     rules = "\n".join(file.read_text() for file in RULES.glob("*.yml"))
     known = re.findall(r"^ *- alert: (\w+)$", rules, re.MULTILINE)
     if alert not in known:

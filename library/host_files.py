@@ -52,22 +52,22 @@ class Writer:
             os.path.join(self._root, name): {"content": given} if isinstance(given, str) else given
             for name, given in self._module.params["files"].items()
         }
+        differ = {path for path, given in files.items() if self._differs(path, given)}
         # Before anything changes: the next run would find the files before an invalid one unchanged, and not load them.
         for path, given in files.items():
-            if "validate" in given and self._differs(path, given) and not self._dry:
-                command = given["validate"].replace("%s", self._temporary(given))
+            if "validate" in given and path in differ and not self._dry:
+                command = given["validate"].replace("%s", self._temporary(given["content"]))
                 self._command(command, f"{path} is not valid")
         absent = [os.path.join(self._root, name) for name in self._module.params["absent"]]
         read = {path for path in [*files, *absent] if path.startswith(UNITS) or "then" in files.get(path, {})}
         unread = set(_text(UNREAD).splitlines()) if self._live else set()
-        removed = {path for path in absent if os.path.lexists(path)}
-        differ = removed.union(path for path, given in files.items() if self._differs(path, given))
-        self._record(unread | (read & differ))
+        changing = differ.union(path for path in absent if os.path.lexists(path))
+        self._record(unread | (read & changing))
         self._units({name: wanted for name, wanted in units.items() if wanted == "stopped"})
         for name, given in self._module.params["folders"].items():
             self._folder(os.path.join(self._root, name), given or {})
         for path, given in files.items():
-            self._file(path, given)
+            self._file(path, given, path in differ)
         for path in absent:
             if os.path.lexists(path):
                 self._changed(path, _text(path), "")
@@ -90,10 +90,9 @@ class Writer:
             os.unlink(UNREAD)
             return
         os.makedirs(os.path.dirname(UNREAD), 0o755, exist_ok=True)
-        with open(UNREAD, "w", encoding="utf-8") as stream:
-            stream.write("".join(f"{path}\n" for path in sorted(unread)))
-            stream.flush()
-            os.fsync(stream.fileno())
+        # Replaced in one step, so that a kill does not lose what an earlier run noted. It need not survive a power cut:
+        # programs read their files when the host boots.
+        self._module.atomic_move(self._temporary("".join(f"{path}\n" for path in sorted(unread))), UNREAD)
 
     def _units(self, units: dict[str, str]) -> None:
         if not units:
@@ -123,24 +122,24 @@ class Writer:
         if self._owned(path, given, "0755") or missing:
             self._changed(path, "", "")
 
-    def _file(self, path: str, given: dict[str, str]) -> None:
-        before, differs = _text(path), self._differs(path, given)
+    def _file(self, path: str, given: dict[str, str], differs: bool) -> None:
+        before = _text(path)
         if differs and not self._dry:
             parent = os.path.dirname(path)
             if not os.path.isdir(parent):
                 os.makedirs(parent, 0o755)
-            self._module.atomic_move(self._temporary(given), path)
+            self._module.atomic_move(self._temporary(given["content"]), path)
         if self._owned(path, given, "0644") or differs:
             self._changed(path, before, given["content"])
 
     def _differs(self, path: str, given: dict[str, str]) -> bool:
         return not os.path.isfile(path) or given["content"] != _text(path)
 
-    def _temporary(self, given: dict[str, str]) -> str:
+    def _temporary(self, content: str) -> str:
         """The path of a file with this content, in Ansible's temporary folder."""
         handle, path = tempfile.mkstemp(dir=self._module.tmpdir)
         with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(given["content"])
+            stream.write(content)
         return str(path)
 
     def _owned(self, path: str, given: dict[str, str], mode: str) -> bool:

@@ -116,14 +116,14 @@ def test_what_a_host_carries(
     releases: Releases, database: str, replicas: int, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     type_, cells = TYPES[name], CARRIED[name, database]
-    calm: dict[int, tuple[crowd.Crowd, counters.Used]] = {}
+    calm: dict[int, tuple[int, crowd.Crowd, counters.Used]] = {}
 
     def step(rate: int) -> bool:
-        speed = statistics.median(crowd.speed() for _ in range(200))
+        sent = round(rate * statistics.median(crowd.speed() for _ in range(200)))
         with counters.used(releases) as used:
-            found = crowd.step(releases, round(rate * speed))
+            found = crowd.step(releases, sent)
         if found.calm:
-            calm[rate] = found, used
+            calm[rate] = sent, found, used
         return found.calm
 
     near = [rate for number, rate in cells if number == replicas] or [rate for _, rate in cells]
@@ -133,9 +133,9 @@ def test_what_a_host_carries(
     if not rate:
         tables.add_row(COLUMNS, (name, type_.cores, database, replicas, f"at most {crowd.LEAST}", *[""] * 6))
         return
-    found, used = calm[rate]
+    sent, found, used = calm[rate]
     speed = statistics.median(found.speeds)
-    rate = round(found.rate / speed)
+    rate = round(sent / speed)
     cells.append((replicas, rate))
     rates = [rate for number, rate in cells if number == replicas]
     shares = ", ".join(f"{100 * used.cpu[one] / type_.cores:.0f}" for one in ("api", "edge", "others"))

@@ -57,7 +57,7 @@ class Crowd(Load):
 
     def __init__(self, url: str, rate: int, stop: asyncio.Event, slow: float) -> None:
         super().__init__(url, rate)
-        self.rate, self._stop, self._slow = rate, stop, slow
+        self._stop, self._slow = stop, slow
         self.speeds: list[float] = []
         self.seen: list[Seen] = []
         # By how much each request began late: what the load itself adds to what it sees, at least.
@@ -152,7 +152,7 @@ def phase(releases: Releases, rate: int, seconds: float, slow: float = math.inf)
 
 
 def step(releases: Releases, rate: int) -> Crowd:
-    """A phase that is long enough to tell whether a site carries this rate; it ends when the site does not."""
+    """A phase that is long enough to tell whether a site carries this rate; it ends at once if it does not."""
     seconds = max(STEP_SECONDS, STEP_REQUESTS / rate)
     return phase(releases, rate, seconds, 0.01 * rate * seconds)
 

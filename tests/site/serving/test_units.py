@@ -36,7 +36,7 @@ def test_kernels_settings_reach_every_interface(up: Site) -> None:
 
 
 def test_what_a_timer_starts_waits_for_the_api(up: Site) -> None:
-    """In the kernel, whose older control groups call the weight of 20 so many shares of 1024."""
+    """As the kernel has it: older control groups express a weight of 20 as 204 shares."""
     timers = {f"{one.stem.removesuffix('.timer')}.service" for one in ROOT.glob("roles/*/*/**/comentarios-*.timer*")}
     assert len(timers) >= 4 and timers <= set(UNITS)
     shown = up.ssh(f"systemctl show --value --property=Slice {' '.join(sorted(timers - OF_A_DOMAIN))}").stdout
