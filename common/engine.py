@@ -1,5 +1,6 @@
 """The Docker Engine of this machine, which is installed and started if necessary and possible."""
 
+import fcntl
 import getpass
 import os
 import shutil
@@ -9,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from common import apt, files
 from common.errors import CommandError
@@ -18,11 +20,14 @@ from common.progress import step
 SOCKET = Path("/var/run/docker.sock")
 # Of an engine that we start directly.
 LOG, RECORD = STATE / "engine" / "logs" / "dockerd.log", STATE / "engine" / "dockerd.pid"
+# The engine's own. Processes that use the engine hold a shared lock on it, which ends with them however they end.
+PIDFILE = Path("/var/run/docker.pid")
+_in_use: list[IO[str]] = []
 INSTALL = "install Docker Engine (`apt-get install docker.io` as root), start it, then run the same command again"
 
 
 def ensure() -> None:
-    """Makes sure that a Docker Engine answers.
+    """Makes sure that a Docker Engine answers, and that no other process stops it before this one ends.
 
     As root on Debian or Ubuntu, it is installed from the distribution and started: by systemd if that is process 1,
     otherwise directly, until ``stop``.
@@ -30,6 +35,7 @@ def ensure() -> None:
     Raises:
         CommandError: there is none, and this process may not install or start one.
     """
+    _use()
     if answers():
         return
     if os.environ.get("DOCKER_HOST"):
@@ -54,6 +60,7 @@ def ensure() -> None:
             _start()
         for _ in range(120):
             if answers():
+                _use()
                 return
             time.sleep(0.5)
     raise CommandError(f"the Docker Engine does not answer within 60 s: see {LOG} or its journal")
@@ -70,21 +77,45 @@ def running() -> Iterator[None]:
 
 
 def stop() -> None:
-    """Stops the engine if ``ensure`` started it directly and it has no containers."""
-    if not RECORD.exists():
+    """Stops the engine if ``ensure`` started it directly, no other process uses it and it has no containers."""
+    while _in_use:
+        _in_use.pop().close()
+    alone = RECORD.exists() and _lock(fcntl.LOCK_EX | fcntl.LOCK_NB)
+    if not alone:
         return
-    left = subprocess.run(["docker", "ps", "--all", "--quiet"], capture_output=True, text=True, check=False)
-    if left.returncode or left.stdout.split():
-        # Another process or sandbox uses the engine. One that does not answer may have containers.
-        return
-    pid = int(RECORD.read_text())
-    if _is_dockerd(pid):
-        os.kill(pid, signal.SIGTERM)
-        for _ in range(300):
-            if not _is_dockerd(pid):
-                break
-            time.sleep(0.1)
-    RECORD.unlink()
+    with alone:
+        left = subprocess.run(["docker", "ps", "--all", "--quiet"], capture_output=True, text=True, check=False)
+        if left.returncode or left.stdout.split():
+            # One that does not answer may have containers.
+            return
+        pid = int(RECORD.read_text())
+        if _is_dockerd(pid):
+            os.kill(pid, signal.SIGTERM)
+            for _ in range(300):
+                if not _is_dockerd(pid):
+                    break
+                time.sleep(0.1)
+        RECORD.unlink()
+
+
+def _use() -> None:
+    """Holds the lock until ``stop`` or the end of this process; waits for a process that is stopping the engine."""
+    if file := _lock(fcntl.LOCK_SH):
+        _in_use.append(file)
+
+
+def _lock(kind: int) -> IO[str] | None:
+    """The engine's file, locked; None if no engine of this machine runs, or others hold the lock."""
+    try:
+        file = PIDFILE.open()
+    except OSError:
+        return None
+    try:
+        fcntl.flock(file, kind)
+    except BlockingIOError:
+        file.close()
+        return None
+    return file
 
 
 def answers() -> bool:
