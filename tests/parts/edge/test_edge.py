@@ -11,7 +11,7 @@ import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
@@ -373,6 +373,41 @@ def test_overload_is_refused_at_once(whole_host: Host, places: dict[str, int]) -
     assert seen and seen.errors == seen.refused == 60
     logged = subprocess.run(["docker", "logs", host.name], capture_output=True, text=True, check=True)
     assert (logged.stdout + logged.stderr).count('"status":503') < 10
+
+
+def test_fewer_may_wait_for_a_second_after_a_refusal(whole_host: Host) -> None:
+    """In an overload that lasts, a long queue only makes all wait longer; after it, there is room for a burst again."""
+    host = whole_host
+    (host.folder / "replica" / "replica.cfg").write_text(SLOW_REPLICA.replace(f"tarpit {SLOW}s", "tarpit 2s"))
+    docker("restart", "--time", "0", f"{host.project}-one-1")
+    host.configure(_stack_replica_requests=4, _stack_edge_queue=8, _stack_edge_overload_queue=2)
+    # HAProxy has a thread for each CPU, and two may both see the queue's last place.
+    docker("update", "--cpuset-cpus", "0", host.name)
+    host.edge.reload()
+
+    def status() -> int:
+        connection = HTTPConnection(host.address, 8080, timeout=20)
+        connection.request("GET", "/api/x")
+        return connection.getresponse().status
+
+    def at_once() -> int | None:
+        """The status of a reply that comes at once; None if the request waits."""
+        reply = pool.submit(status)
+        return reply.result() if wait([reply], 0.5).done else None
+
+    # The edge waits until the replica is there again.
+    assert status() == 200
+
+    with ThreadPoolExecutor(16) as pool:
+        first = [pool.submit(status) for _ in range(12)]
+        time.sleep(0.3)
+        while not wait(first, 0.2, FIRST_COMPLETED).done:
+            assert at_once() == 503
+        # Four are served, and four wait.
+        assert at_once() == 503
+        time.sleep(1.1)
+        assert at_once() is None
+        assert Counter(one.result() for one in first) == {200: 12}
 
 
 def test_without_an_engine_the_edge_goes_on(host: Host) -> None:

@@ -65,7 +65,12 @@ SOURCES = {
     "one client's requests at a time before it is refused": lambda: _configured(r"429 if { sc_conn_cur\(0\) gt (\d+)"),
     "places at a replica, everybody": lambda: _configured(r"^backend api\n(?:.*\n)*?.*maxconn (\d+)"),
     "places at a replica, crowd": lambda: _configured(r"^backend crowd\n(?:.*\n)*?.*maxconn (\d+)"),
-    "requests that wait for a place, before others are refused": lambda: _configured(r"queue\(api\) ge (\d+)"),
+    "requests that wait for a place, before others are refused": lambda: _configured(
+        r"!crowded { queue\(api\) ge (\d+)"
+    ),
+    "requests that wait for a place in the second after a refusal": lambda: _configured(
+        r"overload { queue\(api\) ge (\d+)"
+    ),
     "requests of the crowd that wait for a place": lambda: _configured(r"queue\(crowd\) ge (\d+)"),
     "header arrives": lambda: _configured(r"timeout http-request (\d+)s"),
     "a stall of the client, either way": lambda: _configured(r"timeout client (\d+)s"),
@@ -111,6 +116,10 @@ BALANCER = TABLE["load balancer keeps an idle connection, waits for a reply"]
         ("one client's connections", "connections"),
         ("one client's requests at a time before it counts as crowd", "places at a replica, everybody"),
         ("places at a replica, crowd", "places at a replica, everybody"),
+        (
+            "requests that wait for a place in the second after a refusal",
+            "requests that wait for a place, before others are refused",
+        ),
         ("header arrives", "load balancer keeps an idle connection, waits for a reply"),
         ("a stall of the client, either way", "whole body arrives"),
         ("writes wait during a move", "a stall of the client, either way"),
