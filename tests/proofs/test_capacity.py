@@ -47,7 +47,7 @@ TYPES = {
     "c7i.large": Type(1.0, 4096, (1100, 400)),
 }
 DATABASES = ("SQLite", "PostgreSQL")
-# What each cell of a type and database carried, by replicas: most of the next one's steps are near it.
+# What each cell of a type and database carried, by replicas, 0 for nothing: most of the next one's steps are near it.
 CARRIED: dict[tuple[str, str], list[tuple[int, int]]] = defaultdict(list)
 REPLICAS = (4, 2, 1)
 TIMES = 2
@@ -126,29 +126,29 @@ def test_what_a_host_carries(
             calm[rate] = sent, found, used
         return found.calm
 
-    near = [rate for number, rate in cells if number == replicas] or [rate for _, rate in cells]
+    carrying = [(number, rate) for number, rate in cells if rate]
+    near = [rate for number, rate in carrying if number == replicas] or [rate for _, rate in carrying]
     with capped(releases, type_.cores, type_.memory):
         crowd.phase(releases, 30, WARM)
         rate = crowd.carried(step, near[-1] if near else type_.guesses[DATABASES.index(database)])
-    if not rate:
-        tables.add_row(COLUMNS, (name, type_.cores, database, replicas, f"at most {crowd.LEAST}", *[""] * 6))
-        return
-    sent, found, used = calm[rate]
-    speed = statistics.median(found.speeds)
-    rate = round(sent / speed)
+    measured = [""] * 5
+    if rate:
+        sent, found, used = calm[rate]
+        speed = statistics.median(found.speeds)
+        rate = round(sent / speed)
+        shares = ", ".join(f"{100 * used.cpu[one] / type_.cores:.0f}" for one in ("api", "edge", "others"))
+        usd = " / ".join(f"{price / (rate * SECONDS_A_MONTH) * 1e6:.3f}" for price in _prices(name))
+        limit = used.limit(type_.cores, type_.memory)
+        measured = [f"{1000 * crowd.p99(found.seconds):.0f}", limit, shares, f"{used.memory:.0f}", usd]
     cells.append((replicas, rate))
     rates = [rate for number, rate in cells if number == replicas]
-    shares = ", ".join(f"{100 * used.cpu[one] / type_.cores:.0f}" for one in ("api", "edge", "others"))
-    usd = " / ".join(f"{price / (rate * SECONDS_A_MONTH) * 1e6:.3f}" for price in _prices(name))
-    limit = used.limit(type_.cores, type_.memory)
-    p99 = f"{1000 * crowd.p99(found.seconds):.0f}"
-    apart = f"{100 * (max(rates) / min(rates) - 1):.0f}"
-    both = " / ".join(map(str, rates))
-    row = (name, type_.cores, database, replicas, both, apart, p99, limit, shares, f"{used.memory:.0f}", usd)
+    apart = f"{100 * (max(rates) / min(rates) - 1):.0f}" if all(rates) else ""
+    both = " / ".join(str(rate or f"at most {crowd.LEAST}") for rate in rates)
+    row = (name, type_.cores, database, replicas, both, apart, *measured)
     if len(rates) == TIMES:
         tables.add_row(COLUMNS, row)
     with capsys.disabled():
-        print(f"\n| {' | '.join(map(str, row))} | at speed {speed:.2f}", flush=True)
+        print(f"\n| {' | '.join(map(str, row))} |", flush=True)
 
 
 def _prices(types: str) -> list[float]:
