@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Iterable
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from queue import Empty, SimpleQueue
 from typing import Any, LiteralString, NamedTuple, Protocol
@@ -95,11 +95,8 @@ class Engine(Protocol):
     def migrate(self) -> None:
         """Bring the schema up to date. Several replicas may do this at once."""
 
-    def write(self, comments: Iterable[NewComment]) -> None:
-        """Store all or none, durably. Not thread-safe. No comment proves that it can write.
-
-        comments: read once, when no other process writes.
-        """
+    def write(self, comments: Sequence[NewComment]) -> None:
+        """Store all or none, durably. Not thread-safe. An empty list proves that it can write."""
 
     def slice(self, content_id: str, after: int, limit: int) -> Slice:
         """At most `limit` comments with an id greater than `after`, the oldest first."""
@@ -240,9 +237,9 @@ class Storage:
         """Close the database. No call may follow."""
         self.engine.close()
 
-    def _write(self, batch: Iterable[NewComment | None]) -> None:
+    def _write(self, batch: list[NewComment | None]) -> None:
         self.ensure_migrated()
-        self.engine.write(comment for comment in batch if comment is not None)
+        self.engine.write([comment for comment in batch if comment is not None])
 
 
 def _as_of(newest: Stored | None, revision: int | None) -> Stored | None:

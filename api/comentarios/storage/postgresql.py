@@ -1,7 +1,7 @@
 """PostgreSQL: for several hosts that share one database."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, LiteralString
 
@@ -113,12 +113,12 @@ class PostgresqlEngine(Engine):
                     connection.execute(statement)
                 connection.execute("INSERT INTO schema_version VALUES (%s)", (number,))
 
-    def write(self, comments: Iterable[NewComment]) -> None:
+    def write(self, comments: Sequence[NewComment]) -> None:
         with self._connection() as connection, connection.transaction():
-            connection.execute("SELECT pg_advisory_xact_lock(%s)", (WRITE_LOCK,))
-            if batch := list(comments):
+            if comments:
+                connection.execute("SELECT pg_advisory_xact_lock(%s)", (WRITE_LOCK,))
                 with connection.cursor() as cursor:
-                    cursor.executemany(INSERT, batch)
+                    cursor.executemany(INSERT, comments)
             else:
                 connection.execute(BEAT, (time.time_ns() // 1_000_000,))
 

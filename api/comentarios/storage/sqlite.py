@@ -3,7 +3,7 @@
 import os
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -119,7 +119,7 @@ class SqliteEngine(Engine):
             finally:
                 connection.close()
 
-    def write(self, comments: Iterable[NewComment]) -> None:
+    def write(self, comments: Sequence[NewComment]) -> None:
         with _translated():
             if self._writer is None:
                 self._writer = self._connect()
@@ -128,8 +128,8 @@ class SqliteEngine(Engine):
             connection = self._writer
             try:
                 begin(connection, self._busy_seconds)
-                if batch := list(comments):
-                    connection.executemany(INSERT, batch)
+                if comments:
+                    connection.executemany(INSERT, comments)
                 else:
                     connection.execute(BEAT, (time.time_ns() // 1_000_000,))
                 connection.execute("COMMIT")

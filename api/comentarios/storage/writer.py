@@ -2,7 +2,7 @@
 
 from _thread import allocate_lock
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 MAX_BATCH = 256
@@ -23,17 +23,14 @@ class _Job(Generic[Item]):
 
 
 class GroupWriter(Generic[Item]):
-    """Passes items to `write(iterable)`, one batch at a time, in order.
-
-    A batch is complete when `write` reads it, once no other process writes: what comes while it waits for that does not
-    wait again.
+    """Passes items to `write(list)`, one batch at a time, in order.
 
     A sync to disk costs the same for one comment as for fifty. Whoever finds nobody writing writes for all who
     wait, then leaves the next batch to the first who came meanwhile: no thread of its own, and half as many
     switches between threads as with one.
     """
 
-    def __init__(self, write: Callable[[Iterable[Item]], None]):
+    def __init__(self, write: Callable[[list[Item]], None]):
         self._write = write
         self._mutex = allocate_lock()
         self._waiting: deque[_Job[Item]] = deque()
@@ -56,16 +53,15 @@ class GroupWriter(Generic[Item]):
 
     def _lead(self, job: _Job[Item]) -> None:
         batch = [job]
-        items = self._items(batch)
+        with self._mutex:
+            while self._waiting and len(batch) < MAX_BATCH:
+                batch.append(self._waiting.popleft())
         error: BaseException | None = None
         try:
-            self._write(items)
+            self._write([one.item for one in batch])
         except BaseException as raised:
             # Whatever the exception, the others must not wait forever.
             error = raised
-            # If it was not read: those that wait would else wait as long again.
-            for _ in items:
-                pass
         with self._mutex:
             following = self._waiting.popleft() if self._waiting else None
             self._busy = following is not None
@@ -76,11 +72,3 @@ class GroupWriter(Generic[Item]):
         for one in batch[1:]:
             one.error = error
             one.done.release()
-
-    def _items(self, batch: list[_Job[Item]]) -> Iterator[Item]:
-        """The items of a batch, which whoever waits joins as the first is read."""
-        with self._mutex:
-            while self._waiting and len(batch) < MAX_BATCH:
-                batch.append(self._waiting.popleft())
-        for one in batch:
-            yield one.item

@@ -2,7 +2,6 @@
 
 import threading
 import time
-from collections.abc import Iterable
 from typing import Any
 
 from comentarios.storage.writer import GroupWriter
@@ -12,8 +11,8 @@ from threads import in_threads
 def test_group_writer_shares_commits() -> None:
     batches, release = [], threading.Event()
 
-    def write(batch: Iterable[Any]) -> None:
-        batches.append(list(batch))
+    def write(batch: list[Any]) -> None:
+        batches.append(batch)
         release.wait(10)
 
     writer = GroupWriter(write)
@@ -32,63 +31,8 @@ def test_group_writer_shares_commits() -> None:
     assert batches[0] == [0] and sorted(batches[1]) == list(range(1, 21)) and len(batches) == 2
 
 
-def test_group_writer_takes_those_who_come_while_another_process_writes() -> None:
-    """They need not wait for a second time, and share one commit."""
-    batches, waits, free = [], threading.Event(), threading.Event()
-
-    def write(batch: Iterable[Any]) -> None:
-        waits.set()
-        free.wait(10)
-        batches.append(list(batch))
-
-    writer = GroupWriter(write)
-    threads = [threading.Thread(target=writer.submit, args=(number,)) for number in range(5)]
-    threads[0].start()
-    assert waits.wait(10)
-    for thread in threads[1:]:
-        thread.start()
-    while len(writer._waiting) < 4:
-        time.sleep(0.001)
-    free.set()
-    for thread in threads:
-        thread.join(10)
-    assert [sorted(batch) for batch in batches] == [[0, 1, 2, 3, 4]]
-
-
-def test_group_writer_tells_those_who_came_while_it_could_not_write() -> None:
-    """At once: each next one would wait as long for the lock, until the edge gives up."""
-    attempts, waits, give_up = [], threading.Event(), threading.Event()
-
-    def write(batch: Iterable[Any]) -> None:
-        attempts.append(batch)
-        waits.set()
-        give_up.wait(10)
-        raise ZeroDivisionError
-
-    writer = GroupWriter(write)
-    failed: list[int] = []
-
-    def submit(number: int) -> None:
-        try:
-            writer.submit(number)
-        except ZeroDivisionError:
-            failed.append(number)
-
-    threads = [threading.Thread(target=submit, args=(number,)) for number in range(5)]
-    threads[0].start()
-    assert waits.wait(10)
-    for thread in threads[1:]:
-        thread.start()
-    while len(writer._waiting) < 4:
-        time.sleep(0.001)
-    give_up.set()
-    for thread in threads:
-        thread.join(10)
-    assert sorted(failed) == [0, 1, 2, 3, 4] and len(attempts) == 1
-
-
 def test_group_writer_tells_every_waiter_of_a_failure() -> None:
-    def write(batch: Iterable[int]) -> None:
+    def write(batch: list[int]) -> None:
         raise ZeroDivisionError
 
     writer = GroupWriter(write)
@@ -101,10 +45,9 @@ def test_group_writer_tells_those_who_share_a_commit_that_it_failed() -> None:
     release = threading.Event()
     failed: list[int] = []
 
-    def write(batch: Iterable[Any]) -> None:
-        written = list(batch)
+    def write(batch: list[Any]) -> None:
         release.wait(10)
-        if written != [0]:
+        if batch != [0]:
             raise ValueError
 
     def submit(number: int) -> None:
@@ -128,11 +71,10 @@ def test_group_writer_tells_those_who_share_a_commit_that_it_failed() -> None:
 def test_group_writer_goes_on_after_a_failure() -> None:
     written = []
 
-    def write(batch: Iterable[Any]) -> None:
-        items = list(batch)
-        if "bad" in items:
+    def write(batch: list[Any]) -> None:
+        if "bad" in batch:
             raise ValueError
-        written.extend(items)
+        written.extend(batch)
 
     writer = GroupWriter(write)
     results = in_threads(60, lambda number: writer.submit("bad" if number % 3 == 0 else number))
