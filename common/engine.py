@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from common import apt, files
+from common.docker import docker
 from common.errors import CommandError
 from common.paths import STATE
 from common.progress import step
@@ -84,8 +85,10 @@ def stop() -> None:
     if not alone:
         return
     with alone:
-        left = subprocess.run(["docker", "ps", "--all", "--quiet"], capture_output=True, text=True, check=False)
-        if left.returncode or left.stdout.split():
+        try:
+            if docker("ps", "--all", "--quiet", timeout=30).split():
+                return
+        except CommandError:
             # One that does not answer may have containers.
             return
         pid = int(RECORD.read_text())

@@ -68,7 +68,6 @@ def uses_the_engine() -> Iterator[subprocess.Popen[str]]:
     script = f"""
 from pathlib import Path
 from common import engine
-from common.paths import ROOT
 engine.PIDFILE = Path({str(engine.PIDFILE)!r})
 engine.answers = lambda: True
 engine.ensure()
