@@ -45,14 +45,14 @@ def _host(one: host.Host, stack: Answer, probe: Answer, edge: Callable[[], str])
         return False
     rows = [json.loads(line) for line in stack.stdout.splitlines() if line.strip()]
     healthy = bool(rows)
-    serving = {_release(row) for row in rows if row["State"] == "running" and row["Health"] != "unhealthy"}
+    serving = {_release(row) for row in rows if row["State"] == "running"}
     for row in sorted(rows, key=lambda row: row["Name"]):
-        good = row["State"] == "running" and row["Health"] in {"", "healthy"}
+        good = row["State"] == "running"
         # Stopped, but kept for a rollback in a second while a release is being watched.
         standby = row["State"] == "exited" and row["ExitCode"] == 0 and _release(row) and serving - {"", _release(row)}
         healthy &= bool(good or standby)
-        word = "standby" if standby else "starting" if row["Health"] == "starting" else "UNHEALTHY"
-        _line(good, f"{one.name} {row['Service']}", f"{_version(row['Image'])}  {row['Status']}", word)
+        text = f"{_version(row['Image'])}  {row['Status']}"
+        _line(good, f"{one.name} {row['Service']}", text, "standby" if standby else "UNHEALTHY")
     if not any(row["Service"] == "grafana" for row in rows):
         say("not run    Grafana: its image is not available (set GRAFANA_IMAGE)")
     if reason := certificate.pending(one, probe):

@@ -25,6 +25,7 @@ from tests.support.load import RATE
 SECONDS = 60
 API = "docker ps --quiet --filter label=com.docker.compose.service=api"
 DATA = "/var/lib/comentarios"
+ADDRESSES = f"docker inspect --format '{{{{range .NetworkSettings.Networks}}}}{{{{.IPAddress}}}} {{{{end}}}}' $({API})"
 PROMETHEUS_READY = "curl --silent --fail http://127.0.0.1:9090/-/ready"
 
 
@@ -82,7 +83,9 @@ def healthy(releases, eventually):
     """Both replicas are there before and after; a fault leaves nothing broken behind."""
 
     def well() -> bool:
-        return len(releases.run(f"{API} --filter health=healthy").stdout.split()) == 2
+        found = releases.run(ADDRESSES).stdout.split()
+        asked = " && ".join(f"curl --silent --fail --max-time 2 http://{one}:8000/readyz" for one in found)
+        return len(found) == 2 and releases.run(asked).returncode == 0
 
     yield lambda: eventually(well, 90)
 
@@ -202,7 +205,7 @@ def test_disk_full(releases, fault, healthy):
             with requests.Session() as session:
                 answers = [session.post(f"{releases.edge}/api/comment/new", json=post, timeout=10) for _ in range(500)]
             listed = requests.get(f"{releases.edge}/api/comment/list/full", timeout=10)
-            time.sleep(20)  # longer than it takes to call a replica unhealthy
+            time.sleep(20)  # longer than two rounds of comentarios-heal
             still = requests.get(f"{releases.edge}/api/comment/list/full", timeout=10)
         finally:
             releases.run(f"sudo rm -f {DATA}/filler {DATA}/filler2")

@@ -154,12 +154,15 @@ def curl(up, domain, authority, tmp_path) -> Callable[..., tuple[int, str, str]]
 def test_without_a_dns_record_the_certificate_is_pending(up):
     """The first `make up` with a domain: nobody knows the host's address before it, so there can be no record yet."""
     leftover = "/usr/local/bin/comentarios-certificate"
+    old = "/etc/systemd/system/comentarios-heal.timer"
+    timer = "[Timer]\\nOnActiveSec=1h\\n[Install]\\nWantedBy=timers.target"
+    up.ssh(f"printf '{timer}' | sudo tee {old}; sudo systemctl daemon-reload; sudo systemctl enable --now {old}")
     up.ssh(f"sudo systemctl disable --now comentarios-backup.timer; sudo touch {leftover}")
     _configure(up, DOMAIN, "--tags", "stack,backup", stack_acme_directory="https://nowhere.example.test/dir")
-    timers = ("heal", "backup", "logs", "certbot")
-    active = up.ssh(f"systemctl is-active {' '.join(f'comentarios-{one}.timer' for one in timers)}").stdout.split()
-    assert active == ["active"] * len(timers)
-    assert up.ssh(f"test ! -e {leftover}").returncode == 0
+    units = ("comentarios-heal.service", *(f"comentarios-{one}.timer" for one in ("backup", "logs", "certbot")))
+    active = up.ssh(f"systemctl is-active {' '.join(units)} comentarios-heal.timer").stdout.split()
+    assert active == ["active"] * len(units) + ["inactive"]
+    assert up.ssh(f"test ! -e {leftover} -a ! -e {old}").returncode == 0
     status = up.make("status")
     assert status.returncode == 0 and "UNHEALTHY" not in status.stdout, status.stdout
     record = f"create the DNS record `{DOMAIN} A {host.chosen(up.target).public}`"

@@ -22,14 +22,13 @@ IN_ITS_PLACE = '{"status":"UNAVAILABLE","message":"the service is not available"
 ROW = {
     "Name": "api-1",
     "State": "running",
-    "Health": "healthy",
     "ExitCode": 0,
     "Labels": "com.docker.compose.service=api,comentarios.release=new",
     "Service": "api",
     "Image": "api:v1",
     "Status": "Up",
 }
-STOPPED = {"Name": "api-2", "State": "exited", "Health": ""}
+STOPPED = {"Name": "api-2", "State": "exited"}
 OLD = {"Labels": "comentarios.release=old"}
 
 
@@ -64,8 +63,7 @@ def test_edge_of_a_host(capsys: pytest.CaptureFixture[str], ended: int, body: st
         (STOPPED | OLD | {"ExitCode": 1}, "UNHEALTHY"),
         (STOPPED, "UNHEALTHY"),
         (STOPPED | {"Labels": "com.docker.compose.service=edge"}, "UNHEALTHY"),
-        (OLD | {"Name": "api-2", "Health": "starting"}, "starting"),
-        (OLD | {"Name": "api-2", "Health": "unhealthy"}, "UNHEALTHY"),
+        (OLD | {"Name": "api-2", "State": "restarting"}, "UNHEALTHY"),
         (OLD | {"Name": "api-2"}, "healthy"),
     ],
 )

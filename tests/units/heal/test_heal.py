@@ -1,4 +1,4 @@
-"""Which containers are started or restarted, with a fake docker and real servers on loopback."""
+"""Which containers are started or restarted, with a fake engine and real servers on loopback."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import http.server
 import importlib.machinery
 import importlib.util
 import json
+import os
 import socket
 import socketserver
 import subprocess
@@ -16,10 +17,9 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
-
-from tests.support.docker import Docker
 
 PROGRAM = Path(__file__).resolve().parents[3] / "roles/stack/files/comentarios-heal"
 
@@ -38,45 +38,99 @@ def load() -> Any:
 heal = load()
 
 
+class Engine:
+    """An engine's API at a socket.
+
+    Attributes:
+        found: its containers.
+        answers: what it replies to an order, by path; 204 without a body to others. None: it never replies.
+        orders: what it was told to do.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.found: list[dict[str, Any]] = []
+        self.answers: dict[str, tuple[int, Any] | None] = {}
+        self.orders: list[str] = []
+        self.ended = threading.Event()
+
+    def replies(self, method: str, target: str) -> tuple[int, Any]:
+        path, query = urlsplit(target).path, parse_qs(urlsplit(target).query)
+        if method == "POST":
+            self.orders.append(target.removeprefix("/containers/"))
+        if path in self.answers:
+            if (answer := self.answers[path]) is None:
+                self.ended.wait()
+            return answer or (500, None)
+        if method == "POST":
+            return 204, None
+        if path == "/containers/json":
+            labels = {"label": ["com.docker.compose.project=comentarios"]}
+            assert query["all"] == ["1"] and json.loads(query["filters"][0]) == labels
+            return 200, [{"Id": one["Id"]} for one in self.found]
+        return 200, next(one for one in self.found if path == f"/containers/{one['Id']}/json")
+
+
 @pytest.fixture
-def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Docker:
-    made = Docker(tmp_path / "bin", monkeypatch)
+def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
+    made = Engine(tmp_path / "docker.sock")
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            # As the engine does, which refuses a slash in it.
+            assert self.headers["Host"] == "localhost"
+            status, answer = made.replies(self.command, self.path)
+            body = b"" if answer is None else json.dumps(answer).encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_POST = do_GET
+
+        def address_string(self) -> str:
+            return ""
+
+        def log_message(self, *_arguments: object) -> None:
+            pass
+
+    class Server(socketserver.ThreadingUnixStreamServer):
+        daemon_threads = True
+
+        def handle_error(self, request: object, client_address: object) -> None:
+            """The client did not wait for the reply."""
+
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     release_is(tmp_path, "inactive")
-    return made
+    with Server(str(made.path), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield made
+        made.ended.set()
+        server.shutdown()
+        thread.join()
 
 
 def release_is(folder: Path, state: str) -> None:
-    """Has systemctl say this of the release's unit, in the docker's own folder."""
-    program = folder / "bin" / "systemctl"
+    """Has systemctl say this of the release's unit."""
+    program = folder / "systemctl"
     asked = "show --property=ActiveState --value comentarios-release.service"
     program.write_text(f'#!/bin/sh\n[ "$*" = "{asked}" ] && echo {state}\n')
     program.chmod(0o755)
-
-
-def containers(docker: Docker, folder: Path, *found: dict[str, Any], **scripts: str) -> None:
-    """Has docker list these."""
-    (folder / "inspected.json").write_text(json.dumps(found))
-    ids = " ".join(one["Id"] for one in found)
-    standard = {"ps": f"echo {ids}", "inspect": f"cat {folder}/inspected.json", "start": "", "restart": ""}
-    # The first that fits is taken.
-    docker.answers(**scripts | standard)
 
 
 def container(
     service: str,
     status: str = "running",
     error: str = "",
-    health: str = "",
     addresses: tuple[str, ...] = ("127.0.0.1",),
     up: float = 3600,
 ) -> dict[str, Any]:
-    """As `docker inspect` has it, what is not read left out."""
+    """As the engine has it, what is not read left out."""
     started = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=up)
     state: dict[str, Any] = {"Status": status, "Error": error}
     # The engine writes nanoseconds.
     state["StartedAt"] = started.strftime("%Y-%m-%dT%H:%M:%S.%f") + "123Z"
-    if health:
-        state["Health"] = {"Status": health, "FailingStreak": 3}
     return {
         "Id": f"id-{service}",
         "Name": f"/comentarios-{service}-1",
@@ -133,24 +187,20 @@ def closed() -> Iterator[int]:
         yield held.getsockname()[1]
 
 
-def host(**values: Any) -> Any:
-    return heal.Host(**{"answer_seconds": 0.05, "docker_seconds": 5} | values)
+def host(engine: Engine, **values: Any) -> Any:
+    return heal.Host(**{"engine": str(engine.path), "answer_seconds": 0.05, "engine_seconds": 5} | values)
 
 
-def acts(docker: Docker) -> list[str]:
-    return [call for call in docker.calls() if not call.startswith(("ps ", "inspect "))]
+def rounds(here: Any, number: int = 4) -> None:
+    for _ in range(number):
+        here.heal()
 
 
-def test_what_the_engine_gave_up_is_started(docker: Docker, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_what_the_engine_gave_up_is_started(engine: Engine, capfd: pytest.CaptureFixture[str]) -> None:
     error = "OCI runtime create failed: cannot allocate memory"
-    containers(docker, tmp_path, container("edge", "exited", error), container("grafana", "exited", error))
-    host().heal()
-    assert docker.calls() == [
-        "ps --all --quiet --filter label=com.docker.compose.project=comentarios",
-        "inspect id-edge id-grafana",
-        "start id-edge",
-        "start id-grafana",
-    ]
+    engine.found = [container("edge", "exited", error), container("grafana", "exited", error)]
+    host(engine).heal()
+    assert engine.orders == ["id-edge/start", "id-grafana/start"]
     assert f"comentarios-edge-1 could not be started ({error}): starting it\n" in capfd.readouterr().err
 
 
@@ -161,79 +211,83 @@ def test_what_the_engine_gave_up_is_started(docker: Docker, tmp_path: Path, capf
         container("prometheus", "exited"),
         container("api", "created", "no such image"),
         container("api", "restarting", "exit"),
-        container("api", "paused", health="unhealthy"),
+        container("api", "paused"),
     ],
 )
 def test_what_somebody_stopped_or_the_engine_sees_to_is_left_alone(
-    docker: Docker, tmp_path: Path, closed: int, left: dict[str, Any]
+    engine: Engine, closed: int, left: dict[str, Any]
 ) -> None:
-    containers(docker, tmp_path, left)
-    host(api=closed, prometheus=closed).heal()
-    assert acts(docker) == []
-
-
-@pytest.mark.parametrize("health", ["healthy", "starting", ""])
-def test_replica_whose_health_is_not_known_to_be_bad_is_not_asked(docker: Docker, tmp_path: Path, health: str) -> None:
-    containers(docker, tmp_path, container("api", health=health))
-    with serving() as (port, asked):
-        host(api=port).heal()
-    assert acts(docker) == [] and asked == []
+    engine.found = [left]
+    rounds(host(engine, api=closed, prometheus=closed))
+    assert engine.orders == []
 
 
 @pytest.mark.parametrize("status", [200, 429, 500, 503])
-def test_unhealthy_replica_that_answers_at_all_is_left_alone(docker: Docker, tmp_path: Path, status: int) -> None:
+def test_replica_that_answers_at_all_is_left_alone(engine: Engine, status: int) -> None:
     """With a full disk it cannot write, and reads still."""
-    containers(docker, tmp_path, container("api", health="unhealthy"))
+    engine.found = [container("api")]
     with serving(status) as (port, asked):
-        host(api=port).heal()
-    assert acts(docker) == [] and asked == ["/healthz"]
+        rounds(host(engine, api=port))
+    assert engine.orders == [] and asked == ["/healthz"] * 4
 
 
-def test_replica_that_hangs_is_restarted(
-    docker: Docker, tmp_path: Path, hanging: int, capfd: pytest.CaptureFixture[str]
-) -> None:
-    containers(docker, tmp_path, container("api", health="unhealthy"))
-    host(api=hanging).heal()
-    assert acts(docker) == ["restart --time 5 id-api"]
+def test_replica_that_hangs_is_restarted(engine: Engine, hanging: int, capfd: pytest.CaptureFixture[str]) -> None:
+    """After three silences in a row, not earlier."""
+    engine.found = [container("api")]
+    here = host(engine, api=hanging)
+    rounds(here, 2)
+    assert engine.orders == []
+    here.heal()
+    assert engine.orders == ["id-api/restart?t=5"]
     assert capfd.readouterr().err == "comentarios-api-1 does not answer: restarting it\n"
 
 
-def test_replica_that_refuses_is_restarted(docker: Docker, tmp_path: Path, closed: int) -> None:
-    containers(docker, tmp_path, container("api", health="unhealthy"))
-    host(api=closed).heal()
-    assert acts(docker) == ["restart --time 5 id-api"]
+def test_an_answer_ends_a_silence(engine: Engine) -> None:
+    engine.found = [container("api")]
+    with serving() as (port, _asked):
+        here = host(engine, api=port, silent={"id-api": 2})
+        here.heal()
+    assert engine.orders == [] and here.silent == {}
 
 
-def test_replica_is_asked_at_each_of_its_addresses(docker: Docker, tmp_path: Path) -> None:
+def test_replica_that_refuses_is_restarted(engine: Engine, closed: int) -> None:
+    engine.found = [container("api")]
+    rounds(host(engine, api=closed), 3)
+    assert engine.orders == ["id-api/restart?t=5"]
+
+
+def test_replica_is_asked_at_each_of_its_addresses(engine: Engine) -> None:
     """One answer is enough; a network that it is just leaving has no address."""
-    containers(docker, tmp_path, container("api", health="unhealthy", addresses=("", "127.0.0.2", "127.0.0.1")))
+    engine.found = [container("api", addresses=("", "127.0.0.2", "127.0.0.1"))]
     with serving() as (port, asked):
-        host(api=port).heal()
-    assert acts(docker) == [] and len(asked) == 1
+        rounds(host(engine, api=port))
+    assert engine.orders == [] and len(asked) == 4
 
 
 @pytest.mark.parametrize("service", ["prometheus", "alertmanager"])
-def test_monitoring_that_hangs_is_restarted(docker: Docker, tmp_path: Path, hanging: int, service: str) -> None:
-    containers(docker, tmp_path, container(service))
-    host(**{service: hanging}).heal()
-    assert acts(docker) == [f"restart --time 5 id-{service}"]
+def test_monitoring_that_hangs_is_restarted(engine: Engine, hanging: int, service: str) -> None:
+    engine.found = [container(service)]
+    rounds(host(engine, **{service: hanging}), 3)
+    assert engine.orders == [f"id-{service}/restart?t=5"]
 
 
 @pytest.mark.parametrize("service", ["prometheus", "alertmanager"])
-def test_monitoring_that_answers_is_left_alone(docker: Docker, tmp_path: Path, service: str) -> None:
-    containers(docker, tmp_path, container(service))
+def test_monitoring_that_answers_is_left_alone(engine: Engine, service: str) -> None:
+    engine.found = [container(service)]
     with serving(503) as (port, asked):
-        host(**{service: port}).heal()
-    assert acts(docker) == [] and asked == ["/-/healthy"]
+        rounds(host(engine, **{service: port}))
+    assert engine.orders == [] and asked == ["/-/healthy"] * 4
 
 
-def test_monitoring_is_given_time_after_its_start(docker: Docker, tmp_path: Path, closed: int) -> None:
-    containers(docker, tmp_path, container("prometheus", up=40))
-    host(prometheus=closed).heal()
-    assert acts(docker) == []
-    containers(docker, tmp_path, container("prometheus", up=50))
-    host(prometheus=closed).heal()
-    assert acts(docker) == ["restart --time 5 id-prometheus"]
+@pytest.mark.parametrize("service", ["api", "prometheus"])
+def test_container_is_given_time_after_its_start(engine: Engine, closed: int, service: str) -> None:
+    here = host(engine, **{service: closed})
+    engine.found = [container(service, up=40)]
+    rounds(here)
+    assert engine.orders == []
+    engine.found = [container(service, up=50)]
+    rounds(here, 3)
+    assert engine.orders == [f"id-{service}/restart?t=5"]
 
 
 @pytest.mark.parametrize(
@@ -241,73 +295,81 @@ def test_monitoring_is_given_time_after_its_start(docker: Docker, tmp_path: Path
     [("inactive", ["api", "prometheus"]), ("failed", ["api", "prometheus"]), ("activating", ["api"])],
 )
 def test_what_a_release_makes_anew_is_left_to_it(
-    docker: Docker, tmp_path: Path, closed: int, state: str, restarted: list[str]
+    engine: Engine, tmp_path: Path, closed: int, state: str, restarted: list[str]
 ) -> None:
     """A restart between its stop and its removal failed the release."""
     release_is(tmp_path, state)
-    containers(docker, tmp_path, container("api", health="unhealthy"), container("prometheus"))
-    host(api=closed, prometheus=closed).heal()
-    assert acts(docker) == [f"restart --time 5 id-{service}" for service in restarted]
+    engine.found = [container("api"), container("prometheus")]
+    rounds(host(engine, api=closed, prometheus=closed), 3)
+    assert engine.orders == [f"id-{service}/restart?t=5" for service in restarted]
 
 
-def test_other_services_are_not_asked(docker: Docker, tmp_path: Path, closed: int) -> None:
-    containers(docker, tmp_path, container("edge", health="unhealthy"), container("grafana"))
-    host(api=closed, prometheus=closed, alertmanager=closed).heal()
-    assert acts(docker) == []
+def test_other_services_are_not_asked(engine: Engine, closed: int) -> None:
+    engine.found = [container("edge"), container("grafana")]
+    rounds(host(engine, api=closed, prometheus=closed, alertmanager=closed))
+    assert engine.orders == []
 
 
-def test_no_containers(docker: Docker) -> None:
-    docker.answers(ps="")
-    host().heal()
-    assert len(docker.calls()) == 1
+def test_no_containers(engine: Engine, capfd: pytest.CaptureFixture[str]) -> None:
+    host(engine).heal()
+    assert engine.orders == [] and capfd.readouterr().err == ""
 
 
-def test_engine_that_is_away(docker: Docker, capfd: pytest.CaptureFixture[str]) -> None:
-    docker.answers(ps='echo "Cannot connect to the Docker daemon" >&2; exit 1')
-    host().heal()
-    assert capfd.readouterr().err == "Cannot connect to the Docker daemon\n"
-    docker.answers(ps="echo id-1", inspect='echo "Cannot connect to the Docker daemon" >&2; exit 1')
-    host().heal()
+def test_container_that_is_just_removed(engine: Engine, capfd: pytest.CaptureFixture[str]) -> None:
+    engine.found = [container("api"), container("edge", "exited", "no memory")]
+    engine.answers["/containers/id-api/json"] = (404, {"message": "No such container: id-api"})
+    host(engine).heal()
+    assert engine.orders == ["id-edge/start"] and "No such container" not in capfd.readouterr().err
 
 
-def test_one_that_cannot_be_started_holds_no_other_up(
-    docker: Docker, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    down = [container(service, "exited", "no memory") for service in ("edge", "grafana", "prometheus")]
-    scripts = {"start_id-edge": "exec sleep 20", "start_id-grafana": 'echo "still no memory" >&2; exit 1'}
-    containers(docker, tmp_path, *down, **scripts)
-    host(docker_seconds=0.5).heal()
-    assert acts(docker) == ["start id-edge", "start id-grafana", "start id-prometheus"]
+def test_engine_that_is_away(engine: Engine, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    heal.Host(engine=str(tmp_path / "none")).heal()
+    assert capfd.readouterr().err == "GET /containers/json: [Errno 2] No such file or directory\n"
+    engine.answers["/containers/json"] = (500, {"message": "the engine stops"})
+    host(engine).heal()
+    assert capfd.readouterr().err == "GET /containers/json: the engine stops\n"
+
+
+def test_one_that_cannot_be_started_holds_no_other_up(engine: Engine, capfd: pytest.CaptureFixture[str]) -> None:
+    engine.found = [container(service, "exited", "no memory") for service in ("edge", "grafana", "prometheus")]
+    engine.answers = {
+        "/containers/id-edge/start": None,
+        "/containers/id-grafana/start": (500, {"message": "still no memory"}),
+    }
+    host(engine, engine_seconds=0.5).heal()
+    assert engine.orders == ["id-edge/start", "id-grafana/start", "id-prometheus/start"]
     said = capfd.readouterr().err
-    assert "`docker start` did not end within 0.5 s\n" in said and "still no memory\n" in said
+    assert "POST /containers/id-edge/start: timed out\n" in said
+    assert "POST /containers/id-grafana/start: still no memory\n" in said
 
 
-def test_program_as_the_timer_runs_it(docker: Docker, tmp_path: Path) -> None:
-    containers(docker, tmp_path, container("edge", "exited", "no memory"))
-    command = [sys.executable, "-B", str(PROGRAM)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (0, "")
-    assert done.stderr == "comentarios-edge-1 could not be started (no memory): starting it\n"
-    assert acts(docker) == ["start id-edge"]
-
-
-def test_host_without_docker(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_program_goes_on(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert heal.main(host()) == 1
-    assert capsys.readouterr().err == "comentarios-heal: [Errno 2] No such file or directory: 'docker'\n"
+    """Round after round, also after one that fails; it tells systemd of each."""
+    engine.found = [container("edge", "exited", "no memory")]
+    pauses = iter([10, 10])
+    monkeypatch.setattr(heal.time, "sleep", lambda seconds: seconds == next(pauses))
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.settimeout(5)
+        with pytest.raises(StopIteration):
+            heal.main(host(engine, metrics=tmp_path / "gone" / "containers.prom"))
+        assert [systemd.recv(100) for _ in range(3)] == [b"WATCHDOG=1"] * 3
+    assert engine.orders == ["id-edge/start"] * 3
+    assert capfd.readouterr().err.count("[Errno 2] No such file or directory") == 3
 
 
-def test_metrics_for_the_node_exporter(docker: Docker, tmp_path: Path) -> None:
+def test_metrics_for_the_node_exporter(engine: Engine, tmp_path: Path) -> None:
     """Since when each runs and what it may use; one without a limit, and one that has never started, are left out."""
     new = container("api", "created")
     new["State"]["StartedAt"] = "0001-01-01T00:00:00Z"
     old = container("grafana")
     old["State"]["StartedAt"] = "2026-01-02T03:04:05.678901234Z"
-    containers(docker, tmp_path, new, old)
+    engine.found = [new, old]
     file = tmp_path / "containers.prom"
-    host(metrics=file, container=tmp_path / "none").heal()
+    host(engine, metrics=file, container=tmp_path / "none").heal()
     lines = [line for line in file.read_text().splitlines() if not line.startswith("#")]
     assert lines == [
         "comentarios_host_in_container 0",
@@ -315,15 +377,13 @@ def test_metrics_for_the_node_exporter(docker: Docker, tmp_path: Path) -> None:
         'comentarios_container_memory_limit_bytes{service="api",container="comentarios-api-1"} 167772160',
     ]
     assert file.stat().st_mode & 0o777 == 0o644
-    host(metrics=file, container=tmp_path).heal()
+    host(engine, metrics=file, container=tmp_path).heal()
     assert "comentarios_host_in_container 1\n" in file.read_text()
     assert [path.name for path in tmp_path.glob("containers.*")] == ["containers.prom"]
 
 
-def test_metrics_that_cannot_be_written_stop_no_healing(
-    docker: Docker, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    containers(docker, tmp_path, container("edge", "exited", "no memory"))
-    assert heal.main(host(metrics=tmp_path / "gone" / "containers.prom")) == 1
-    assert acts(docker) == ["start id-edge"]
-    assert "comentarios-heal: [Errno 2] No such file or directory" in capsys.readouterr().err
+def test_metrics_that_cannot_be_written_stop_no_healing(engine: Engine, tmp_path: Path) -> None:
+    engine.found = [container("edge", "exited", "no memory")]
+    with pytest.raises(FileNotFoundError):
+        host(engine, metrics=tmp_path / "gone" / "containers.prom").heal()
+    assert engine.orders == ["id-edge/start"]
