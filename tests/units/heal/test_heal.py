@@ -11,7 +11,6 @@ import json
 import os
 import socket
 import socketserver
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
