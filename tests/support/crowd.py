@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import math
 import random
+import statistics
 import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from typing import Any, NamedTuple
@@ -17,16 +18,15 @@ from tests.support.releases import Releases
 # Thread n has so many comments by n, and is read as often by n (Zipf's law): from 10,000 comments to one.
 COMMENTS = THREADS = 10_000
 CALM = 0.25  # seconds: a site carries a rate when 99 % of its replies take no longer, and none fails
-# Of a step, at least: 99 % of few requests depend on one or two of them, and Prometheus asks everything once in 15 s.
-STEP_SECONDS, STEP_REQUESTS = 15, 1000
+# Of a step, at least: 99 % of few requests depend on one or two of them.
+STEP_SECONDS, STEP_REQUESTS = 10, 800
 # Of the rate that it was asked for: the load itself was too slow if it sent less.
 SENT = 0.95
 # How often a load measures the machine's speed.
 SPEED_SECONDS = 0.25
 PROXIES = ["0.0.0.0/0"]
-# The search for that rate: how far apart its first two steps are, of which each next one is farther, and how near to
-# each other its last ones; where it ends.
-APART, NEAR, LEAST = 1.2, 1.05, 20
+# The walk to that rate: how far apart its first two steps are, its last ones, and how many of those; where it ends.
+APART, NEAR, WALK, LEAST = 1.25, 1.05, 10, 20
 
 FILL = f"""
 import sqlite3, time
@@ -158,18 +158,22 @@ def step(releases: Releases, rate: int) -> Crowd:
 
 
 def carried(step: Callable[[int], bool], guess: int) -> int:
-    """The highest rate that a site carries, near a guess: the last step that was calm; 0 where none is.
+    """The rate at which a site is calm in half of the steps, near a guess; 0 if it carries none.
+
+    It walks up where a step was calm and down where it was not, by less after each turn, and takes the mean of the
+    last rates. A search that halves an interval believes each step: one disturbed step misleads all later ones.
 
     Args:
         step: tries a rate, and says whether the site was calm.
     """
-    good, bad, rate, apart = 0, 0, guess, 1.0
-    while rate > LEAST and (not bad or bad > good * NEAR):
-        # A second try: other work on the machine may have disturbed the first one.
-        if step(rate) or step(rate):
-            good = rate
-        else:
-            bad = rate
-        apart *= APART
-        rate = round(math.sqrt(good * bad) if good and bad else good * apart or bad / apart)
-    return good
+    rates: list[int] = []
+    rate, apart, before = guess, APART, None
+    while rate >= LEAST and len(rates) < WALK:
+        calm = step(rate)
+        if before not in {None, calm}:
+            apart = max(NEAR, math.sqrt(apart))
+        before = calm
+        if apart == NEAR:
+            rates.append(rate)
+        rate = round(rate * apart if calm else rate / apart)
+    return round(statistics.geometric_mean(rates)) if rates else 0

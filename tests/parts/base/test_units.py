@@ -63,9 +63,13 @@ def test_time_is_bounded(name: str, root: Path) -> None:
     assert re.search(rf"^{bound}=\S+$", text, re.MULTILINE) or name == "comentarios-release.service"
 
 
-@pytest.mark.parametrize("timer", sorted(path.name for path in ROOT.glob("roles/*/*/**/comentarios-*.timer*")))
-def test_what_a_timer_starts_waits_for_the_api(timer: str, root: Path) -> None:
+@pytest.mark.parametrize(
+    "unit",
+    sorted({path.name.partition(".")[0] for path in ROOT.glob("roles/*/*/**/comentarios-*.timer*")})
+    + ["comentarios-heal"],
+)
+def test_what_can_wait_waits_for_the_api(unit: str, root: Path) -> None:
     """Its share of the CPU is role base's slice."""
-    text = (root / "etc/systemd/system" / f"{timer.partition('.')[0]}.service").read_text()
+    text = (root / "etc/systemd/system" / f"{unit}.service").read_text()
     assert re.search(r"^Slice=comentarios\.slice$", text, re.MULTILINE)
     assert (ROOT / "roles/base/files/comentarios.slice").is_file()

@@ -104,7 +104,7 @@ def test_plan_shows_what_would_change(up):
 def test_comments_survive_the_containers(up, thread, eventually):
     """The API's containers are made anew: every comment is there again."""
     _post(up, thread, "before")
-    done = up.ssh("cd /opt/comentarios && sudo docker compose up -d --force-recreate --wait api", timeout=120)
+    done = up.ssh("cd /opt/comentarios && sudo docker compose up -d --force-recreate api", timeout=120)
     assert done.returncode == 0, done.stderr
     assert eventually(lambda: _listed(up, thread)) == ["before"]
 

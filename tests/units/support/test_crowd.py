@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from tests.support import crowd
@@ -17,20 +19,19 @@ def test_rate_that_a_site_carries(carries: int, guess: int) -> None:
         return rate <= carries
 
     found = crowd.carried(step, guess)
-    assert found <= carries < found * crowd.NEAR * 1.02
-    assert len(set(steps)) <= 20 and all(steps.count(rate) == (1 if rate <= carries else 2) for rate in steps)
+    assert carries / crowd.NEAR < found < carries * crowd.NEAR
+    assert len(steps) <= 30
 
 
-def test_hiccup_is_not_the_sites() -> None:
-    """Of the first attempt at each rate."""
-    tried: set[int] = set()
+@pytest.mark.parametrize("seed", range(20))
+def test_disturbed_steps_change_little(seed: int) -> None:
+    """One of ten steps ends as if the site carried another rate."""
+    chance = random.Random(seed)
 
     def step(rate: int) -> bool:
-        calm = rate in tried and rate <= 446
-        tried.add(rate)
-        return calm
+        return (rate <= 446) is (chance.random() > 0.1)
 
-    assert crowd.carried(step, 400) <= 446 < crowd.carried(step, 400) * crowd.NEAR * 1.02
+    assert 446 / 1.15 < crowd.carried(step, 400) < 446 * 1.15
 
 
 def test_site_that_carries_nothing() -> None:
