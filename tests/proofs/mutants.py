@@ -236,8 +236,8 @@ FAULTS = (
         HEALS,
     ),
     Fault("containers that somebody stopped are started", HEAL, ' and state["Error"]:', ":", HEALS),
-    Fault("a container gets no time after its start", HEAL, "up < GRACE or ", "", HEALS),
-    Fault("one silence is enough for a restart", HEAL, "SILENT = 3", "SILENT = 1", HEALS),
+    Fault("a container gets no time after its start", HEAL, "up > GRACE and ", "", HEALS),
+    Fault("one silence is enough for a restart", HEAL, "SILENT = 4", "SILENT = 1", HEALS),
     # Backups.
     Fault(
         "the old database is not put back when a restore fails",

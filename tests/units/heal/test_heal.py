@@ -190,7 +190,7 @@ def host(engine: Engine, **values: Any) -> Any:
     return heal.Host(**{"engine": str(engine.path), "answer_seconds": 0.05, "engine_seconds": 5} | values)
 
 
-def rounds(here: Any, number: int = 4) -> None:
+def rounds(here: Any, number: int = 5) -> None:
     for _ in range(number):
         here.heal()
 
@@ -227,14 +227,14 @@ def test_replica_that_answers_at_all_is_left_alone(engine: Engine, status: int) 
     engine.found = [container("api")]
     with serving(status) as (port, asked):
         rounds(host(engine, api=port))
-    assert engine.orders == [] and asked == ["/healthz"] * 4
+    assert engine.orders == [] and asked == ["/healthz"] * 5
 
 
 def test_replica_that_hangs_is_restarted(engine: Engine, hanging: int, capfd: pytest.CaptureFixture[str]) -> None:
-    """After three silences in a row, not earlier."""
+    """After four silences in a row, not earlier."""
     engine.found = [container("api")]
     here = host(engine, api=hanging)
-    rounds(here, 2)
+    rounds(here, 3)
     assert engine.orders == []
     here.heal()
     assert engine.orders == ["id-api/restart?t=5"]
@@ -244,14 +244,14 @@ def test_replica_that_hangs_is_restarted(engine: Engine, hanging: int, capfd: py
 def test_an_answer_ends_a_silence(engine: Engine) -> None:
     engine.found = [container("api")]
     with serving() as (port, _asked):
-        here = host(engine, api=port, silent={"id-api": 2})
+        here = host(engine, api=port, silent={"id-api": 3})
         here.heal()
     assert engine.orders == [] and here.silent == {}
 
 
 def test_replica_that_refuses_is_restarted(engine: Engine, closed: int) -> None:
     engine.found = [container("api")]
-    rounds(host(engine, api=closed), 3)
+    rounds(host(engine, api=closed), 4)
     assert engine.orders == ["id-api/restart?t=5"]
 
 
@@ -260,13 +260,13 @@ def test_replica_is_asked_at_each_of_its_addresses(engine: Engine) -> None:
     engine.found = [container("api", addresses=("", "127.0.0.2", "127.0.0.1"))]
     with serving() as (port, asked):
         rounds(host(engine, api=port))
-    assert engine.orders == [] and len(asked) == 4
+    assert engine.orders == [] and len(asked) == 5
 
 
 @pytest.mark.parametrize("service", ["prometheus", "alertmanager"])
 def test_monitoring_that_hangs_is_restarted(engine: Engine, hanging: int, service: str) -> None:
     engine.found = [container(service)]
-    rounds(host(engine, **{service: hanging}), 3)
+    rounds(host(engine, **{service: hanging}), 4)
     assert engine.orders == [f"id-{service}/restart?t=5"]
 
 
@@ -275,17 +275,17 @@ def test_monitoring_that_answers_is_left_alone(engine: Engine, service: str) -> 
     engine.found = [container(service)]
     with serving(503) as (port, asked):
         rounds(host(engine, **{service: port}))
-    assert engine.orders == [] and asked == ["/-/healthy"] * 4
+    assert engine.orders == [] and asked == ["/-/healthy"] * 5
 
 
 @pytest.mark.parametrize("service", ["api", "prometheus"])
 def test_container_is_given_time_after_its_start(engine: Engine, closed: int, service: str) -> None:
     here = host(engine, **{service: closed})
-    engine.found = [container(service, up=40)]
+    engine.found = [container(service, up=30)]
     rounds(here)
     assert engine.orders == []
     engine.found = [container(service, up=50)]
-    rounds(here, 3)
+    here.heal()
     assert engine.orders == [f"id-{service}/restart?t=5"]
 
 
@@ -299,7 +299,7 @@ def test_what_a_release_makes_anew_is_left_to_it(
     """A restart between its stop and its removal failed the release."""
     release_is(tmp_path, state)
     engine.found = [container("api"), container("prometheus")]
-    rounds(host(engine, api=closed, prometheus=closed), 3)
+    rounds(host(engine, api=closed, prometheus=closed), 4)
     assert engine.orders == [f"id-{service}/restart?t=5" for service in restarted]
 
 
@@ -347,7 +347,7 @@ def test_program_goes_on(
 ) -> None:
     """Round after round, also after one that fails; it tells systemd of each."""
     engine.found = [container("edge", "exited", "no memory")]
-    pauses = iter([10, 10])
+    pauses = iter([5, 5])
     monkeypatch.setattr(heal.time, "sleep", lambda seconds: seconds == next(pauses))
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
