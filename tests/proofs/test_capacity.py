@@ -67,7 +67,6 @@ COLUMNS = (
     "replicas",
     "requests/s, twice",
     "apart, %",
-    "p99 ms",
     "first at its limit",
     "CPU, % of the cores: API, edge, others",
     "memory MiB",
@@ -125,7 +124,7 @@ def test_what_a_host_carries(
     type_, cells = TYPES[name], CARRIED[name, database]
     carrying = [(number, rate) for number, rate in cells if rate]
     near = [rate for number, rate in carrying if number == replicas] or [rate for _, rate in carrying]
-    measured = [""] * 5
+    measured = [""] * 4
     with capped(releases, type_.cores, type_.memory):
         # Of the last twenty seconds of load.
         speeds = collections.deque(crowd.phase(releases, 30, WARM).speeds, round(20 / crowd.SPEED_SECONDS))
@@ -143,12 +142,12 @@ def test_what_a_host_carries(
         rate = crowd.carried(step, near[-1] if near else type_.guesses[DATABASES.index(database)])
         if rate:
             with counters.used(releases) as used:
-                found = crowd.phase(releases, sent(rate), FOUND)
+                crowd.phase(releases, sent(rate), FOUND)
     if rate:
         shares = ", ".join(f"{100 * used.cpu[one] / type_.cores:.0f}" for one in ("api", "edge", "others"))
         usd = " / ".join(f"{price / (rate * SECONDS_A_MONTH) * 1e6:.3f}" for price in _prices(name))
         limit = used.limit(type_.cores, type_.memory)
-        measured = [f"{1000 * crowd.p99(found.seconds):.0f}", limit, shares, f"{used.memory:.0f}", usd]
+        measured = [limit, shares, f"{used.memory:.0f}", usd]
     cells.append((replicas, rate))
     rates = [rate for number, rate in cells if number == replicas]
     apart = f"{100 * (max(rates) / min(rates) - 1):.0f}" if all(rates) else ""
