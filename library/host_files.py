@@ -23,8 +23,9 @@ ARGUMENTS = {
     # The folder that the names are relative to.
     "root": {"type": "str", "default": ""},
     # Name → content, or a dictionary with `content`, `mode` (0644), `owner` (root), `group` (the owner's), `validate`
-    # (a command; %s in it is replaced by the path of a copy) and `then` (a command that runs once the units are started
-    # if the file changed). The host's journal shows them: a task whose files contain secrets has `no_log`.
+    # (a command; %s in it is replaced by the path of a copy) and `then` (a command that runs after the units are
+    # started, if the file changed; once, if several changed files have it). The host's journal shows them: a task whose
+    # files contain secrets has `no_log`.
     "files": {"type": "dict", "default": {}},
     # Name → a dictionary with `mode` (0755), `owner` and `group`.
     "folders": {"type": "dict", "default": {}},
@@ -77,9 +78,9 @@ class Writer:
         if any(path.startswith(UNITS) for path in self.written) and not self._dry:
             self._systemctl("daemon-reload")
         self._units({name: wanted for name, wanted in units.items() if wanted != "stopped"})
-        for path, given in files.items():
-            if path in self.written and "then" in given and not self._dry:
-                self._command(given["then"])
+        then = [given["then"] for path, given in files.items() if path in self.written and "then" in given]
+        for command in dict.fromkeys([] if self._dry else then):
+            self._command(command)
         self._record(unread - read)
 
     def _record(self, unread: set[str]) -> None:

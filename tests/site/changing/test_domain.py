@@ -156,8 +156,10 @@ def test_without_a_dns_record_the_certificate_is_pending(up):
     leftover = "/usr/local/bin/comentarios-certificate"
     old = "/etc/systemd/system/comentarios-heal.timer"
     timer = "[Timer]\\nOnActiveSec=1h\\n[Install]\\nWantedBy=timers.target"
-    up.ssh(f"printf '{timer}' | sudo tee {old}; sudo systemctl daemon-reload; sudo systemctl enable --now {old}")
-    up.ssh(f"sudo systemctl disable --now comentarios-backup.timer; sudo touch {leftover}")
+    before = f"printf '{timer}' | sudo tee {old} && sudo systemctl daemon-reload && sudo systemctl enable --now {old}"
+    before += f" && sudo systemctl disable --now comentarios-backup.timer && sudo touch {leftover}"
+    prepared = up.ssh(f"{before} && systemctl is-active comentarios-heal.timer")
+    assert prepared.returncode == 0, prepared.stderr
     _configure(up, DOMAIN, "--tags", "stack,backup", stack_acme_directory="https://nowhere.example.test/dir")
     units = ("comentarios-heal.service", *(f"comentarios-{one}.timer" for one in ("backup", "logs", "certbot")))
     active = up.ssh(f"systemctl is-active {' '.join(units)} comentarios-heal.timer").stdout.split()

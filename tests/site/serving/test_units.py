@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import pytest
 
@@ -21,6 +22,17 @@ def test_unit(unit: str, up: Site) -> None:
     assert judged.returncode == 0, judged.stdout
     started = up.ssh(f"sudo systemctl start {unit} && systemctl show --property=Result {unit}", timeout=120)
     assert started.stdout == "Result=success\n", up.ssh(f"journalctl -u {unit} -n 20 --no-pager").stdout
+
+
+def test_healing_reports_to_the_watchdog(up: Site, eventually: Callable[..., object]) -> None:
+    """Otherwise systemd would restart it again and again."""
+
+    def last() -> int:
+        asked = "systemctl show --value --property=WatchdogTimestampMonotonic comentarios-heal.service"
+        return int(up.ssh(asked).stdout)
+
+    before = last()
+    assert before and eventually(lambda: last() > before, 30)
 
 
 def test_sshd(up: Site) -> None:

@@ -327,6 +327,9 @@ def test_engine_that_is_away(engine: Engine, tmp_path: Path, capfd: pytest.Captu
     engine.answers["/containers/json"] = (500, {"message": "the engine stops"})
     host(engine).heal()
     assert capfd.readouterr().err == "GET /containers/json: the engine stops\n"
+    engine.answers["/containers/json"] = (500, None)
+    host(engine).heal()
+    assert capfd.readouterr().err == "GET /containers/json: Internal Server Error\n"
 
 
 def test_one_that_cannot_be_started_holds_no_other_up(engine: Engine, capfd: pytest.CaptureFixture[str]) -> None:

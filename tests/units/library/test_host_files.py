@@ -132,6 +132,14 @@ def test_changed_file_is_read_by_its_program(states: Path, capsys: pytest.Captur
     assert len(asked(states)) == 2
 
 
+def test_files_of_one_program_are_read_once(states: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    owned = {"owner": str(os.getuid()), "group": str(os.getgid())}
+    reloaded = owned | {"content": "new", "then": "systemctl reload one.service"}
+    files = {str(states / "one"): reloaded, str(states / "two"): reloaded}
+    assert run(capsys, files=files, units={"one.service": "started"})["changed"] is True
+    assert asked(states) == ["enable --now one.service", "reload one.service"]
+
+
 def test_one_line_of_a_program_that_does_not_read_its_file(states: Path, capsys: pytest.CaptureFixture[str]) -> None:
     made = {"content": "", "owner": str(os.getuid()), "group": str(os.getgid())}
     told = run(capsys, files={str(states / "one"): made | {"then": "systemctl reload broken.service"}})
