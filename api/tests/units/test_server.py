@@ -8,8 +8,10 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import quote, urljoin
 
 import pytest
@@ -56,6 +58,24 @@ def test_no_thread_leaves_its_cpu(running: servers.Server) -> None:
     worker = running.worker()
     allowed = {frozenset(os.sched_getaffinity(int(one))) for one in os.listdir(f"/proc/{worker}/task")}
     assert len(allowed) == 1 and len(allowed.pop()) == 1
+
+
+def test_log_lines_of_a_second_are_written_together(sqlite_url: str, tmp_path: Path) -> None:
+    """Also those of few requests a second, for which one write each would cost as much as the API. All are written."""
+    log = tmp_path / "log"
+    with servers.api(sqlite_url, log=log) as server:
+        logged: list[int] = []
+        begin = time.monotonic()
+        for _ in range(10):
+            assert get(server.port, "/healthz").startswith(b"HTTP/1.1 200 ")
+            time.sleep(0.05)
+            logged.append(log.read_text().count("/healthz"))
+        # Each second, the timer writes once, and so does the first request after it.
+        assert len(set(logged)) <= 3 + 2 * (time.monotonic() - begin), logged
+        deadline = time.monotonic() + 5
+        while log.read_text().count("/healthz") < 10:
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.05)
 
 
 def test_nothing_comes_with_304(running: servers.Server) -> None:
