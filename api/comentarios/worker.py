@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import sys
+from multiprocessing.util import Finalize
 
 from flask import Flask
 
@@ -13,15 +14,15 @@ from .logs import Lines
 
 # From malloc.h.
 M_MMAP_THRESHOLD, M_ARENA_MAX = -3, -8
-# Seconds between looks for signals, and for how long log lines are kept to be written together. Each write costs the
-# engine up to a millisecond, as much as the API needs for the request.
+# Seconds for which log lines are kept, to be written together: each write takes the engine up to a millisecond of CPU,
+# as much as the API needs for the request. Also the time between two looks for signals.
 EVERY = 1
 
 
 def create_app() -> Flask:
     """The application, in a process on one CPU that gives memory back.
 
-    Every second, it looks for signals and writes the log lines that it kept.
+    Every second, and before it ends, it writes the log lines that it kept.
 
     The main thread sleeps until SIGTERM. One that comes just before it falls asleep does not wake it (CPython's
     `lock.acquire`), and Granian sends no second.
@@ -33,6 +34,8 @@ def create_app() -> Flask:
     lines.pause = EVERY
     signal.signal(signal.SIGALRM, lambda *_: lines.write())
     signal.setitimer(signal.ITIMER_REAL, EVERY, EVERY)
+    # The worker is a child of `multiprocessing`, which does not run `atexit`'s functions in all versions of Python.
+    Finalize(None, lines.write, exitpriority=0)
     return created
 
 

@@ -1,14 +1,17 @@
 """PostgreSQL goes down and comes back."""
 
+import json
 import os
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
 from ipaddress import IPv4Interface
+from pathlib import Path
 from typing import Any
 
 import pytest
+import servers
 from comentarios.app import create_app
 from comentarios.config import Settings
 from comentarios.draining import Draining
@@ -155,6 +158,18 @@ def test_readers_of_a_database_that_hangs_do_not_queue_up(postgres: Postgres) ->
     for reply, seconds in replies:
         assert reply.status_code == 503 and seconds < 3.5
     app.extensions["storage"].close()
+
+
+@pytest.mark.parametrize("level", ["info", "debug"])
+def test_log_has_a_line_for_each_request(postgres: Postgres, tmp_path: Path, level: str) -> None:
+    """What the pool does for each statement is in it at debug only."""
+    log = tmp_path / "log"
+    with servers.api(postgres.new_database(), log=log, environment={"LOG_LEVEL": level}) as server:
+        assert servers.post(server.url, BODY)[0] == 200
+        assert servers.read_thread(server.url, "1") == ["first post!"]
+    loggers = [json.loads(line)["logger"] for line in log.read_text().splitlines() if '"logger"' in line]
+    assert loggers.count("comentarios.request") >= 3  # With /readyz.
+    assert ("psycopg.pool" in loggers) == (level == "debug")
 
 
 def test_others_write_while_an_address_is_erased(postgres: Postgres) -> None:
