@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import requests
+from botocore.parsers import ResponseParserError
 
 from cli import __main__ as cli
 from cli import terraform
@@ -41,12 +42,13 @@ def test_somebody_elses_sandbox_comes_before_one_that_is_down(
         (FileNotFoundError(2, "No such file or directory", "/x"), "/x: No such file or directory"),
         (OSError(28, "No space left on device"), "No space left on device"),
         (requests.ConnectionError("127.0.0.1: connection refused"), "127.0.0.1: connection refused"),
+        (ResponseParserError("no element found\nb''"), "AWS refuses the request or does not answer: no element found"),
     ],
 )
-def test_fault_of_this_machine_is_one_line(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str], error: OSError, line: str
+def test_fault_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str], error: Exception, line: str
 ) -> None:
-    """A disk that is full has no name, and what requests raises has no number."""
+    """A disk that is full has no name, and what requests raises has no number. AWS's reply may be cut off."""
 
     def fault(_: Target) -> None:
         raise error
