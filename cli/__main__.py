@@ -7,9 +7,6 @@ import sys
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
-from botocore.exceptions import BotoCoreError, ClientError
-from botocore.parsers import ResponseParserError
-
 from cli import inputs, terraform
 from cli.targets import target
 from common import ownership
@@ -79,7 +76,7 @@ def main() -> int:
         return result if isinstance(result, int) else 0
     except CommandError as error:
         return fail(str(error))
-    except (BotoCoreError, ClientError, ResponseParserError) as error:
+    except terraform.AWS_ERRORS as error:
         return fail(f"AWS refuses the request or does not answer: {str(error).splitlines()[0]}")
     except OSError as error:
         # A full disk has no name, and a host that does not answer no number.

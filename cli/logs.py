@@ -11,11 +11,9 @@ import threading
 import zlib
 from typing import IO, cast
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from cli import host, inputs
 from cli.targets import Target
-from cli.terraform import account, client
+from cli.terraform import AWS_ERRORS, account, client
 from common.errors import CommandError
 
 # The API and the edge write JSON; Prometheus, Alertmanager and Grafana write level=…
@@ -156,8 +154,8 @@ def _gone(target: Target, name: str, service: str, since: str, filters: list[lis
                 break
     except (gzip.BadGzipFile, zlib.error, EOFError) as error:
         raise CommandError(f"s3://{bucket}/logs/{one}/{span} is corrupt: {error}") from None
-    except (BotoCoreError, ClientError) as error:
-        raise CommandError(f"the logs in s3://{bucket} cannot be read: {error}") from None
+    except AWS_ERRORS as error:
+        raise CommandError(f"the logs in s3://{bucket} cannot be read: {str(error).splitlines()[0]}") from None
     return 0
 
 

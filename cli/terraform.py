@@ -24,6 +24,8 @@ from common.paths import ROOT, STATE
 from common.progress import Step, failure, logged, say, step
 
 MISSING = f"terraform is missing: `make up` downloads it, or {downloads.TERRAFORM.help}"
+# What AWS's clients raise; the last one for a reply that was cut off.
+AWS_ERRORS = (BotoCoreError, ClientError, ResponseParserError)
 BOOTSTRAP, HOST = ROOT / "terraform" / "bootstrap", ROOT / "terraform"
 
 
@@ -57,7 +59,7 @@ def account(target: Target) -> str:
             raise CommandError(f"no AWS region is set; {help_}")
         found = str(sts.get_caller_identity()["Account"])
     # botocore raises RuntimeError when credential_process returns an expired session.
-    except (BotoCoreError, ClientError, ResponseParserError, RuntimeError) as error:
+    except (*AWS_ERRORS, RuntimeError) as error:
         raise CommandError(f"AWS does not accept the credentials: {str(error).splitlines()[0]}; {help_}") from None
     if target.account and found != target.account:
         file = settings.shown(settings.path(target))

@@ -14,15 +14,14 @@ from .logs import Lines
 
 # From malloc.h.
 M_MMAP_THRESHOLD, M_ARENA_MAX = -3, -8
-# Seconds for which log lines are kept, to be written together: each write takes the engine up to a millisecond of CPU,
-# as much as the API needs for the request. Also the time between two looks for signals.
-EVERY = 1
+# Log lines of so many seconds are written together. Also the time between two looks for signals.
+LINES_SECONDS = 1
 
 
 def create_app() -> Flask:
     """The application, in a process on one CPU that gives memory back.
 
-    Every second, and before it ends, it writes the log lines that it kept.
+    Every second, it looks for signals and writes the log lines that it kept. It also writes them before it ends.
 
     The main thread sleeps until SIGTERM. One that comes just before it falls asleep does not wake it (CPython's
     `lock.acquire`), and Granian sends no second.
@@ -31,9 +30,9 @@ def create_app() -> Flask:
     _stay_on_one_cpu()
     created = app.create_app()
     lines: Lines = created.extensions["lines"]
-    lines.pause = EVERY
+    lines.pause = LINES_SECONDS
     signal.signal(signal.SIGALRM, lambda *_: lines.write())
-    signal.setitimer(signal.ITIMER_REAL, EVERY, EVERY)
+    signal.setitimer(signal.ITIMER_REAL, LINES_SECONDS, LINES_SECONDS)
     # The worker is a child of `multiprocessing`, which does not run `atexit`'s functions in all versions of Python.
     Finalize(None, lines.write, exitpriority=0)
     return created

@@ -25,10 +25,10 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.credentials import Credentials
-from botocore.exceptions import BotoCoreError, ClientError
-from botocore.parsers import ResponseParserError
+from botocore.exceptions import ClientError
 from werkzeug.test import Client
 
+from cli.terraform import AWS_ERRORS
 from common import keys
 from common.config import Config as Sandbox
 from sandbox import ec2
@@ -38,8 +38,6 @@ from sandbox.metadata import Metadata
 
 ROOT = Path(__file__).resolve().parents[3]
 SESSION = boto3.Session()
-# What a client raises when the server is killed: the last one for a reply whose body is missing.
-FAILED = (BotoCoreError, ClientError, ResponseParserError)
 KILLS = 10 if os.environ.get("PROVE") == "yes" else 3
 # Between two rounds of a reader. The server shares the machine with four of them, and with the other tests.
 PAUSE = 0.01 if os.environ.get("PROVE") == "yes" else 0.05
@@ -252,7 +250,7 @@ class Writer(threading.Thread):
     def run(self) -> None:
         ec2, s3 = self._server.client("ec2"), self._server.client("s3")
         while self._left > 0:
-            with contextlib.suppress(*FAILED):
+            with contextlib.suppress(*AWS_ERRORS):
                 self._write(ec2, s3)
 
     def _write(self, ec2: Any, s3: Any) -> None:
@@ -277,7 +275,7 @@ def read_until(server: Server, stop: threading.Event) -> None:
     )
     while not stop.is_set():
         for call in calls:
-            with contextlib.suppress(*FAILED):
+            with contextlib.suppress(*AWS_ERRORS):
                 call()
         stop.wait(PAUSE)
 
