@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import collections
 import itertools
+import math
 import os
 import re
 import statistics
@@ -130,12 +131,14 @@ def test_what_a_host_carries(
         rate, *measured = _measure(releases, type_, near[-1] if near else type_.guesses[DATABASES.index(database)])
         rates.append(rate)
         both = [_mean(rates[first::TIMES]) for first in range(min(len(rates), TIMES))]
-        apart = 100 * (max(both) / min(both) - 1) if all(both) else 0
+        # Rates of which only one is 0 are as far apart as can be.
+        apart = 100 * (max(both) / min(both) - 1) if all(both) else math.inf if any(both) else 0
         if len(rates) < TIMES or (len(rates) == TIMES and apart <= APART) or len(rates) == 2 * TIMES:
             break
     usd = " / ".join(f"{price / (_mean(both) * SECONDS_A_MONTH) * 1e6:.3f}" for price in _prices(name) if all(both))
     figures = " / ".join(f"{one:.0f}" if one else f"at most {crowd.LEAST}" for one in both)
-    row = (name, type_.cores, database, replicas, figures, round(apart), *measured, usd)
+    shown = f"{apart:.0f}" if len(both) == TIMES else ""
+    row = (name, type_.cores, database, replicas, figures, shown, *measured, usd)
     if len(rates) >= TIMES:
         tables.add_row(COLUMNS, row)
     with capsys.disabled():
